@@ -1,0 +1,3 @@
+"""iceway gets calls through: SIP front end, edge, client, lab and explanations."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What every room stands on: addresses, the machine contract, timers, errors. Imports nothing above."""
