@@ -1,7 +1,8 @@
 """Records with their time and place, and their form on disk: JSON Lines, one entry a line.
 
 A line reads `{"id": 7, "at": 1.25, "node": "alice", "type": "PairSucceeded", …fields}`. Fields that are None
-or empty are left out; addresses are text; `from_json(to_json(entry)) == entry` for every record type.
+or empty are left out where reading puts the same value back; addresses are text; numbers keep microseconds.
+But for that rounding `from_json(to_json(entry)) == entry` for every record type. A line is valid UTF-8 always.
 `at` is seconds on the run's common clock (virtual time, or CLOCK_MONOTONIC of the machine).
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +27,9 @@ RECORD_TYPES: dict[str, type[Record]] = {
     for name, value in vars(records).items()
     if isinstance(value, type) and issubclass(value, Record) and value is not Record
 }
+
+_HEAD: tuple[tuple[str, type], ...] = (("id", int), ("at", float), ("node", str))
+_SURROGATE = re.compile("[\ud800-\udfff]")  # left over from bytes that were no UTF-8
 
 
 class Entry(NamedTuple):
@@ -45,16 +50,19 @@ def to_json(entry: Entry) -> str:
         "type": type(entry.record).__name__,
     }
     row.update(_fields(entry.record))
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    line = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    if line.isascii():
+        return line
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
 
 def from_json(line: str) -> Entry:
     """Raises ParseError for anything but a line that `to_json` could have written."""
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_constant=_no_number)
         kind = RECORD_TYPES[row.pop("type")]
-        head = row.pop("id"), row.pop("at"), row.pop("node")
-        return Entry(*head, typing.cast(Record, _build(kind, row)))
+        number, at, node = (_typed(hint, row.pop(name)) for name, hint in _HEAD)
+        return Entry(number, at, node, typing.cast(Record, _build(kind, row)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ParseError(f"not a trace line: {error!r}") from error
 
@@ -82,11 +90,36 @@ def merge(*traces: Iterable[Entry]) -> list[Entry]:
 
 def _fields(value: Any) -> dict[str, Any]:
     row = {}
-    for field in dataclasses.fields(value):
-        plain = _plain(getattr(value, field.name))
-        if plain is not None and plain != [] and plain != "":
-            row[field.name] = plain
+    kind: type = type(value)
+    for name, missing in _left_out(kind).items():
+        held = getattr(value, name)
+        if held is None or held == "" or held == ():
+            if held != missing:
+                row[name] = _plain(held)
+        else:
+            row[name] = _plain(held)
     return row
+
+
+@cache
+def _left_out(kind: type) -> dict[str, object]:
+    """What reading puts in place of each field that a line does not have; an Ellipsis where it cannot."""
+    missing: dict[str, object] = {}
+    for field in dataclasses.fields(kind):
+        if field.default is not dataclasses.MISSING:
+            missing[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            missing[field.name] = field.default_factory()
+        else:
+            try:
+                missing[field.name] = _empty(_hints(kind)[field.name])
+            except ValueError:
+                missing[field.name] = ...
+    return missing
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
 
 
 def _plain(value: Any) -> Any:
@@ -130,6 +163,8 @@ def _empty(hint: Any) -> Any:
 
 def _typed(hint: Any, value: Any) -> Any:
     if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
         (hint,) = (option for option in typing.get_args(hint) if option is not type(None))
         return _typed(hint, value)
     if hint is Address:
@@ -143,6 +178,6 @@ def _typed(hint: Any, value: Any) -> Any:
         return _build(typing.cast(type, hint), value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, hint):
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{value!r} is not {hint.__name__}")
     return value
