@@ -1,0 +1,78 @@
+"""What a client is told about its user and its network. Everything else it finds out by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from iceway.core.address import Transport
+from iceway.core.errors import UsageError
+from iceway.ice.config import IceServer
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """A SIP server given by hand, instead of by SRV: `tls:edge.example.test:443`, `tcp:192.0.2.1:5060`."""
+
+    host: str
+    port: int
+    transport: Transport = Transport.TLS
+
+    @classmethod
+    def parse(cls, text: str) -> ServerAddress:
+        """Transport (default tls), host, port (default 5061 for TLS, else 5060). Raises UsageError."""
+        head, colon, rest = text.partition(":")
+        if colon and head in tuple(Transport):
+            transport, where = Transport(head), rest
+        else:
+            transport, where = Transport.TLS, text
+        host, colon, port_text = where.rpartition(":")
+        if not colon or where.endswith("]"):
+            host, port_text = where, "5061" if transport is Transport.TLS else "5060"
+        if not host or not port_text.isdecimal() or not 0 < int(port_text) < 65536:
+            raise UsageError(f"{text!r} is not a server; write tls:host:port, tcp:host:port or udp:host:port")
+        return cls(host.strip("[]"), int(port_text), transport)
+
+    def __str__(self) -> str:
+        return f"{self.transport.value}:{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneConfig:
+    """One user's client.
+
+    `identity` is the SIP address of record ("sip:alice@example.test"). `server` replaces the search by SRV.
+    `relays` are STUN and TURN servers configured by hand, used beside those that the front end names;
+    `ask_for_relays=False` never asks the front end. `interfaces` limits the host addresses used (None: all).
+    `offer_patience` bounds, in seconds, how long an offer waits for servers that have not answered yet once
+    one relay has; `offer_limit` how long it waits for anybody. `ring_for` is how long an answering client
+    rings before it picks up by itself (None: somebody else decides).
+    """
+
+    identity: str
+    password: str = field(repr=False)
+    server: ServerAddress | None = None
+    relays: tuple[IceServer, ...] = ()
+    ask_for_relays: bool = True
+    interfaces: tuple[str, ...] | None = None
+    ports: tuple[int, int] | None = None
+    relay_only: bool = False
+    codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA")
+    allow_clear: bool = False
+    offer_patience: float = 0.25
+    offer_limit: float = 2.5
+    relay_limit: float = 3.0
+    ring_for: float | None = None
+
+    def __post_init__(self) -> None:
+        scheme, _, rest = self.identity.partition(":")
+        user, at, domain = rest.rpartition("@")
+        if scheme not in ("sip", "sips") or not at or not user or not domain:
+            raise UsageError(f"{self.identity!r} is not a SIP address; write sip:user@domain")
+
+    @property
+    def user(self) -> str:
+        return self.identity.partition(":")[2].rpartition("@")[0]
+
+    @property
+    def domain(self) -> str:
+        return self.identity.rpartition("@")[2]
