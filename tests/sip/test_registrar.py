@@ -157,7 +157,6 @@ def test_an_old_request_of_the_same_call_cannot_undo_a_newer_one() -> None:
     assert alice.sends(f"Contact: {PHONE};expires=0", cseq=5).response.status == 400
     assert alice.sends("Contact: *", "Expires: 0", cseq=4).response.status == 400
     assert alice.contacts() == ["sip:alice@192.0.2.10:5060"]
-    assert ()
     assert alice.sends(f"Contact: {PHONE};expires=0", cseq=1, call_id="restarted").response.status == 200
     assert alice.contacts() == []
 
