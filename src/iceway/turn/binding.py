@@ -6,13 +6,13 @@ once and ends with one event, `Bound` or `BindingFailed`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iceway.core.address import Address, Transport
 from iceway.core.errors import ParseError, UsageError
 from iceway.core.machine import DatagramReceived, Input, Outbox, SendDatagram
 from iceway.trace.records import Malformed
+from iceway.turn.events import BindingFailed, Bound
 from iceway.turn.trace import stun_received, stun_sent
 from iceway.turn.transaction import RC, RTO, Transaction
 from iceway.wire import stun
@@ -20,23 +20,6 @@ from iceway.wire.stun import MessageClass, Method, StunMessage
 
 if TYPE_CHECKING:
     from random import Random
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """The server saw us as `mapped`. `round_trip` is that of the request that was answered, if known."""
-
-    mapped: Address
-    round_trip: float
-
-
-@dataclass(frozen=True, slots=True)
-class BindingFailed:
-    """`code` is the server's error, None when nobody answered; `detail` reads well after "because"."""
-
-    code: int | None
-    reason: str
-    detail: str
 
 
 class BindingClient(Outbox):
