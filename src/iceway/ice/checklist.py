@@ -1,0 +1,200 @@
+"""Candidate pairs and the checklist that orders them (RFC 8445 §6.1.2).
+
+A pair is a base (host or relayed) and a remote candidate: reflexive local candidates send from their host
+base, so their pairs would repeat the host's and are pruned as they form. Pairs live in priority order, at
+most `limit` of them; a new pair throws the worst unchecked one out. What a check learned (the local address
+as the peer saw it) stands in the pair as `valid_local`: together with `remote` that is the valid pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from iceway.core.address import Address
+from iceway.ice.candidate import Candidate
+from iceway.ice.config import MAX_PAIRS
+from iceway.ice.events import CandidatePath
+
+
+class PairState(StrEnum):
+    FROZEN = "frozen"
+    WAITING = "waiting"
+    IN_PROGRESS = "in progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+# RFC 8445 §6.1.2.6, and §7.3.1.4 for the ways back that a check from the peer opens.
+TRANSITIONS: dict[PairState, tuple[PairState, ...]] = {
+    PairState.FROZEN: (PairState.WAITING, PairState.FAILED),
+    PairState.WAITING: (PairState.IN_PROGRESS, PairState.FAILED),
+    PairState.IN_PROGRESS: (PairState.WAITING, PairState.SUCCEEDED, PairState.FAILED),
+    PairState.SUCCEEDED: (PairState.FAILED,),
+    # A late answer to a check that was given up still proves the path.
+    PairState.FAILED: (PairState.WAITING, PairState.SUCCEEDED),
+}
+
+UNFINISHED = (PairState.FROZEN, PairState.WAITING, PairState.IN_PROGRESS)
+
+
+@dataclass(slots=True, eq=False)
+class CandidatePair:
+    """`id` numbers it in records. `heard`: an authentic check of the peer came in on it."""
+
+    id: int
+    local: Candidate
+    remote: Candidate
+    priority: int
+    state: PairState = PairState.FROZEN
+    attempts: int = 0
+    first_sent_at: float | None = None
+    valid_local: Candidate | None = None
+    valid_priority: int = 0
+    round_trip: float | None = None
+    heard: bool = False
+    failure: str = ""
+
+    @property
+    def base(self) -> Address:
+        return self.local.address
+
+    @property
+    def component(self) -> int:
+        return self.local.component
+
+    @property
+    def foundation(self) -> tuple[str, str]:
+        return self.local.foundation, self.remote.foundation
+
+    @property
+    def unfinished(self) -> bool:
+        return self.state in UNFINISHED
+
+    @property
+    def path(self) -> CandidatePath:
+        return CandidatePath(self.component, self.valid_local or self.local, self.remote, self.round_trip)
+
+    def move(self, state: PairState) -> None:
+        assert state in TRANSITIONS[self.state], f"a pair cannot go from {self.state} to {state}"
+        self.state = state
+
+
+def pair_priority(controlling: int, controlled: int) -> int:
+    """RFC 8445 §6.1.2.3, from the priorities of the two agents' candidates."""
+    return (
+        (min(controlling, controlled) << 32) + 2 * max(controlling, controlled) + (controlling > controlled)
+    )
+
+
+class Checklist:
+    """The pairs of one ICE session, best first."""
+
+    def __init__(self, controlling: bool, limit: int = MAX_PAIRS) -> None:
+        self._controlling = controlling
+        self._limit = limit
+        self._pairs: list[CandidatePair] = []
+        self._by_addresses: dict[tuple[Address, Address], CandidatePair] = {}
+        self._last_id = 0
+
+    def __iter__(self) -> Iterator[CandidatePair]:
+        return iter(tuple(self._pairs))
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def find(self, base: Address, remote: Address) -> CandidatePair | None:
+        return self._by_addresses.get((base, remote))
+
+    def priority_of(self, local: Candidate, remote: Candidate) -> int:
+        if self._controlling:
+            return pair_priority(local.priority, remote.priority)
+        return pair_priority(remote.priority, local.priority)
+
+    def add(
+        self, local: Candidate, remote: Candidate, *, needed: bool = False
+    ) -> tuple[CandidatePair | None, CandidatePair | None]:
+        """A new pair, and the one that had to go for it (RFC 8445 §6.1.2.5); either may be None.
+
+        `needed` pairs (the peer checks them already) get in even if they are worse than all others. Its first
+        state follows RFC 8838 §12: frozen behind a pair of the same foundation unless that one succeeded.
+        """
+        self._last_id += 1
+        pair = CandidatePair(self._last_id, local, remote, self.priority_of(local, remote))
+        dropped = None
+        if len(self._pairs) >= self._limit:
+            idle = [
+                p for p in self._pairs if p.state in (PairState.FROZEN, PairState.WAITING, PairState.FAILED)
+            ]
+            dropped = min(idle, key=lambda p: (p.state is not PairState.FAILED, p.priority), default=None)
+            if dropped is None or (dropped.priority > pair.priority and dropped.unfinished and not needed):
+                return None, pair
+            self._remove(dropped)
+        kin = [p.state for p in self._pairs if p.foundation == pair.foundation]
+        if not kin or PairState.SUCCEEDED in kin:
+            pair.move(PairState.WAITING)
+        self._pairs.append(pair)
+        self._by_addresses[pair.base, remote.address] = pair
+        self._sort()
+        return pair, dropped
+
+    def replace_remote(self, old: Candidate, new: Candidate) -> list[CandidatePair]:
+        """A peer-reflexive candidate turned out to be one that the peer announces: it takes its name and rank."""
+        changed = [pair for pair in self._pairs if pair.remote is old]
+        for pair in changed:
+            pair.remote = new
+        self._rank()
+        return changed
+
+    def set_controlling(self, controlling: bool) -> None:
+        """After a role conflict every priority changes (RFC 8445 §7.3.1.1)."""
+        self._controlling = controlling
+        self._rank()
+
+    def next_ordinary(self) -> CandidatePair | None:
+        """The pair to check next: the best waiting one, else the best frozen one thaws.
+
+        A frozen pair does not wait for its kin to end (RFC 8445 §6.1.4.2 would): with nothing else to check,
+        sparing a check only costs time.
+        """
+        for pair in self._pairs:
+            if pair.state is PairState.WAITING:
+                return pair
+        for pair in self._pairs:
+            if pair.state is PairState.FROZEN:
+                pair.move(PairState.WAITING)
+                return pair
+        return None
+
+    def thaw(self, foundation: tuple[str, str]) -> None:
+        """A pair of this kind succeeded: its frozen kin may go (RFC 8445 §7.2.5.3.3)."""
+        for pair in self._pairs:
+            if pair.state is PairState.FROZEN and pair.foundation == foundation:
+                pair.move(PairState.WAITING)
+
+    def of(self, component: int) -> list[CandidatePair]:
+        return [pair for pair in self._pairs if pair.component == component]
+
+    def valid(self, component: int) -> list[CandidatePair]:
+        """Succeeded pairs, the best valid pair first."""
+        found = [p for p in self._pairs if p.component == component and p.state is PairState.SUCCEEDED]
+        return sorted(found, key=lambda p: (-p.valid_priority, p.id))
+
+    def busy(self) -> int:
+        """Pairs waiting or in progress, which set the pace of retransmissions (RFC 8445 §14.3)."""
+        return sum(pair.state in (PairState.WAITING, PairState.IN_PROGRESS) for pair in self._pairs)
+
+    def _rank(self) -> None:
+        for pair in self._pairs:
+            pair.priority = self.priority_of(pair.local, pair.remote)
+            if pair.valid_local is not None:
+                pair.valid_priority = self.priority_of(pair.valid_local, pair.remote)
+        self._sort()
+
+    def _sort(self) -> None:
+        self._pairs.sort(key=lambda pair: (-pair.priority, pair.id))
+
+    def _remove(self, pair: CandidatePair) -> None:
+        self._pairs.remove(pair)
+        del self._by_addresses[pair.base, pair.remote.address]

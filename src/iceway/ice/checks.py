@@ -1,0 +1,225 @@
+"""Connectivity checks under way: pacing, retransmission, and what their answers mean (RFC 8445 §7.2, §14).
+
+One new check leaves every `ta` seconds, triggered ones before ordinary ones. Each is a STUN transaction whose
+retransmissions are not paced. Giving a check up stops its retransmissions; its answer still counts when it
+comes late, because it proves the path all the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, TypedDict
+
+from iceway.core.address import Address
+from iceway.core.timers import Timers
+from iceway.ice.candidate import TYPE_PREFERENCE, CandidateType
+from iceway.ice.checklist import CandidatePair, Checklist, PairState
+from iceway.ice.config import LAST_WAIT, REQUESTS, AgentConfig
+from iceway.ice.messages import Credentials, check_request, transaction_id
+from iceway.trace.records import PairChecked
+from iceway.turn.transaction import Transaction
+
+if TYPE_CHECKING:
+    from random import Random
+
+MAX_REMEMBERED = 256  # transactions whose late answers still count
+
+
+class Cause(StrEnum):
+    """Why a check is sent, as records say it."""
+
+    ORDINARY = "ordinary"
+    TRIGGERED = "triggered"
+    NOMINATION = "nomination"
+
+
+class Schedule(TypedDict):
+    """Rc and Rm of RFC 8489 §6.2.1."""
+
+    requests: int
+    last_wait: float
+
+
+_PATIENT = Schedule(requests=REQUESTS, last_wait=LAST_WAIT)
+_SCHEDULE = {
+    Cause.ORDINARY: _PATIENT,
+    Cause.TRIGGERED: _PATIENT,
+    # A path that worked a moment ago and now swallows five requests is gone.
+    Cause.NOMINATION: Schedule(requests=5, last_wait=4),
+}
+
+
+class Outlet(Protocol):
+    """What the session needs of the agent around it."""
+
+    def emit(self, output: object) -> None: ...
+
+    def send_stun(self, base: Address, remote: Address, data: bytes, now: float) -> None:
+        """Send a STUN message from a socket or relay, with its record."""
+
+
+@dataclass(slots=True, eq=False)
+class Check:
+    """One check. `controlling` is the role it was sent in; after `sent_at` no request of it has left yet."""
+
+    transaction_id: bytes
+    pair: CandidatePair
+    cause: Cause
+    controlling: bool
+    transaction: Transaction
+    sent_at: float
+
+    @property
+    def nominates(self) -> bool:
+        return self.cause is Cause.NOMINATION
+
+    def round_trip(self, now: float) -> float:
+        """At least this long: with retransmissions nobody knows which request was answered."""
+        return now - self.sent_at
+
+
+def reflexive_priority(pair: CandidatePair) -> int:
+    """What the PRIORITY of a check says: the priority of a prflx candidate of this base (RFC 8445 §7.1.1)."""
+    return (TYPE_PREFERENCE[CandidateType.PRFLX] << 24) + (pair.local.priority & 0xFFFFFF)
+
+
+class Checks:
+    """The outgoing transactions of one session. Its timers live in the session's, named `pace` and by Check."""
+
+    def __init__(
+        self,
+        agent: str,
+        config: AgentConfig,
+        checklist: Checklist,
+        timers: Timers,
+        rng: Random,
+        outlet: Outlet,
+    ) -> None:
+        self._agent = agent
+        self._config = config
+        self._checklist = checklist
+        self._timers = timers
+        self._rng = rng
+        self._outlet = outlet
+        self._queue: deque[tuple[CandidatePair, Cause]] = deque()
+        self._current: dict[CandidatePair, Check] = {}
+        self._transactions: dict[bytes, Check] = {}
+        self._next_at = 0.0
+        self.stopped = False
+
+    # --- what to send ------------------------------------------------------------------------------------
+    def trigger(self, pair: CandidatePair, now: float) -> None:
+        """A check in answer to the peer's (RFC 8445 §7.3.1.4); the peer is there, so it goes before others."""
+        if pair.state is PairState.IN_PROGRESS:
+            self.abandon(pair)
+            pair.move(PairState.WAITING)
+        elif pair.state in (PairState.FROZEN, PairState.FAILED):
+            pair.move(PairState.WAITING)
+        if all(queued is not pair for queued, _ in self._queue):
+            self._queue.append((pair, Cause.TRIGGERED))
+        self.wake(now)
+
+    def nominate(self, pair: CandidatePair, now: float) -> None:
+        """The check that carries USE-CANDIDATE, on a pair that succeeded already; before everything else."""
+        self._queue.appendleft((pair, Cause.NOMINATION))
+        self.wake(now)
+
+    def wake(self, now: float) -> None:
+        """There may be something to check: let the pacer look as soon as it may."""
+        if self._timers.at("pace") is None:
+            self._timers.arm("pace", max(now, self._next_at))
+
+    def stop_ordinary(self) -> None:
+        """Only what the peer triggers is checked from now on (RFC 8445 §8.1.2)."""
+        self.stopped = True
+
+    def abandon(self, pair: CandidatePair) -> None:
+        check = self._current.pop(pair, None)
+        if check is not None:
+            self._timers.cancel(check)
+
+    def clear_queue(self, component: int) -> None:
+        self._queue = deque(item for item in self._queue if item[0].component != component)
+
+    # --- sending -----------------------------------------------------------------------------------------
+    def pace(
+        self, local: Credentials, remote: Credentials, controlling: bool, tie_breaker: int, now: float
+    ) -> None:
+        """The pacer's turn: send the next check, if there is one, and look again after `ta`."""
+        found = self._next()
+        if found is None:
+            return
+        pair, cause = found
+        if cause is not Cause.NOMINATION:
+            pair.move(PairState.IN_PROGRESS)
+        id = transaction_id(self._rng)
+        data = check_request(
+            id,
+            local,
+            remote,
+            priority=reflexive_priority(pair),
+            controlling=controlling,
+            tie_breaker=tie_breaker,
+            nominate=cause is Cause.NOMINATION,
+        )
+        transaction = Transaction(data, now, reliable=False, rto=self._rto(pair, cause), **_SCHEDULE[cause])
+        check = Check(id, pair, cause, controlling, transaction, now)
+        self._current[pair] = check
+        self._transactions[id] = check
+        while len(self._transactions) > MAX_REMEMBERED:
+            del self._transactions[next(iter(self._transactions))]
+        self._next_at = now + self._config.ta
+        self._timers.arm("pace", self._next_at)
+        self._send(check, now)
+
+    def retransmit(self, check: Check, now: float) -> bool:
+        """The check's timer fired. False: it has failed, nobody answered."""
+        if check.transaction.on_timeout(now) is None:
+            self._forget(check)
+            return False
+        self._send(check, now)
+        return True
+
+    def take(self, transaction_id: bytes) -> Check | None:
+        """The check that an answer belongs to."""
+        return self._transactions.get(transaction_id)
+
+    def done(self, check: Check) -> None:
+        """Answered: the transaction is over."""
+        self._forget(check)
+        self._transactions.pop(check.transaction_id, None)
+
+    def current(self, pair: CandidatePair) -> Check | None:
+        return self._current.get(pair)
+
+    def _next(self) -> tuple[CandidatePair, Cause] | None:
+        while self._queue:
+            pair, cause = self._queue.popleft()
+            if pair.state is (PairState.SUCCEEDED if cause is Cause.NOMINATION else PairState.WAITING):
+                return pair, cause
+        if self.stopped:
+            return None
+        pair_or_none = self._checklist.next_ordinary()
+        return (pair_or_none, Cause.ORDINARY) if pair_or_none else None
+
+    def _rto(self, pair: CandidatePair, cause: Cause) -> float:
+        if cause is Cause.NOMINATION:
+            return max(self._config.rto, 2 * (pair.round_trip or 0.0))
+        return max(self._config.rto, self._config.ta * self._checklist.busy())  # RFC 8445 §14.3
+
+    def _send(self, check: Check, now: float) -> None:
+        pair = check.pair
+        check.sent_at = now
+        pair.attempts += 1
+        if pair.first_sent_at is None:
+            pair.first_sent_at = now
+        self._timers.arm(check, check.transaction.deadline)
+        self._outlet.emit(PairChecked(self._agent, pair.id, pair.attempts, check.cause.value))
+        self._outlet.send_stun(pair.base, pair.remote.address, check.transaction.data, now)
+
+    def _forget(self, check: Check) -> None:
+        self._timers.cancel(check)
+        if self._current.get(check.pair) is check:
+            del self._current[check.pair]

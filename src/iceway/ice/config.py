@@ -1,0 +1,79 @@
+"""What an ICE agent is told: its configuration, its servers, and the numbers of the RFCs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from iceway.core.address import Address, Transport
+
+TA = 0.050  # RFC 8445 §14.2: between two new checks of one agent
+GATHERING_TA = 0.005  # RFC 8445 §14.2 lets nothing go faster than one transaction in 5 ms
+RTO = 0.5  # RFC 8445 §14.3
+REQUESTS = 7  # Rc, RFC 8489 §6.2.1: requests in all, the first one included
+LAST_WAIT = 16  # Rm, RFC 8489 §6.2.1: after the last one, in RTOs
+PATIENCE = 39.5  # RFC 8863 §4: never give up before
+KEEPALIVE = 15.0  # Tr, RFC 8445 §11
+CONSENT_INTERVAL = 5.0  # RFC 7675 §5.1, times 0.8 to 1.2
+CONSENT_EXPIRY = 30.0  # RFC 7675 §5.1
+MAX_PAIRS = 100  # RFC 8445 §6.1.2.5
+
+
+class Policy(StrEnum):
+    """`RELAY`: only relayed candidates are offered and used, so that the peer never learns where we are."""
+
+    ALL = "all"
+    RELAY = "relay"
+
+
+class ServerKind(StrEnum):
+    STUN = "stun"
+    TURN = "turn"
+
+
+@dataclass(frozen=True, slots=True)
+class IceServer:
+    """A STUN or TURN server: by `address` if that is known, else by `host`, which gets resolved.
+
+    Under TLS the certificate must name `host`. `username` and `password` are TURN's long-term credentials.
+    """
+
+    kind: ServerKind
+    host: str = ""
+    port: int = 3478
+    transport: Transport = Transport.UDP
+    username: str = ""
+    password: str = ""
+    address: Address | None = None
+
+    @property
+    def label(self) -> str:
+        """As records name it: `turn:av.example.test:3478?transport=udp`."""
+        scheme = f"{self.kind.value}s" if self.transport is Transport.TLS else self.kind.value
+        where = f"{self.host}:{self.port}" if self.host else str(self.address)
+        if self.kind is ServerKind.STUN:
+            return f"{scheme}:{where}"
+        return f"{scheme}:{where}?transport={'tcp' if self.transport.is_stream else 'udp'}"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """`controlling` is the role to begin with (the offerer's); a conflict may swap it.
+
+    `nomination_patience` bounds how long a valid pair waits for a better one; `patience` how long checks go
+    on before failure; `release_after` when relays that the selected pair does not use are given back.
+    """
+
+    controlling: bool
+    components: int = 1
+    ports: tuple[int, int] | None = None
+    policy: Policy = Policy.ALL
+    ta: float = TA
+    rto: float = RTO
+    nomination_patience: float = 0.4
+    patience: float = PATIENCE
+    keepalive: float = KEEPALIVE
+    consent_interval: float = CONSENT_INTERVAL
+    consent_expiry: float = CONSENT_EXPIRY
+    release_after: float = 10.0
+    max_remote_candidates: int = 64
