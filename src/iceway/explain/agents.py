@@ -1,0 +1,98 @@
+"""Everything one ICE agent recorded, read into one place: candidates, pairs and how they went, the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from iceway.explain.model import PairTried, pair_class
+from iceway.trace.entry import Entry
+from iceway.trace.records import (
+    CandidateGathered,
+    CandidateInfo,
+    CandidateReceived,
+    IceStateChanged,
+    PairChecked,
+    PairFailed,
+    PairFormed,
+    PairNominated,
+    PairPruned,
+    PairSelected,
+    PairSucceeded,
+)
+
+
+@dataclass(slots=True)
+class AgentView:
+    """Everything one ICE agent recorded, in one place."""
+
+    node: str
+    agent: str
+    first: Entry
+    gathered: list[CandidateInfo] = field(default_factory=list)
+    received: list[CandidateInfo] = field(default_factory=list)
+    pairs: dict[int, PairTried] = field(default_factory=dict)
+    pruned: list[PairTried] = field(default_factory=list)
+    selected: PairSelected | None = None
+    state: str = ""
+    reason: str = ""
+
+
+def agents(entries: Sequence[Entry]) -> list[AgentView]:
+    """What each (node, agent) recorded, in the order they began."""
+    views: dict[tuple[str, str], AgentView] = {}
+    for entry in entries:
+        record = entry.record
+        agent = getattr(record, "agent", None)
+        if agent is None:
+            continue
+        view = views.get((entry.node, agent))
+        if view is None:
+            view = views[entry.node, agent] = AgentView(entry.node, agent, entry)
+        _note(view, entry)
+    return list(views.values())
+
+
+def _note(view: AgentView, entry: Entry) -> None:
+    """Take one record of the agent into its view."""
+
+    def change(number: int, **what: object) -> None:
+        if number in view.pairs:
+            pair = view.pairs[number]
+            view.pairs[number] = replace(pair, seen=(*pair.seen, entry.id), **what)  # type: ignore[arg-type]
+
+    match entry.record:
+        case CandidateGathered(candidate=candidate):
+            if candidate not in view.gathered:
+                view.gathered.append(candidate)
+        case CandidateReceived(candidate=candidate):
+            if candidate not in view.received:
+                view.received.append(candidate)
+        case PairFormed(pair=number, local=local, remote=remote, priority=priority):
+            path = pair_class(local, remote)
+            view.pairs[number] = PairTried(number, local, remote, priority, path, seen=(entry.id,))
+        case PairPruned(local=local, remote=remote, reason=reason):
+            path = pair_class(local, remote)
+            pruned = PairTried(0, local, remote, 0, path, outcome="pruned", reason=reason, seen=(entry.id,))
+            view.pruned.append(pruned)
+        case PairChecked(pair=number, attempt=attempt):
+            pair = view.pairs.get(number)
+            if pair and pair.outcome == "waiting":
+                view.pairs[number] = replace(pair, outcome="checking")
+            if pair:
+                change(number, checks=max(attempt, pair.checks + 1))
+        case PairSucceeded(pair=number, round_trip=round_trip, mapped=mapped):
+            change(number, outcome="succeeded", reason="", round_trip=round_trip, mapped=mapped)
+        case PairFailed(pair=number, reason=reason):
+            change(number, outcome="failed", reason=reason)
+        case PairNominated(pair=number):
+            change(number, nominated=True)
+        case PairSelected(pair=number) as selected:
+            view.selected = selected
+            for other in view.pairs:
+                view.pairs[other] = replace(view.pairs[other], selected=other == number)
+            change(number)
+        case IceStateChanged(state=state, reason=reason):
+            view.state, view.reason = state, reason or view.reason
+        case _:
+            pass

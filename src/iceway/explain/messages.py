@@ -1,0 +1,181 @@
+"""What was sent by one node and received by another, joined into one message with both its ends.
+
+SIP is joined by start line, Call-ID and CSeq, STUN by transaction; a message sent several times pairs in order.
+Addresses cannot join the two ends, since NATs change them on the way: where they differ, the message says what
+the receiver saw. A message that the traced receiver never saw was lost; one whose receiver keeps no trace is
+taken as arrived.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from iceway.core.address import Address
+from iceway.explain.cast import Cast
+from iceway.trace.entry import Entry
+from iceway.trace.records import PacketDropped, SipReceived, SipSent, StunReceived, StunSent
+
+_PATIENCE = 30.0  # seconds a message may travel and still be taken for the one that was sent
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One SIP or STUN message from node to node. `via` names the relay that carried it on."""
+
+    sender: str
+    receiver: str
+    sent: Entry | None
+    received: Entry | None
+    lost: bool = False
+    via: str | None = None
+    dropped: Entry | None = None
+
+    @property
+    def entry(self) -> Entry:
+        entry = self.sent or self.received
+        assert entry is not None
+        return entry
+
+    @property
+    def record(self) -> SipSent | SipReceived | StunSent | StunReceived:
+        record = self.entry.record
+        assert isinstance(record, SipSent | SipReceived | StunSent | StunReceived)
+        return record
+
+    @property
+    def at(self) -> float:
+        return self.entry.at
+
+    @property
+    def arrived(self) -> float | None:
+        return self.received.at if self.received else None
+
+    @property
+    def source(self) -> Address:
+        """Where it left: of the relay, if it left through one."""
+        if self.sent is None:
+            return self.record.remote
+        return (getattr(self.record, "relay", None) or self.record.local) if self.via else self.record.local
+
+    @property
+    def destination(self) -> Address:
+        return self.record.remote if self.sent else self.record.local
+
+    @property
+    def seen_from(self) -> Address | None:
+        """The address the receiver saw, if it is another than the one it left."""
+        if self.sent is None or self.received is None:
+            return None
+        seen = self.received.record.remote  # type: ignore[attr-defined]
+        return None if seen == self.source else seen
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(entry.id for entry in (self.sent, self.received, self.dropped) if entry)
+
+
+def join(entries: Sequence[Entry], cast: Cast) -> list[Message]:
+    """All SIP and STUN messages of a trace, in the order they were sent."""
+    waiting: dict[tuple[object, ...], deque[Entry]] = defaultdict(deque)
+    partner: dict[int, Entry] = {}
+    alone: list[Entry] = []
+    for entry in entries:
+        match entry.record:
+            case SipSent() | StunSent():
+                waiting[_key(entry)].append(entry)
+            case SipReceived() | StunReceived():
+                sent = _take(waiting[_key(entry)], entry)
+                if sent is None:
+                    alone.append(entry)
+                else:
+                    partner[sent.id] = entry
+            case _:
+                pass
+    hearers = {entry.node for entry in entries if isinstance(entry.record, SipReceived | StunReceived)}
+    drops = _Drops(entries)
+    messages = [
+        _sent(entry, partner.get(entry.id), cast, hearers, drops)
+        for entry in entries
+        if isinstance(entry.record, SipSent | StunSent)
+    ]
+    messages += [_heard(entry, cast) for entry in alone]
+    return sorted(messages, key=lambda message: (message.at, message.entry.id))
+
+
+def is_check(record: object) -> bool:
+    """Whether a STUN record is an ICE connectivity check's request (RFC 8445 §7.1.1 wants PRIORITY)."""
+    if not isinstance(record, StunSent | StunReceived) or record.method.lower() != "binding":
+        return False
+    return any(
+        name.upper() in ("PRIORITY", "ICE-CONTROLLING", "ICE-CONTROLLED") for name, _ in record.attributes
+    )
+
+
+def attribute(record: StunSent | StunReceived, name: str) -> str | None:
+    """The first value of a STUN attribute, by its RFC name."""
+    return next((value for held, value in record.attributes if held.upper().replace("_", "-") == name), None)
+
+
+def _key(entry: Entry) -> tuple[object, ...]:
+    record = entry.record
+    if isinstance(record, SipSent | SipReceived):
+        return "sip", record.start_line, record.call_id, record.cseq
+    assert isinstance(record, StunSent | StunReceived)
+    return "stun", record.transaction_id, record.method.lower(), record.message_class.lower()
+
+
+def _take(sent: deque[Entry], received: Entry) -> Entry | None:
+    """The oldest message not yet received that may be this one; one sent to this very address goes first."""
+    fitting = [entry for entry in sent if entry.node != received.node and received.at - entry.at <= _PATIENCE]
+    if not fitting:
+        return None
+    here = received.record.local  # type: ignore[attr-defined]
+    best = next((entry for entry in fitting if entry.record.remote == here), fitting[0])  # type: ignore[attr-defined]
+    sent.remove(best)
+    return best
+
+
+def _sent(entry: Entry, received: Entry | None, cast: Cast, hearers: set[str], drops: _Drops) -> Message:
+    record = entry.record
+    assert isinstance(record, SipSent | StunSent)
+    receiver = received.node if received else cast.behind(record.remote, entry.node)
+    via = None
+    if isinstance(record, StunSent):
+        if record.relay is not None:
+            via = cast.relay_of(record.relay) or cast.behind(record.local, entry.node)
+        else:
+            via = (
+                cast.relay_of(record.remote)
+                if is_check(record) or receiver != cast.owner(record.remote)
+                else None
+            )
+    if via in (entry.node, receiver):
+        via = None
+    dropped = None if received else drops.of(entry, record)
+    lost = received is None and (receiver in hearers or dropped is not None)
+    return Message(entry.node, receiver, entry, received, lost=lost, via=via, dropped=dropped)
+
+
+def _heard(entry: Entry, cast: Cast) -> Message:
+    record = entry.record
+    assert isinstance(record, SipReceived | StunReceived)
+    sender = cast.behind(record.remote, entry.node)
+    return Message(entry.node if sender == entry.node else sender, entry.node, None, entry)
+
+
+class _Drops:
+    """What boxes on the way dropped, found again by destination and time (sources change in NATs)."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._by_destination: dict[Address, list[Entry]] = defaultdict(list)
+        for entry in entries:
+            if isinstance(entry.record, PacketDropped):
+                self._by_destination[entry.record.destination].append(entry)
+
+    def of(self, sent: Entry, record: SipSent | StunSent) -> Entry | None:
+        """A drop is recorded once a flow, so the first one stands for those after it."""
+        near = [drop for drop in self._by_destination.get(record.remote, ()) if drop.at <= sent.at + 2.0]
+        exact = [drop for drop in near if drop.record.source == record.local]  # type: ignore[attr-defined]
+        return next(iter(exact or near), None)
