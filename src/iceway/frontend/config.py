@@ -1,0 +1,93 @@
+"""`frontend.toml` as typed values. Everything but the domain and the edges has a default that works.
+
+domain = "example.test"
+name = "fe.example.test"
+edges = [{ name = "edge.example.test", mras = "edge.example.test:5062" }]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from iceway.io.configuration import HostName, HostPort, ListenAddress, Section, load_section
+
+
+class ListenConfig(Section):
+    """One port for SIP. UDP and TCP carry passwords' digests in clear and are for closed networks."""
+
+    address: ListenAddress = "0.0.0.0:5061"
+    transport: Literal["tls", "tcp", "udp"] = "tls"
+
+
+class EdgeConfig(Section):
+    """An edge that is trusted: `name` is what its certificate must say. `mras` is its credential service."""
+
+    name: HostName
+    mras: HostPort
+
+
+class TlsFiles(Section):
+    """PEM files. `trust` holds the authorities whose certificates edges must show."""
+
+    certificate: Path = Path("frontend.crt")
+    key: Path = Path("frontend.key")
+    trust: Path = Path("ca.crt")
+
+
+class RegistrationConfig(Section):
+    """How long registrations last, in seconds, and how many a user may have."""
+
+    default_expires: Annotated[int, Field(ge=10, le=86400)] = 3600
+    min_expires: Annotated[int, Field(ge=1, le=86400)] = 60
+    max_expires: Annotated[int, Field(ge=10, le=604800)] = 7200
+    max_bindings: Annotated[int, Field(ge=1, le=1000)] = 10
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.min_expires <= self.default_expires <= self.max_expires:
+            raise ValueError("min_expires ≤ default_expires ≤ max_expires must hold")
+        return self
+
+
+class RelayConfig(Section):
+    """Asking edges for relay credentials: `timeout` seconds an edge before the next is tried."""
+
+    timeout: Annotated[float, Field(gt=0, le=30)] = 3.0
+    max_hours: Annotated[float, Field(gt=0, le=720)] = 8.0
+
+
+class FrontEndConfig(Section):
+    domain: HostName
+    name: HostName
+    listen: tuple[ListenConfig, ...] = (ListenConfig(),)
+    edges: tuple[EdgeConfig, ...] = ()
+    tls: TlsFiles = TlsFiles()
+    database: str = "frontend.sqlite"
+    registration: RegistrationConfig = RegistrationConfig()
+    relay: RelayConfig = RelayConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.listen:
+            raise ValueError("listen names no port, so nobody could reach this front end")
+        names = [edge.name.lower() for edge in self.edges]
+        if len(set(names)) < len(names):
+            raise ValueError("two edges have the same name")
+        return self
+
+    def edge_named(self, names: tuple[str, ...]) -> EdgeConfig | None:
+        """The trusted edge whose name is among those of a verified certificate."""
+        lowered = {name.lower() for name in names}
+        return next((edge for edge in self.edges if edge.name.lower() in lowered), None)
+
+
+def load_config(path: Path) -> FrontEndConfig:
+    """Read a file; raises EnvironmentFailure naming file, field and cure. Relative paths count from the file."""
+    config = load_section(path, FrontEndConfig)
+    here = path.resolve().parent
+    tls = TlsFiles(**{name: here / getattr(config.tls, name) for name in TlsFiles.model_fields})
+    database = config.database if "://" in config.database else str(here / config.database)
+    return config.model_copy(update={"tls": tls, "database": database})
