@@ -1,0 +1,466 @@
+"""Offer and answer for one audio stream (RFC 3264): which codec, which keys, which ICE parameters.
+
+An `AudioNegotiation` lives as long as its call. Whoever offers says `offer`, sends it, and gives the answer
+to `receive_answer`; who is offered gives the body to `receive_offer` (which refuses at once what cannot
+become a call) and says `answer` when candidates are there. Re-INVITEs go through the same four, in either
+direction; keys, session id and payload types stay, the version grows when the text changes. Media is
+encrypted with keys from `a=crypto` (RFC 4568) unless `allow_clear` says that clear media will do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from iceway.core.address import Address, is_ip
+from iceway.core.errors import IcewayError, ParseError, UsageError
+from iceway.media.srtp import DEFAULT_SUITE, KEY_AND_SALT_LENGTH, SUITES, SrtpKey
+from iceway.wire import sdp
+from iceway.wire.sdp import (
+    Crypto,
+    IceParameters,
+    Line,
+    MediaDescription,
+    Origin,
+    RtpMap,
+    SessionDescription,
+    attribute,
+    ice_lines,
+    ice_parameters,
+)
+
+if TYPE_CHECKING:
+    from random import Random
+
+PTIME = 20  # ms of sound a packet; every peer takes it (RFC 3551 §4.2)
+
+_REVERSED = {"sendonly": "recvonly", "recvonly": "sendonly"}
+_CLEAR = ("RTP/AVP", "RTP/AVPF")
+_SECURE = ("RTP/SAVP", "RTP/SAVPF")
+
+
+class NegotiationError(IcewayError):
+    """No call can come of this description. `code` is the SIP status that says so; the text says why."""
+
+    def __init__(self, reason: str, code: int = 488) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A codec under the payload type that one side gave it."""
+
+    name: str
+    payload_type: int
+    clock_rate: int
+    channels: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.clock_rate}"
+
+
+CODECS = {
+    "opus": Codec("opus", 111, 48000, 2),  # RFC 7587 §7: always 48000/2, whatever is in it
+    "PCMU": Codec("PCMU", 0, 8000),
+    "PCMA": Codec("PCMA", 8, 8000),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """What offer and answer came to, from our side.
+
+    `codec` is what we send; any of `receives` may arrive. Keys are None for clear media. `ice` is what the
+    other side said, None if it speaks no ICE; then `remote` (its `m=` and `c=` lines, None when they name no
+    IP address) is all there is. `direction` is ours: "recvonly" means that we do not send.
+    """
+
+    codec: Codec
+    receives: tuple[Codec, ...]
+    send_key: SrtpKey | None
+    recv_key: SrtpKey | None
+    ice: IceParameters | None
+    remote: Address | None
+    direction: str = "sendrecv"
+    ptime: int = PTIME
+    rtcp_mux: bool = True
+
+    @property
+    def sends(self) -> bool:
+        return self.direction in ("sendrecv", "sendonly")
+
+
+class AudioNegotiation:
+    """Our side of the offers and answers of one call. `rng` draws the key and the session id."""
+
+    def __init__(
+        self,
+        rng: Random,
+        codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA"),
+        *,
+        allow_clear: bool = False,
+        session_name: str = "-",
+    ) -> None:
+        unknown = [name for name in codecs if name not in CODECS]
+        if unknown or not codecs:
+            raise UsageError(f"codecs are {', '.join(CODECS)}, not {', '.join(unknown) or 'none'}")
+        self.negotiated: Negotiated | None = None
+        self._rng = rng
+        self._ours = tuple(CODECS[name] for name in codecs)
+        self._allow_clear = allow_clear
+        self._session_name = session_name
+        self._origin: Origin | None = None
+        self._last_text = ""
+        self._send_key: SrtpKey | None = None
+        self._offered: SessionDescription | None = None
+        self._received: _Offer | None = None
+        self._our_direction = "sendrecv"
+        # What a later offer must repeat (RFC 3264 §8): the streams, refused ones too, and how ours is named.
+        self._protocol = "RTP/AVP" if allow_clear else "RTP/SAVP"
+        self._streams: tuple[MediaDescription | None, ...] = (None,)
+        self._mid: str | None = None
+
+    # --- we offer -----------------------------------------------------------------------------------
+    def offer(self, ice: IceParameters | None, address: Address, direction: str = "sendrecv") -> str:
+        """The body of an offer with these ICE parameters, its default destination at `address`.
+
+        The offer that settles a call (RFC 8839 §4.4) is this one with the chosen candidate alone in
+        `ice.candidates`, its address as `address`, and `ice.remote_candidates` naming the other side's.
+        """
+        self._our_direction = direction
+        suite = self._send_key.suite if self._send_key else DEFAULT_SUITE
+        crypto = Crypto(1, suite, self._our_key(suite).key_and_salt)
+        ours = _audio(self._ours, self._protocol, (crypto,), ice, address, direction, True, self._mid)
+        description = self._described(ours, ice, address)
+        self._offered = description
+        return sdp.serialize(description)
+
+    def receive_answer(self, body: bytes | str) -> Negotiated:
+        """The answer to our last offer. May be said again: 183 and 200 both carry it, forks differ.
+
+        Raises NegotiationError; what was negotiated before still holds then.
+        """
+        if self._offered is None:
+            raise UsageError("there is no offer that this could answer")
+        description = _parsed(body)
+        index = self._streams.index(None)
+        offered = self._offered.media[index]
+        if len(description.media) <= index:
+            raise NegotiationError("the answer leaves out the audio that was offered")
+        media = description.media[index]
+        if media.port == 0:
+            raise NegotiationError("the other side refused audio (port 0 in its answer)")
+        if media.kind != "audio" or _base_protocol(media) not in _CLEAR + _SECURE:
+            raise NegotiationError(f"the answer is {media.kind} over {media.protocol}, not what was offered")
+        theirs = _codecs_of(media, self._ours)
+        if not theirs:
+            raise NegotiationError(f"the answer takes none of {_names(self._ours)}")
+        send_key, recv_key = self._keys_answered(offered, media)
+        self.negotiated = Negotiated(
+            codec=theirs[0],
+            # We receive under the numbers of our own offer (RFC 3264 §5.1).
+            receives=tuple(codec for codec in self._ours if codec.name in {found.name for found in theirs}),
+            send_key=send_key,
+            recv_key=recv_key,
+            ice=_ice(description, media),
+            remote=_destination(description, media),
+            direction=_our_direction(description, media, self._our_direction),
+            rtcp_mux=media.has("rtcp-mux"),
+        )
+        return self.negotiated
+
+    # --- we are offered -----------------------------------------------------------------------------
+    def receive_offer(self, body: bytes | str) -> Negotiated:
+        """What an answer of ours would negotiate; it holds once we `answer`.
+
+        Raises NegotiationError if there is no answer to give.
+        """
+        description = _parsed(body)
+        best: _Offer | None = None
+        refusals: list[str] = []
+        for index, media in enumerate(description.media):
+            try:
+                found = self._acceptable(description, index, media)
+            except NegotiationError as error:
+                refusals.append(error.reason)
+                continue
+            # Of several audio streams (one clear, one encrypted, as some offer) take the encrypted.
+            if best is None or (best.crypto is None and found.crypto is not None):
+                best = found
+        if best is None:
+            raise NegotiationError("; ".join(dict.fromkeys(refusals)) or "the offer describes no media")
+        self._received = best
+        return best.negotiated
+
+    def answer(self, ice: IceParameters | None, address: Address, direction: str = "sendrecv") -> str:
+        """The body that answers the last offer received: the one stream accepted, all others refused.
+
+        Sets `negotiated`, narrowed by `direction`. Without ICE in the offer there is none in the answer.
+        """
+        if self._received is None:
+            raise UsageError("there is no offer to answer")
+        offer = self._received
+        theirs = offer.description.media[offer.index]
+        negotiated = replace(offer.negotiated, direction=_intersect(offer.negotiated.direction, direction))
+        cryptos: tuple[Crypto, ...] = ()
+        if offer.crypto is not None and negotiated.send_key is not None:
+            cryptos = (Crypto(offer.crypto.tag, offer.crypto.suite, negotiated.send_key.key_and_salt),)
+        self._streams = tuple(
+            None if index == offer.index else MediaDescription(media.kind, 0, media.protocol, media.formats)
+            for index, media in enumerate(offer.description.media)
+        )
+        self._protocol, self._mid = theirs.protocol, theirs.mid
+        self._ours = tuple(
+            negotiated.codec if codec.name == negotiated.codec.name else codec for codec in self._ours
+        )
+        self._our_direction = direction
+        self._send_key = negotiated.send_key or self._send_key
+        self.negotiated = negotiated
+        said_ice = ice if negotiated.ice is not None else None
+        ours = _audio(
+            (negotiated.codec,),
+            self._protocol,
+            cryptos,
+            said_ice,
+            address,
+            negotiated.direction,
+            negotiated.rtcp_mux,
+            self._mid,
+        )
+        return sdp.serialize(self._described(ours, said_ice, address))
+
+    # --- helpers ------------------------------------------------------------------------------------
+    def _acceptable(self, description: SessionDescription, index: int, media: MediaDescription) -> _Offer:
+        if media.kind != "audio" or media.port == 0:
+            raise NegotiationError("the offer has no audio")
+        _refuse_unknown_protocol(media)
+        theirs = _codecs_of(media, self._ours)
+        if not theirs:
+            offered = ", ".join(_described_formats(media)) or "none"
+            raise NegotiationError(f"no codec in common: offered {offered}; we speak {_names(self._ours)}")
+        crypto = next((crypto for crypto in media.cryptos if _usable(crypto)), None)
+        if crypto is None and not (self._allow_clear and _base_protocol(media) in _CLEAR):
+            raise NegotiationError(_why_no_key(media))
+        negotiated = Negotiated(
+            codec=theirs[0],
+            receives=(theirs[0],),
+            send_key=self._our_key(crypto.suite) if crypto else None,
+            recv_key=_srtp_key(crypto) if crypto else None,
+            ice=_ice(description, media),
+            remote=_destination(description, media),
+            direction=_our_direction(description, media, "sendrecv"),
+            rtcp_mux=media.has("rtcp-mux"),
+        )
+        return _Offer(description, index, crypto, negotiated)
+
+    def _keys_answered(
+        self, offered: MediaDescription, media: MediaDescription
+    ) -> tuple[SrtpKey | None, SrtpKey | None]:
+        ours = offered.cryptos[0]
+        theirs = media.cryptos
+        if not theirs and not media.attributes("crypto"):
+            if self._allow_clear and _base_protocol(media) in _CLEAR:
+                return None, None
+            raise NegotiationError("the answer carries no key (a=crypto) and clear media is not allowed")
+        accepted = next((crypto for crypto in theirs if crypto.tag == ours.tag and _usable(crypto)), None)
+        if accepted is None or accepted.suite != ours.suite:
+            raise NegotiationError(f"the answer's a=crypto does not accept {ours.suite} under tag {ours.tag}")
+        return SrtpKey(ours.suite, ours.key_and_salt), _srtp_key(accepted)
+
+    def _our_key(self, suite: str) -> SrtpKey:
+        # One key for the whole call: a new one would only cost packets. A new suite starts its packet
+        # counter afresh, and must not under a key already used.
+        if self._send_key is None or self._send_key.suite != suite:
+            self._send_key = SrtpKey.draw(self._rng, suite)
+        return self._send_key
+
+    def _described(
+        self, ours: MediaDescription, ice: IceParameters | None, address: Address
+    ) -> SessionDescription:
+        """All streams under our origin, whose version grows when anything changed (RFC 3264 §8)."""
+        media = tuple(ours if stream is None else stream for stream in self._streams)
+        family = "IP6" if address.family == 6 else "IP4"
+        if self._origin is None:
+            identity = self._rng.getrandbits(62)
+            self._origin = Origin("-", identity, 0, address.ip, family)
+        session = [Line("s", self._session_name), Line("c", f"IN {family} {address.ip}"), Line("t", "0 0")]
+        if ice is not None and ice.lite:
+            session.append(attribute("ice-lite"))
+        text = sdp.serialize(SessionDescription(replace(self._origin, version=0), tuple(session), media))
+        if text != self._last_text:
+            self._last_text = text
+            self._origin = replace(self._origin, version=self._origin.version + 1)
+        return SessionDescription(self._origin, tuple(session), media)
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """An offer we can answer: the section we take, its key line, what it comes to."""
+
+    description: SessionDescription
+    index: int
+    crypto: Crypto | None
+    negotiated: Negotiated
+
+
+def _audio(
+    codecs: tuple[Codec, ...],
+    protocol: str,
+    cryptos: tuple[Crypto, ...],
+    ice: IceParameters | None,
+    address: Address,
+    direction: str,
+    rtcp_mux: bool,
+    mid: str | None,
+) -> MediaDescription:
+    lines: list[Line] = []
+    if not rtcp_mux:
+        # We have no second component; without RTCP's bandwidth the peer expects none (RFC 3556 §2).
+        lines += [Line("b", "RS:0"), Line("b", "RR:0")]
+    for codec in codecs:
+        mapped = RtpMap(codec.payload_type, codec.name, codec.clock_rate, codec.channels)
+        lines.append(attribute("rtpmap", str(mapped)))
+        if codec.name == "opus":
+            lines.append(attribute("fmtp", f"{codec.payload_type} stereo=0;sprop-stereo=0"))
+    lines.append(attribute("ptime", str(PTIME)))
+    lines.append(attribute(direction))
+    lines += [attribute("crypto", str(crypto)) for crypto in cryptos]
+    if rtcp_mux:
+        lines.append(attribute("rtcp-mux"))
+    if mid is not None:
+        lines.append(attribute("mid", mid))
+    if ice is not None:
+        lines += ice_lines(ice)
+    formats = tuple(str(codec.payload_type) for codec in codecs)
+    return MediaDescription("audio", address.port, protocol, formats, tuple(lines))
+
+
+def _parsed(body: bytes | str) -> SessionDescription:
+    try:
+        return sdp.parse(body)
+    except ParseError as error:
+        raise NegotiationError(f"the session description cannot be read: {error}") from error
+
+
+def _ice(description: SessionDescription, media: MediaDescription) -> IceParameters | None:
+    try:
+        return ice_parameters(description, media)
+    except ParseError as error:
+        raise NegotiationError(f"the ICE lines cannot be read: {error}") from error
+
+
+def _destination(description: SessionDescription, media: MediaDescription) -> Address | None:
+    try:
+        connection = description.connection_of(media)
+    except ParseError as error:
+        raise NegotiationError(f"the connection line cannot be read: {error}") from error
+    if connection is None or not is_ip(connection.address):
+        return None
+    return Address.of(connection.address, media.port)
+
+
+def _codecs_of(media: MediaDescription, ours: tuple[Codec, ...]) -> tuple[Codec, ...]:
+    """Those codecs of a section that we speak, in its order and under its numbers."""
+    known = {codec.name.lower(): codec for codec in ours}
+    maps = media.rtpmaps
+    found: list[Codec] = []
+    for text in media.formats:
+        try:
+            number = sdp.payload_type(text)
+        except ParseError:
+            continue
+        mapped = maps.get(number) or _STATIC.get(number)
+        codec = known.get(mapped.encoding.lower()) if mapped else None
+        if codec and mapped and mapped.clock_rate == codec.clock_rate and mapped.channels == codec.channels:
+            found.append(replace(codec, payload_type=number))
+    return tuple(found)
+
+
+# RFC 3551 §6: what needs no rtpmap.
+_STATIC = {0: RtpMap(0, "PCMU", 8000), 8: RtpMap(8, "PCMA", 8000), 9: RtpMap(9, "G722", 8000)}
+
+
+def _described_formats(media: MediaDescription) -> list[str]:
+    maps = media.rtpmaps
+    names = []
+    for text in media.formats:
+        mapped = next((found for number, found in {**_STATIC, **maps}.items() if str(number) == text), None)
+        names.append(f"{mapped.encoding}/{mapped.clock_rate}" if mapped else text)
+    return names
+
+
+def _base_protocol(media: MediaDescription) -> str:
+    # Microsoft names the transport of a relayed TCP path in front: TCP/RTP/SAVP.
+    return media.protocol.removeprefix("TCP/")
+
+
+def _refuse_unknown_protocol(media: MediaDescription) -> None:
+    if "TLS/RTP" in media.protocol:
+        raise NegotiationError(
+            f"media is keyed by DTLS ({media.protocol}), which this client does not speak; "
+            "offer RTP/SAVP with a=crypto (SDES) instead"
+        )
+    if _base_protocol(media) not in _CLEAR + _SECURE:
+        raise NegotiationError(f"{media.protocol} is not RTP as this client speaks it")
+
+
+def _why_no_key(media: MediaDescription) -> str:
+    if media.attributes("crypto"):
+        return (
+            f"none of the offered keys can be used: {', '.join(SUITES)} are known, without session parameters"
+        )
+    if _base_protocol(media) in _SECURE:
+        return f"{media.protocol} was offered without a key (a=crypto)"
+    return "the offer is for unencrypted media, which is not allowed here; offer RTP/SAVP with a=crypto"
+
+
+def _usable(crypto: Crypto) -> bool:
+    """Parameters that change the packets make a line unusable unless we do as they say (RFC 4568 §6.3.7)."""
+    declared = [text for text in crypto.session_parameters if not text.startswith(("-", "WSH="))]
+    return (
+        crypto.suite in SUITES
+        and len(crypto.key_and_salt) == KEY_AND_SALT_LENGTH
+        and not declared
+        and _mki(crypto) is not None
+    )
+
+
+def _mki(crypto: Crypto) -> bytes | None:
+    """The key identifier every packet carries, b"" without one, None if it is nonsense."""
+    if crypto.mki is None:
+        return b""
+    value, _, length = crypto.mki.partition(":")
+    if not (value.isascii() and value.isdigit() and length.isascii() and length.isdigit()):
+        return None
+    if len(value) > 20 or len(length) > 3 or not 1 <= int(length) <= 128:
+        return None
+    return int(value).to_bytes(int(length)) if int(value) < 1 << 8 * int(length) else None
+
+
+def _srtp_key(crypto: Crypto) -> SrtpKey:
+    return SrtpKey(crypto.suite, crypto.key_and_salt, _mki(crypto) or b"")
+
+
+def _our_direction(description: SessionDescription, media: MediaDescription, wanted: str) -> str:
+    theirs = description.direction_of(media)
+    ours = _intersect(_REVERSED.get(theirs, theirs), wanted)
+    connection = media.connection or description.connection
+    held = connection is not None and connection.address in ("0.0.0.0", "::")
+    if held and not media.has("ice-ufrag") and not description.has("ice-ufrag"):
+        # Hold as RFC 2543 had it (RFC 3264 §8.4): nowhere to send to. With ICE it only means "not yet".
+        ours = _intersect(ours, "recvonly")
+    return ours
+
+
+def _intersect(one: str, other: str) -> str:
+    send = all(direction in ("sendrecv", "sendonly") for direction in (one, other))
+    receive = all(direction in ("sendrecv", "recvonly") for direction in (one, other))
+    return {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}.get(
+        (send, receive), "inactive"
+    )
+
+
+def _names(codecs: tuple[Codec, ...]) -> str:
+    return ", ".join(map(str, codecs))

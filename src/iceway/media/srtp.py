@@ -1,0 +1,110 @@
+"""SRTP (RFC 3711) over libsrtp: one `SrtpKey` a direction, MKI included, refusals as values.
+
+libsrtp knows no MKI as pylibsrtp builds it; since the MKI is not authenticated and has a fixed place
+(RFC 3711 §3.1), it is put in and taken out here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pylibsrtp import Error, Policy, Session
+
+if TYPE_CHECKING:
+    from random import Random
+
+SUITES = {
+    "AES_CM_128_HMAC_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 10),
+    "AES_CM_128_HMAC_SHA1_32": (Policy.SRTP_PROFILE_AES128_CM_SHA1_32, 4),
+}
+DEFAULT_SUITE = "AES_CM_128_HMAC_SHA1_80"
+KEY_AND_SALT_LENGTH = 30  # RFC 4568 §6.2.1: 16 bytes of key, 14 of salt
+_RTCP_TAG = 10  # RFC 4568 §6.2.2: SRTCP keeps 80 bits even when SRTP has 32
+
+MAX_PACKET = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class SrtpKey:
+    """The master key and salt of one direction. Neither shows in `repr`."""
+
+    suite: str
+    key_and_salt: bytes = field(repr=False)
+    mki: bytes = b""
+
+    @classmethod
+    def draw(cls, rng: Random, suite: str = DEFAULT_SUITE) -> SrtpKey:
+        return cls(suite, rng.randbytes(KEY_AND_SALT_LENGTH))
+
+
+class SrtpRefused(Exception):
+    """A packet that did not verify. `reason` is for people; `replayed` says that it may be a mere repeat."""
+
+    def __init__(self, reason: str, replayed: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.replayed = replayed
+
+
+class SrtpSender:
+    """Protects what we send."""
+
+    def __init__(self, key: SrtpKey) -> None:
+        self._session = _session(key, Policy.SSRC_ANY_OUTBOUND)
+        self._mki = key.mki
+        self._tag = SUITES[key.suite][1]
+
+    def protect(self, packet: bytes) -> bytes:
+        return self._with_mki(self._session.protect(packet), self._tag)
+
+    def protect_rtcp(self, packet: bytes) -> bytes:
+        return self._with_mki(self._session.protect_rtcp(packet), _RTCP_TAG)
+
+    def _with_mki(self, packet: bytes, tag: int) -> bytes:
+        return packet[:-tag] + self._mki + packet[-tag:] if self._mki else packet
+
+
+class SrtpReceiver:
+    """Verifies and opens what we receive; raises SrtpRefused for everything else."""
+
+    def __init__(self, key: SrtpKey) -> None:
+        self._session = _session(key, Policy.SSRC_ANY_INBOUND)
+        self._mki = key.mki
+        self._tag = SUITES[key.suite][1]
+
+    def unprotect(self, packet: bytes) -> bytes:
+        packet = self._without_mki(packet, self._tag)
+        try:
+            return self._session.unprotect(packet)
+        except Error as error:
+            raise _refusal(error) from None
+
+    def unprotect_rtcp(self, packet: bytes) -> bytes:
+        packet = self._without_mki(packet, _RTCP_TAG)
+        try:
+            return self._session.unprotect_rtcp(packet)
+        except Error as error:
+            raise _refusal(error) from None
+
+    def _without_mki(self, packet: bytes, tag: int) -> bytes:
+        if len(packet) > MAX_PACKET:
+            raise SrtpRefused("longer than any voice packet")
+        if not self._mki:
+            return packet
+        end = len(packet) - tag
+        if packet[max(0, end - len(self._mki)) : end] != self._mki:
+            raise SrtpRefused("unknown master key identifier")
+        return packet[: end - len(self._mki)] + packet[end:]
+
+
+def _session(key: SrtpKey, direction: int) -> Session:
+    return Session(Policy(key.key_and_salt, direction, 0, SUITES[key.suite][0]))
+
+
+def _refusal(error: Error) -> SrtpRefused:
+    if "replay" in str(error):
+        return SrtpRefused("replayed", replayed=True)
+    if "authentication" in str(error):
+        return SrtpRefused("bad authentication: encrypted with another key, or damaged on the way")
+    return SrtpRefused("not SRTP")
