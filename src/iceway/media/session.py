@@ -1,0 +1,392 @@
+"""An audio session: one RTP stream each way over whatever path carries datagrams, as a pure machine.
+
+Every 20 ms one frame is taken from the source and leaves as `SendMedia`; what arrives goes through `receive`,
+and from the first packet on, every 20 ms one frame is played to the sink. RTP and RTCP share the path
+(RFC 5761). The session knows no addresses: its parent sends `SendMedia.data` along the path ICE found and
+hands in what came. It receives from the start (early media, before the call is answered) and sends when told.
+
+Bad packets are counted by cause, the first of each cause is recorded, and none ends the session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iceway.core.errors import ParseError
+from iceway.core.machine import ClockSet, Input, Outbox
+from iceway.core.timers import Timers
+from iceway.media.codecs import FRAME_DURATION, RATE, Decoder, Samples, decoder, encoder, silence
+from iceway.media.description import Negotiated
+from iceway.media.files import Sink, Source
+from iceway.media.jitter import START_DELAY, JitterBuffer
+from iceway.media.srtp import MAX_PACKET, SrtpReceiver, SrtpRefused, SrtpSender
+from iceway.media.stream import Incoming, Outgoing, middle, ntp_time
+from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary
+from iceway.wire.rtp import (
+    Goodbye,
+    ReceiverReport,
+    RtcpPacket,
+    RtpPacket,
+    SenderReport,
+    SourceDescription,
+    is_rtcp,
+    parse_rtcp,
+    parse_rtp,
+    serialize_rtcp,
+    serialize_rtp,
+)
+
+if TYPE_CHECKING:
+    from random import Random
+
+REPORT_INTERVAL = 5.0  # RFC 3550 §6.2
+_CATCH_UP = 10 * FRAME_DURATION  # a clock later than this has stood still; frames of that time are skipped
+_MAX_CAUSES = 32
+_MAX_ROUND_TRIP = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class SendMedia:
+    """A datagram (SRTP or SRTCP) for the other side, along the media path."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FirstMediaSent:
+    name: str
+    early: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FirstMediaReceived:
+    """The first packet that verified and can be played."""
+
+    name: str
+    early: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFinished:
+    """The source gave its last frame; the session goes on with silence."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaStats:
+    """How the session fares. `lost`: never played; `rejected`: not ours, not decodable. Times in seconds.
+
+    `fraction_lost` is what the other side last reported of our packets (0–1), None before its first report.
+    """
+
+    codec: str
+    packets_sent: int
+    packets_received: int
+    packets_lost: int
+    packets_late: int
+    packets_duplicate: int
+    packets_rejected: int
+    jitter: float
+    buffered: float
+    round_trip: float | None
+    fraction_lost: float | None
+
+
+class AudioSession(Outbox):
+    """The sound of one call. `early` until `confirm`; `sink` is closed by `close`."""
+
+    def __init__(
+        self,
+        name: str,
+        negotiated: Negotiated,
+        source: Source,
+        sink: Sink,
+        rng: Random,
+        call_id: str = "",
+        *,
+        early: bool = True,
+        cname: str = "",
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.negotiated = negotiated
+        self._source = source
+        self._sink = sink
+        self._rng = rng
+        self._call_id = call_id
+        self._early = early
+        self._cname = cname
+        self._timers = Timers()
+        self._wall_offset = 0.0
+        self._closed = False
+
+        self._encoder = encoder(negotiated.codec.name)
+        self._sender = SrtpSender(negotiated.send_key) if negotiated.send_key else None
+        self._outgoing: Outgoing | None = None
+        self._wants_to_send = False
+        self._silent = True
+        self._source_finished = False
+        self._send_at = 0.0
+        self._sent_at_last_report = 0
+        self._reported = False
+
+        self._receiver = SrtpReceiver(negotiated.recv_key) if negotiated.recv_key else None
+        self._codecs = {codec.payload_type: codec for codec in negotiated.receives}
+        self._decoders: dict[str, Decoder] = {}
+        self._buffer = JitterBuffer(self._decode)
+        self._incoming: Incoming | None = None
+        self._play_at = 0.0
+        self._received = 0
+        self._replayed = 0
+        self._rejected: dict[str, int] = {}
+        self._round_trip: float | None = None
+        self._fraction_lost: float | None = None
+
+    # --- commands -----------------------------------------------------------------------------------
+    def start_sending(self, now: float) -> None:
+        """Send from now on (as far as the negotiated direction lets us)."""
+        if self._closed or self._wants_to_send:
+            return
+        self._wants_to_send = True
+        self._silent = True
+        self._send_at = now
+        self._timers.arm("send", now)
+        self._arm_report(now)
+
+    def stop_sending(self, now: float) -> None:
+        """Send no more, but go on listening. The source keeps its place."""
+        self._wants_to_send = False
+        self._timers.cancel("send")
+
+    def confirm(self, now: float) -> None:
+        """The call was answered: what starts from now on is not early."""
+        self._early = False
+
+    def renegotiate(self, negotiated: Negotiated, now: float) -> None:
+        """Go on under what a re-INVITE negotiated. Streams whose key and codec stay are not disturbed."""
+        before, self.negotiated = self.negotiated, negotiated
+        if negotiated.send_key != before.send_key:
+            self._sender = SrtpSender(negotiated.send_key) if negotiated.send_key else None
+        if negotiated.recv_key != before.recv_key:
+            self._receiver = SrtpReceiver(negotiated.recv_key) if negotiated.recv_key else None
+        if negotiated.codec.name != before.codec.name:
+            self._encoder = encoder(negotiated.codec.name)
+        # What was under way under the old numbers can still be played.
+        self._codecs.update({codec.payload_type: codec for codec in negotiated.receives})
+
+    def receive(self, data: bytes, now: float) -> None:
+        """A datagram of the other side that is neither STUN nor TURN."""
+        if self._closed:
+            return
+        try:
+            if is_rtcp(data):
+                self._receive_rtcp(parse_rtcp(self._opened(data, rtcp=True)), now)
+            else:
+                self._receive_rtp(parse_rtp(self._opened(data, rtcp=False)), now)
+        except SrtpRefused as refusal:
+            if refusal.replayed:
+                self._replayed += 1
+            else:
+                self._reject(refusal.reason)
+        except ParseError as error:
+            self._reject(str(error))
+
+    def close(self, now: float) -> None:
+        """Say goodbye (RTCP BYE), sum up, close the sink. Nothing comes out after that."""
+        if self._closed:
+            return
+        if self._outgoing is not None:
+            self._send_report(now, goodbye=True)
+        self._closed = True
+        self._timers.clear()
+        self._sink.close()
+        stats = self.stats()
+        self.emit(
+            MediaSummary(
+                call_id=self._call_id,
+                codec=stats.codec,
+                packets_sent=stats.packets_sent,
+                packets_received=stats.packets_received,
+                packets_lost=stats.packets_lost,
+                packets_late=stats.packets_late,
+                jitter=stats.jitter,
+                round_trip=stats.round_trip,
+            )
+        )
+
+    def stats(self) -> MediaStats:
+        return MediaStats(
+            codec=str(self.negotiated.codec),
+            packets_sent=self._outgoing.packets if self._outgoing else 0,
+            packets_received=self._received,
+            packets_lost=self._buffer.lost,
+            packets_late=self._buffer.late,
+            packets_duplicate=self._buffer.duplicate + self._replayed,
+            packets_rejected=sum(self._rejected.values()),
+            jitter=self._incoming.jitter if self._incoming else 0.0,
+            buffered=self._buffer.delay,
+            round_trip=self._round_trip,
+            fraction_lost=self._fraction_lost,
+        )
+
+    # --- the machine contract -----------------------------------------------------------------------
+    def handle_input(self, event: Input, now: float) -> None:
+        if isinstance(event, ClockSet):
+            self._wall_offset = event.wall_offset
+
+    def handle_timeout(self, now: float) -> None:
+        for timer in self._timers.due(now):
+            if timer == "send":
+                self._send_frame()
+                self._send_at = self._next_tick("send", self._send_at, now)
+            elif timer == "play":
+                self._sink.write(self._buffer.get())
+                self._play_at = self._next_tick("play", self._play_at, now)
+            else:
+                self._send_report(now)
+                self._arm_report(now)
+
+    def poll_timeout(self) -> float | None:
+        return self._timers.next_at()
+
+    # --- sending ------------------------------------------------------------------------------------
+    def _send_frame(self) -> None:
+        codec, outgoing = self.negotiated.codec, self._our_stream()
+        if not self.negotiated.sends:
+            outgoing.skip(codec.clock_rate)
+            self._silent = True
+            return
+        frame = self._source.read()
+        if frame is None:
+            frame = silence()
+            if not self._source_finished:
+                self._source_finished = True
+                self.emit(SourceFinished(self.name))
+        payload = self._encoder.encode(frame)
+        packet = serialize_rtp(
+            outgoing.next_packet(codec.payload_type, payload, codec.clock_rate, marker=self._silent)
+        )
+        self._silent = False
+        self.emit(SendMedia(self.name, self._sender.protect(packet) if self._sender else packet))
+        if outgoing.packets == 1:
+            self.emit(MediaStarted(self._call_id, "sent", str(codec), self._early))
+            self.emit(FirstMediaSent(self.name, self._early))
+
+    def _next_tick(self, timer: str, at: float, now: float) -> float:
+        """Arm the tick after the one at `at`. After a standstill the clock starts anew at `now`."""
+        at += FRAME_DURATION
+        if at < now - _CATCH_UP:
+            if timer == "send":
+                for _ in range(int((now - at) / FRAME_DURATION)):
+                    self._our_stream().skip(self.negotiated.codec.clock_rate)
+            at = now + FRAME_DURATION
+        self._timers.arm(timer, at)
+        return at
+
+    def _our_stream(self) -> Outgoing:
+        if self._outgoing is None:
+            self._outgoing = Outgoing(self._rng)
+        return self._outgoing
+
+    def _send_report(self, now: float, *, goodbye: bool = False) -> None:
+        """A report on both streams, a source description with it (RFC 3550 §6.1)."""
+        if not self.negotiated.rtcp_mux:
+            return
+        stream = self._our_stream()
+        blocks = (self._incoming.report(now),) if self._incoming else ()
+        report: RtcpPacket
+        if stream.packets > self._sent_at_last_report:
+            ntp = ntp_time(now + self._wall_offset)
+            report = SenderReport(
+                stream.ssrc,
+                ntp,
+                stream.timestamp,
+                stream.packets & 0xFFFF_FFFF,
+                stream.octets & 0xFFFF_FFFF,
+                blocks,
+            )
+        else:
+            report = ReceiverReport(stream.ssrc, blocks)
+        self._sent_at_last_report = stream.packets
+        packets: list[RtcpPacket] = [
+            report,
+            SourceDescription(stream.ssrc, self._cname or f"{stream.ssrc:08x}"),
+        ]
+        if goodbye:
+            packets.append(Goodbye((stream.ssrc,)))
+        data = serialize_rtcp(*packets)
+        self.emit(SendMedia(self.name, self._sender.protect_rtcp(data) if self._sender else data))
+
+    def _arm_report(self, now: float) -> None:
+        """Half to one and a half intervals from now (RFC 3550 §6.3.1), the first in half that time."""
+        if self.negotiated.rtcp_mux and self._timers.at("report") is None:
+            interval = REPORT_INTERVAL if self._reported else REPORT_INTERVAL / 2
+            self._reported = True
+            self._timers.arm("report", now + interval * (0.5 + self._rng.random()))
+
+    # --- receiving ----------------------------------------------------------------------------------
+    def _opened(self, data: bytes, *, rtcp: bool) -> bytes:
+        if self._receiver is None:
+            if len(data) > MAX_PACKET:
+                raise ParseError("longer than any voice packet")
+            return data
+        return self._receiver.unprotect_rtcp(data) if rtcp else self._receiver.unprotect(data)
+
+    def _receive_rtp(self, packet: RtpPacket, now: float) -> None:
+        codec = self._codecs.get(packet.payload_type)
+        if codec is None:
+            raise ParseError(f"payload type {packet.payload_type} was not negotiated")
+        place = None
+        if self._incoming is not None and self._incoming.ssrc == packet.ssrc:
+            place = self._incoming.accept(packet, codec.clock_rate, now)
+        if self._incoming is None or place is None:
+            if self._incoming is not None:
+                self._buffer.restart()
+            self._incoming = Incoming(packet, codec.clock_rate)
+            place = self._incoming.accept(packet, codec.clock_rate, now)
+        assert place is not None
+        self._received += 1
+        self._buffer.put(place.sequence, place.timestamp, packet.payload_type, packet.payload)
+        if self._received == 1:
+            self._play_at = now + START_DELAY / RATE
+            self._timers.arm("play", self._play_at)
+            self._arm_report(now)
+            self.emit(MediaStarted(self._call_id, "received", str(codec), self._early))
+            self.emit(FirstMediaReceived(self.name, self._early))
+
+    def _decode(self, payload_type: int, payload: bytes) -> Samples:
+        name = self._codecs[payload_type].name
+        if name not in self._decoders:
+            self._decoders[name] = decoder(name)
+        try:
+            return self._decoders[name].decode(payload)
+        except ParseError:
+            self._reject(f"not decodable as {name}")
+            raise
+
+    def _receive_rtcp(self, packets: tuple[RtcpPacket, ...], now: float) -> None:
+        for packet in packets:
+            if not isinstance(packet, SenderReport | ReceiverReport):
+                continue
+            if isinstance(packet, SenderReport) and self._incoming and packet.ssrc == self._incoming.ssrc:
+                self._incoming.heard_report(packet, now)
+            for block in packet.reports:
+                if self._outgoing is None or block.ssrc != self._outgoing.ssrc:
+                    continue
+                self._fraction_lost = block.fraction_lost / 256
+                if block.last_sr:
+                    elapsed = middle(ntp_time(now + self._wall_offset)) - block.last_sr - block.delay
+                    round_trip = (elapsed & 0xFFFF_FFFF) / 65536
+                    # A clock set meanwhile, or a report on somebody else's packet, shows as nonsense.
+                    if round_trip < _MAX_ROUND_TRIP:
+                        self._round_trip = round_trip
+
+    def _reject(self, reason: str) -> None:
+        if reason not in self._rejected and len(self._rejected) >= _MAX_CAUSES:
+            reason = "other causes"
+        if reason not in self._rejected:
+            self.emit(MediaRejected(self._call_id, reason))
+        self._rejected[reason] = self._rejected.get(reason, 0) + 1

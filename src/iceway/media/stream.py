@@ -1,0 +1,134 @@
+"""The two halves of an RTP stream's bookkeeping: what we number, and what we make of theirs.
+
+`Outgoing` counts and stamps our packets; `Incoming` unwraps the other side's numbers and keeps the statistics
+of RFC 3550 Appendix A, from which reports are made. Neither sees keys or sound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iceway.media.codecs import FRAME, RATE
+from iceway.wire.rtp import ReceptionReport, RtpPacket, SenderReport
+
+if TYPE_CHECKING:
+    from random import Random
+
+MAX_DROPOUT = 3000  # RFC 3550 §A.1
+NTP_EPOCH = 2_208_988_800  # 1900 to 1970
+
+
+def ntp_time(wall: float) -> int:
+    """A 64-bit NTP timestamp (RFC 3550 §4) of Unix seconds."""
+    seconds = int(wall // 1)
+    fraction = int((wall - seconds) * (1 << 32))
+    return ((seconds + NTP_EPOCH) % (1 << 32)) << 32 | fraction
+
+
+def middle(ntp: int) -> int:
+    """The 32 bits that reports compare."""
+    return ntp >> 16 & 0xFFFF_FFFF
+
+
+class Outgoing:
+    """Our packets, in the clock of the codec. Timestamps advance with time even when nothing is sent."""
+
+    def __init__(self, rng: Random) -> None:
+        self.ssrc = rng.getrandbits(32)
+        # Below 2^15, so that the first packets lost cannot hide a wrap from SRTP (RFC 3711 §3.3.1).
+        self._sequence = rng.getrandbits(15)
+        self._timestamp = rng.getrandbits(32)
+        self.packets = 0
+        self.octets = 0
+
+    def next_packet(self, payload_type: int, payload: bytes, clock_rate: int, marker: bool) -> RtpPacket:
+        packet = RtpPacket(payload_type, self._sequence, self._timestamp, self.ssrc, payload, marker)
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self.packets += 1
+        self.octets += len(payload)
+        self.skip(clock_rate)
+        return packet
+
+    def skip(self, clock_rate: int) -> None:
+        """One frame's time passes."""
+        self._timestamp = (self._timestamp + FRAME * clock_rate // RATE) & 0xFFFF_FFFF
+
+    @property
+    def timestamp(self) -> int:
+        """Of the next packet."""
+        return self._timestamp
+
+
+@dataclass(slots=True)
+class Unwrapped:
+    """A packet's place without wrap-around; the timestamp in samples at 48 kHz."""
+
+    sequence: int
+    timestamp: int
+
+
+class Incoming:
+    """One SSRC of the other side."""
+
+    def __init__(self, packet: RtpPacket, clock_rate: int) -> None:
+        self.ssrc = packet.ssrc
+        self.received = 0
+        self.jitter = 0.0
+        """Seconds (RFC 3550 §A.8)."""
+        self._clock_rate = clock_rate
+        self._base = packet.sequence
+        self._highest = packet.sequence
+        self._timestamp = packet.timestamp
+        self._transit: float | None = None
+        self._reported_expected = 0
+        self._reported_received = 0
+        self._last_sr: tuple[int, float] | None = None
+
+    def accept(self, packet: RtpPacket, clock_rate: int, now: float) -> Unwrapped | None:
+        """Count a packet and unwrap its numbers; None if they jump so far that the stream began anew."""
+        step = _signed(packet.sequence - self._highest, 16)
+        if abs(step) > MAX_DROPOUT or clock_rate != self._clock_rate:
+            return None
+        sequence = self._highest + step
+        timestamp = self._timestamp + _signed(packet.timestamp - self._timestamp, 32)
+        if step >= 0:
+            self._highest, self._timestamp = sequence, timestamp
+        self.received += 1
+        transit = now - timestamp / clock_rate
+        if self._transit is not None:
+            self.jitter += (abs(transit - self._transit) - self.jitter) / 16
+        self._transit = transit
+        return Unwrapped(sequence, timestamp * RATE // clock_rate)
+
+    @property
+    def expected(self) -> int:
+        return self._highest - self._base + 1 if self.received else 0
+
+    def heard_report(self, report: SenderReport, now: float) -> None:
+        self._last_sr = (middle(report.ntp), now)
+
+    def report(self, now: float) -> ReceptionReport:
+        """A report block on this stream, for the time since the last one (RFC 3550 §A.3)."""
+        expected = self.expected - self._reported_expected
+        lost = expected - (self.received - self._reported_received)
+        self._reported_expected, self._reported_received = self.expected, self.received
+        fraction = min(255, lost * 256 // expected) if expected > 0 and lost > 0 else 0
+        last_sr, delay = 0, 0
+        if self._last_sr is not None:
+            last_sr = self._last_sr[0]
+            delay = min(int((now - self._last_sr[1]) * 65536), 0xFFFF_FFFF)
+        return ReceptionReport(
+            self.ssrc,
+            fraction,
+            self.expected - self.received,
+            self._highest & 0xFFFF_FFFF,
+            min(int(self.jitter * self._clock_rate), 0xFFFF_FFFF),
+            last_sr,
+            delay,
+        )
+
+
+def _signed(value: int, bits: int) -> int:
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
