@@ -90,6 +90,7 @@ class KeyStore:
     def _context(self, protocol: int, identity: str | None) -> ssl.SSLContext:
         context = ssl.SSLContext(protocol)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION
         if self._system_trust:
             context.load_default_certs()
         for path in self._trust:

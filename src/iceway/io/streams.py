@@ -1,4 +1,4 @@
-"""The TCP and TLS connections of one driver, those it makes and those it accepts.
+"""The listeners and connections of one driver, by the machine's names.
 
 A stream is told to the machine when it is up, TLS handshake and name check included, and its end is told
 exactly once. Everything a stranger can make us hold is limited: open connections and unfinished handshakes
@@ -15,9 +15,8 @@ import ssl
 import struct
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import cast
 
-from iceway.core.address import Address, canonical_ip
+from iceway.core.address import Address
 from iceway.core.errors import EnvironmentFailure
 from iceway.core.machine import (
     Connect,
@@ -30,22 +29,22 @@ from iceway.core.machine import (
     StreamCongested,
     StreamConnected,
     StreamReceived,
-    TlsClient,
     TlsPeer,
 )
 from iceway.io import reasons
 from iceway.io.keystore import KeyStore
+from iceway.io.stream import Stream, socket_address
+from iceway.io.tls import TlsPipe
 from iceway.trace.records import ConnectionClosed, Note, Record
 
 BACKLOG = 512
 ACCEPT_BATCH = 64
-SHUTDOWN_TIMEOUT = 1.0  # seconds for the other end's half of closing TLS
 ACCEPT_PAUSE = 1.0  # seconds without accepting when the process has no descriptor left
 
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """What one driver puts up with. Connections and handshakes count per listener."""
+    """What one driver puts up with. Connections and handshakes count per listener; times are seconds."""
 
     max_connections: int = 4096
     max_handshakes: int = 256
@@ -63,13 +62,13 @@ class _Listener:
     local: Address
     context: ssl.SSLContext | None
     streams: set[str] = field(default_factory=set)
-    handshakes: int = 0
+    handshakes: set[str] = field(default_factory=set)
     count: int = 0
-    full: bool = False
+    is_full: bool = False
 
 
 class Streams:
-    """Listeners and connections by the machine's names. `deliver` gets inputs, `record` gets records."""
+    """`deliver` gets the machine's inputs, `record` what only the trace needs to know."""
 
     def __init__(
         self,
@@ -79,35 +78,34 @@ class Streams:
         keystore: KeyStore,
         limits: StreamLimits,
     ) -> None:
-        self.limits = limits
         self._loop = loop
         self._deliver = deliver
         self._record = record
         self._keystore = keystore
+        self._limits = limits
         self._listeners: dict[str, _Listener] = {}
-        self._streams: dict[str, _Stream] = {}
+        self._doors: dict[str, _Listener] = {}  # by accepted stream; a listener may be closed by now
+        self._streams: dict[str, Stream] = {}
         self._opening: set[asyncio.Task[None]] = set()
-        self._closing: set[_Stream] = set()
 
     # --- listeners --------------------------------------------------------------------------------------
     def listen(self, request: Listen) -> ListenerOpened | ListenerFailed:
         if request.key in self._listeners:
             return ListenerFailed(request.key, "this listener is open already")
-        try:
-            context = self._keystore.server_context(request.tls) if request.tls else None
-        except EnvironmentFailure as failure:
-            return ListenerFailed(request.key, str(failure))
         sock: socket.socket | None = None
         try:
+            context = self._keystore.server_context(request.tls) if request.tls else None
             sock = _stream_socket(request.local)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(request.local)
             sock.listen(BACKLOG)
+        except EnvironmentFailure as failure:
+            return ListenerFailed(request.key, str(failure))
         except OSError as error:
             if sock is not None:
                 sock.close()
             return ListenerFailed(request.key, reasons.bind_words(error, request.local))
-        listener = _Listener(request.key, sock, _address(sock.getsockname()), context)
+        listener = _Listener(request.key, sock, socket_address(sock.getsockname()), context)
         self._listeners[request.key] = listener
         self._loop.add_reader(sock.fileno(), self._accept, listener)
         return ListenerOpened(request.key, listener.local)
@@ -130,9 +128,7 @@ class Streams:
                     self._pause(listener, error)
                     return
                 continue  # the caller gave up before we got to it
-            self._admit(listener, sock, _address(remote))
-            if listener.key not in self._listeners:
-                return
+            self._admit(listener, sock, socket_address(remote))
 
     def _pause(self, listener: _Listener, error: OSError) -> None:
         words = reasons.failure_words(error)
@@ -145,59 +141,47 @@ class Streams:
             self._loop.add_reader(listener.sock.fileno(), self._accept, listener)
 
     def _admit(self, listener: _Listener, sock: socket.socket, remote: Address) -> None:
+        limits = self._limits
         if (
-            len(listener.streams) >= self.limits.max_connections
-            or listener.handshakes >= self.limits.max_handshakes
+            len(listener.streams) >= limits.max_connections
+            or len(listener.handshakes) >= limits.max_handshakes
         ):
-            if not listener.full:
-                listener.full = True
-                self._record(
-                    Note(
-                        "warning",
-                        f"listener {listener.key} at {listener.local} turns {remote} away: "
-                        f"{len(listener.streams)} connections, {listener.handshakes} unfinished handshakes",
-                    )
-                )
-            _reset(sock)
+            self._turn_away(listener, sock, remote)
             return
-        listener.full = False
+        listener.is_full = False
         listener.count += 1
         name = f"{listener.key}/{listener.count}"
         listener.streams.add(name)
-        listener.handshakes += 1
-        stream = _Stream(self, name, remote, listener=listener)
+        listener.handshakes.add(name)
+        self._doors[name] = listener
+        stream = self._new_stream(name, remote, context=listener.context, listener_key=listener.key)
         stream.sock = sock
-        self._streams[name] = stream
-        self._open(stream, self._welcome(stream, sock, listener.context))
+        self._open(stream, self._welcome(stream))
 
-    async def _welcome(self, stream: _Stream, sock: socket.socket, context: ssl.SSLContext | None) -> None:
-        _prepare(sock)
-        stream.sock = None
-        try:
-            await self._loop.connect_accepted_socket(
-                lambda: stream,
-                sock,
-                ssl=context,
-                ssl_handshake_timeout=self.limits.handshake_timeout if context else None,
-                ssl_shutdown_timeout=SHUTDOWN_TIMEOUT if context else None,
+    def _turn_away(self, listener: _Listener, sock: socket.socket, remote: Address) -> None:
+        _reset(sock)
+        if not listener.is_full:
+            listener.is_full = True
+            self._record(
+                Note(
+                    "warning",
+                    f"listener {listener.key} at {listener.local} turns {remote} away: it has "
+                    f"{len(listener.streams)} connections, {len(listener.handshakes)} of them unfinished",
+                )
             )
-        except Exception as error:
-            self.gone(stream, _handshake_words(error) if context else reasons.failure_words(error))
+
+    async def _welcome(self, stream: Stream) -> None:
+        sock = stream.sock
+        assert sock is not None
+        _prepare(sock)
+        stream.sock = None  # from here on the transport closes it
+        try:
+            await self._loop.connect_accepted_socket(lambda: stream, sock)
+        except OSError as error:
+            self.gone(stream, reasons.failure_words(error))
 
     # --- connections ------------------------------------------------------------------------------------
     def connect(self, request: Connect) -> None:
-        stream = _Stream(self, request.stream, request.remote, tls=request.tls)
-        self._streams[request.stream] = stream
-        self._open(stream, self._dial(stream, request))
-
-    def knows(self, name: str) -> bool:
-        return name in self._streams
-
-    def is_current(self, stream: _Stream) -> bool:
-        """False once the machine was told of its end, or gave it up."""
-        return self._streams.get(stream.name) is stream
-
-    async def _dial(self, stream: _Stream, request: Connect) -> None:
         context: ssl.SSLContext | None = None
         server_name: str | None = None
         try:
@@ -205,42 +189,31 @@ class Streams:
                 server_name = request.tls.server_name.rstrip(".")
                 context = self._keystore.client_context(request.tls)
                 _check_server_name(context, server_name)
-            sock = stream.sock = _stream_socket(request.remote)
-            if request.local_ip is not None:
-                sock.bind((request.local_ip, 0))
-            async with asyncio.timeout(self.limits.connect_timeout):
-                await self._loop.sock_connect(sock, request.remote)
-        except Exception as error:
-            self.gone(stream, reasons.failure_words(error))
+        except EnvironmentFailure as failure:
+            self._deliver(StreamClosed(request.stream, str(failure)))
             return
-        _prepare(sock)
-        stream.sock = None
-        try:
-            await self._loop.create_connection(
-                lambda: stream,
-                sock=sock,
-                ssl=context,
-                server_hostname=server_name,
-                ssl_handshake_timeout=self.limits.handshake_timeout if context else None,
-                ssl_shutdown_timeout=SHUTDOWN_TIMEOUT if context else None,
-            )
-        except Exception as error:
-            self.gone(stream, _handshake_words(error) if context else reasons.failure_words(error))
+        stream = self._new_stream(request.stream, request.remote, context=context, server_name=server_name)
+        self._open(stream, self._dial(stream, request.local_ip))
 
-    # --- both -------------------------------------------------------------------------------------------
-    def _open(self, stream: _Stream, opening: Coroutine[None, None, None]) -> None:
-        task = stream.opening = self._loop.create_task(opening)
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
-        # Only now: while the loop may still watch the descriptor, closing it would let a stranger reuse it.
-        task.add_done_callback(stream.drop_socket)
+    async def _dial(self, stream: Stream, local_ip: str | None) -> None:
+        try:
+            sock = stream.sock = _stream_socket(stream.remote)
+            if local_ip is not None:
+                sock.bind((local_ip, 0))
+            async with asyncio.timeout(self._limits.connect_timeout):
+                await self._loop.sock_connect(sock, stream.remote)
+            _prepare(sock)
+            stream.sock = None  # from here on the transport closes it
+            await self._loop.create_connection(lambda: stream, sock=sock)
+        except OSError as error:
+            self.gone(stream, reasons.failure_words(error))
 
     def send(self, name: str, data: bytes) -> None:
         """To a stream that is gone: lost, like what was under way when it went."""
         stream = self._streams.get(name)
-        if stream is not None and stream.transport is not None and not stream.transport.is_closing():
-            stream.transport.write(data)
-            if stream.transport.get_write_buffer_size() > self.limits.send_buffer:
+        if stream is not None:
+            stream.send(data)
+            if stream.waiting() > self._limits.send_buffer:
                 stream.end(reasons.SLOW_READER, abort=True)
 
     def close(self, name: str, *, abort: bool) -> None:
@@ -254,6 +227,9 @@ class Streams:
         else:
             stream.end(reasons.CLOSED_BY_US, abort=abort)
 
+    def knows(self, name: str) -> bool:
+        return name in self._streams
+
     async def close_all(self, grace: float) -> None:
         """Listeners at once; connections after what was sent, or after `grace` seconds without it."""
         for key in list(self._listeners):
@@ -261,141 +237,80 @@ class Streams:
         for name in list(self._streams):
             self.close(name, abort=False)
         await asyncio.gather(*self._opening, return_exceptions=True)
-        if self._closing:
-            await asyncio.wait([stream.finished for stream in self._closing], timeout=grace)
-        for stream in list(self._closing):
-            stream.end(reasons.CLOSED_BY_US, abort=True)
-        if self._closing:
-            await asyncio.wait([stream.finished for stream in self._closing], timeout=grace)
+        ending = list(self._streams.values())
+        if ending:
+            await asyncio.wait([stream.finished for stream in ending], timeout=grace)
+            for stream in ending:
+                stream.end(reasons.CLOSED_BY_US, abort=True)
+            await asyncio.wait([stream.finished for stream in ending], timeout=grace)
 
-    # --- told by the streams ----------------------------------------------------------------------------
-    def up(self, stream: _Stream, local: Address, peer: TlsPeer | None) -> None:
-        if stream.listener is not None:
-            stream.listener.handshakes -= 1
-            self._deliver(StreamAccepted(stream.name, stream.listener.key, local, stream.remote, peer))
-        else:
-            self._deliver(StreamConnected(stream.name, local, stream.remote, peer))
-
-    def received(self, stream: _Stream, data: bytes) -> None:
-        self._deliver(StreamReceived(stream.name, data))
-
-    def congested(self, stream: _Stream, congested: bool) -> None:
-        self._deliver(StreamCongested(stream.name, congested))
-
-    def ending(self, stream: _Stream) -> None:
-        self._closing.add(stream)
-
-    def gone(self, stream: _Stream, reason: str) -> None:
-        """The end of a stream, however it came. Only the first call for a stream counts."""
-        self._closing.discard(stream)
-        if self._streams.get(stream.name) is not stream:
-            return
-        del self._streams[stream.name]
-        listener = stream.listener
-        if listener is not None:
-            listener.streams.discard(stream.name)
-            if not stream.is_up:
-                # The machine never heard of it; the trace still says who was refused and why.
-                listener.handshakes -= 1
-                self._record(ConnectionClosed(stream.name, reason, stream.remote))
-                return
-        self._deliver(StreamClosed(stream.name, reason))
-
-
-class _Stream(asyncio.Protocol):
-    """One connection, ours or accepted."""
-
-    def __init__(
+    # --- what they share --------------------------------------------------------------------------------
+    def _new_stream(
         self,
-        streams: Streams,
         name: str,
         remote: Address,
         *,
-        listener: _Listener | None = None,
-        tls: TlsClient | None = None,
-    ) -> None:
-        self.name = name
-        self.remote = remote
-        self.listener = listener
-        self.sock: socket.socket | None = None  # until a transport owns it
-        self.opening: asyncio.Task[None] | None = None
-        self.transport: asyncio.Transport | None = None
-        self.is_up = False
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._streams = streams
-        self._tls = tls
-        self._reason: str | None = None
-        self._linger: asyncio.TimerHandle | None = None
+        context: ssl.SSLContext | None,
+        server_name: str | None = None,
+        listener_key: str | None = None,
+    ) -> Stream:
+        stream = self._streams[name] = Stream(
+            self,
+            name,
+            remote,
+            listener_key=listener_key,
+            context=context,
+            server_name=server_name,
+            handshake_timeout=self._limits.handshake_timeout,
+            congestion_mark=self._limits.congestion_mark,
+            linger=self._limits.linger,
+        )
+        return stream
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        if not self._streams.is_current(self):
-            self.end(reasons.CLOSED_BY_US, abort=True)
+    def _open(self, stream: Stream, opening: Coroutine[None, None, None]) -> None:
+        task = stream.opening = self._loop.create_task(opening)
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(stream.drop_socket)
+
+    # --- told by the streams ----------------------------------------------------------------------------
+    def is_current(self, stream: Stream) -> bool:
+        """False once the machine was told of its end, or gave it up."""
+        return self._streams.get(stream.name) is stream
+
+    def up(self, stream: Stream, local: Address, peer: TlsPeer | None) -> None:
+        if stream.listener_key is None:
+            self._deliver(StreamConnected(stream.name, local, stream.remote, peer))
             return
-        mark = self._streams.limits.congestion_mark
-        self.transport.set_write_buffer_limits(high=mark, low=mark // 4)
-        peer: TlsPeer | None = None
-        secured = transport.get_extra_info("ssl_object")
-        if secured is not None:
-            certificate = secured.getpeercert()
-            if self._tls is not None:
-                mismatch = reasons.name_mismatch(certificate, self._tls.server_name)
-                if mismatch is not None:
-                    self.end(mismatch, abort=True)
-                    return
-            peer = TlsPeer(reasons.certificate_names(certificate))
-        self.is_up = True
-        self._streams.up(self, _address(transport.get_extra_info("sockname")), peer)
+        self._doors[stream.name].handshakes.discard(stream.name)
+        self._deliver(StreamAccepted(stream.name, stream.listener_key, local, stream.remote, peer))
 
-    def data_received(self, data: bytes) -> None:
-        if self._reason is None:
-            self._streams.received(self, bytes(data))
+    def received(self, stream: Stream, data: bytes) -> None:
+        self._deliver(StreamReceived(stream.name, data))
 
-    def pause_writing(self) -> None:
-        self._streams.congested(self, True)
+    def congested(self, stream: Stream, congested: bool) -> None:
+        self._deliver(StreamCongested(stream.name, congested))
 
-    def resume_writing(self) -> None:
-        if self._reason is None:
-            self._streams.congested(self, False)
-
-    def end(self, reason: str, *, abort: bool) -> None:
-        """Close. The first reason stands."""
-        if self.transport is None:
+    def gone(self, stream: Stream, reason: str) -> None:
+        """The end of a stream, however it came. Only the first call for a stream counts."""
+        if not self.is_current(stream):
             return
-        if self._reason is None:
-            self._reason = reason
-            self._streams.ending(self)
-        if abort:
-            self.transport.abort()
-        elif self._linger is None:
-            self.transport.close()
-            loop = asyncio.get_running_loop()
-            self._linger = loop.call_later(self._streams.limits.linger, self.transport.abort)
-
-    def drop_socket(self, _: object = None) -> None:
-        """Close the socket of an attempt that never became a transport."""
-        if self.sock is not None:
-            self.sock.close()
-            self.sock = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._linger is not None:
-            self._linger.cancel()
-        if not self.finished.done():
-            self.finished.set_result(None)
-        self._streams.gone(self, self._reason or reasons.failure_words(exc))
-
-
-def _handshake_words(error: BaseException) -> str:
-    if isinstance(error, ConnectionAbortedError) and "handshake" in str(error):
-        return reasons.HANDSHAKE_TIMED_OUT
-    return reasons.failure_words(error)
+        del self._streams[stream.name]
+        listener = self._doors.pop(stream.name, None)
+        if listener is not None:
+            listener.streams.discard(stream.name)
+            listener.handshakes.discard(stream.name)
+        if stream.listener_key is not None and not stream.is_up:
+            # The machine never heard of it; the trace still says who was refused and why.
+            self._record(ConnectionClosed(stream.name, reason, stream.remote))
+        else:
+            self._deliver(StreamClosed(stream.name, reason))
 
 
 def _check_server_name(context: ssl.SSLContext, name: str) -> None:
     """OpenSSL's own opinion, before a connection is made for a name that no handshake could carry."""
     try:
-        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
+        TlsPipe(context, server_name=name)
     except ValueError as error:
         raise EnvironmentFailure(f"{name!r} is not a name that TLS could check") from error
 
@@ -421,8 +336,3 @@ def _reset(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
-
-
-def _address(sockname: tuple[str, int] | tuple[str, int, int, int]) -> Address:
-    ip, port = sockname[0], sockname[1]
-    return Address(canonical_ip(ip) if ":" in ip else ip, port)

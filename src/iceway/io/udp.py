@@ -13,9 +13,10 @@ import random
 import socket
 from collections.abc import Callable, Iterable
 
-from iceway.core.address import Address, canonical_ip
+from iceway.core.address import Address
 from iceway.core.machine import DatagramReceived, Input, OpenUdp, UdpFailed, UdpOpened
 from iceway.io.reasons import bind_words
+from iceway.io.stream import socket_address
 
 BATCH = 32  # datagrams read from one socket before others get their turn
 BUFFER = 1 << 20  # bytes asked for; the kernel grants what net.core.rmem_max allows
@@ -44,7 +45,7 @@ class UdpSockets:
             sock = self._bound(request)
         except OSError as error:
             return UdpFailed(request.key, self._failure(request, error))
-        local = _address(sock.getsockname())
+        local = socket_address(sock.getsockname())
         self._sockets[local] = sock
         self._loop.add_reader(sock.fileno(), self._read, sock, local)
         return UdpOpened(request.key, local)
@@ -122,10 +123,5 @@ class UdpSockets:
                 break
             except OSError:
                 continue
-            self._deliver(DatagramReceived(local, _address(source), bytes(memoryview(buffer)[:size])))
+            self._deliver(DatagramReceived(local, socket_address(source), bytes(memoryview(buffer)[:size])))
         self._settle()
-
-
-def _address(sockname: tuple[str, int] | tuple[str, int, int, int]) -> Address:
-    ip, port = sockname[0], sockname[1]
-    return Address(canonical_ip(ip) if ":" in ip else ip, port)
