@@ -1,9 +1,10 @@
 """TCP as machines notice it: connecting, reliable order, retransmission, refusal, reset, silence.
 
 A connection carries *units* (a piece of bytes, a TLS message, the end) instead of byte numbers; everything
-else is the usual way: SYN and SYN-ACK, cumulative acknowledgements, a retransmission timer that doubles
-(RFC 6298), fast retransmit on the third duplicate, a fixed window. There is no congestion control; what is
-sent beyond the window waits, and the wait is what `queued` tells.
+else is the usual way: SYN and SYN-ACK, cumulative acknowledgements with timestamps (RFC 7323), a retransmission
+timer that doubles (RFC 6298), fast retransmit on the third duplicate and of one hole after the other
+(RFC 6582), a fixed window. There is no congestion control; what is sent beyond the window waits, and the wait
+is what `queued` tells.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ LINGER = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Segment:
+    """`sent_at` of a DATA segment comes back in the ACK that it causes, and tells the round trip."""
+
     kind: Literal["SYN", "SYN-ACK", "ACK", "DATA", "RST"]
     number: int = 0
     acknowledged: int = 0
     unit: object = None
+    sent_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +70,14 @@ class Connection:
         self._heard_end = False
         self._told = False
         self._dead = False
-        # Sending: (unit, size) not yet sent; (number, unit, size, sent at, sent again) not yet acknowledged.
+        # Sending: (unit, size) not yet sent; (number, unit, size) not yet acknowledged.
         self._queue: deque[tuple[object, int]] = deque()
-        self._unacknowledged: deque[tuple[int, object, int, float, bool]] = deque()
+        self._unacknowledged: deque[tuple[int, object, int]] = deque()
         self.queued = 0
         self._in_flight = 0
         self._next_number = 0
         self._duplicates = 0
+        self._recover = 0  # holes below this number are sent again as soon as they show
         # Receiving: the number that comes next, and what came before its turn.
         self._expected = 0
         self._early: dict[int, object] = {}
@@ -149,7 +154,7 @@ class Connection:
         while self._expected in self._early:
             ready.append(self._early.pop(self._expected))
             self._expected += 1
-        self._acknowledge()
+        self._acknowledge(segment.sent_at)
         for unit in ready:
             if self._dead:
                 return
@@ -162,15 +167,16 @@ class Connection:
                 self.on_unit(unit)
 
     def _take_acknowledgement(self, segment: Segment) -> None:
+        if segment.kind == "ACK" and segment.sent_at is not None:
+            self._rto = max(MIN_RTO, 2 * (self._clock.now - segment.sent_at))
         acknowledged = False
         while self._unacknowledged and self._unacknowledged[0][0] < segment.acknowledged:
-            _, _, size, sent_at, again = self._unacknowledged.popleft()
-            self._in_flight -= size
+            self._in_flight -= self._unacknowledged.popleft()[2]
             acknowledged = True
-            if not again:  # Karn: a retransmitted unit tells nothing about the round trip
-                self._rto = max(MIN_RTO, 2 * (self._clock.now - sent_at))
         if acknowledged:
             self._duplicates, self._backoff = 0, 1
+            if self._unacknowledged and self._unacknowledged[0][0] < self._recover:
+                self._send_again()
             self._timer = None
             self._pump()
             self._finish()
@@ -179,6 +185,7 @@ class Connection:
         elif segment.kind == "ACK" and self._unacknowledged:
             self._duplicates += 1
             if self._duplicates == 3:
+                self._recover = self._next_number
                 self._send_again()
         if self._unacknowledged:
             self._arm()
@@ -190,21 +197,23 @@ class Connection:
             self.queued -= size
             if not self._unacknowledged:
                 self._progress_at = self._clock.now
-            self._unacknowledged.append((self._next_number, unit, size, self._clock.now, False))
+            self._unacknowledged.append((self._next_number, unit, size))
             self._in_flight += size
-            self._transmit(Segment("DATA", self._next_number, self._expected, unit), size)
+            self._transmit(self._data(self._next_number, unit), size)
             self._next_number += 1
             self._arm()
             if isinstance(unit, End):
                 self._clock.after(0.0, partial(self._tell, unit.reason))
 
     def _send_again(self) -> None:
-        number, unit, size, sent_at, _ = self._unacknowledged[0]
-        self._unacknowledged[0] = (number, unit, size, sent_at, True)
-        self._transmit(Segment("DATA", number, self._expected, unit), size)
+        number, unit, size = self._unacknowledged[0]
+        self._transmit(self._data(number, unit), size)
 
-    def _acknowledge(self) -> None:
-        self._transmit(Segment("ACK", acknowledged=self._expected), 0)
+    def _data(self, number: int, unit: object) -> Segment:
+        return Segment("DATA", number, self._expected, unit, self._clock.now)
+
+    def _acknowledge(self, sent_at: float | None = None) -> None:
+        self._transmit(Segment("ACK", acknowledged=self._expected, sent_at=sent_at), 0)
 
     def _send_opening(self, tries: int) -> None:
         if not self._established and not self._dead:
@@ -229,6 +238,7 @@ class Connection:
             self._die(TIMED_OUT)
         elif self._unacknowledged:
             self._backoff = min(2 * self._backoff, 64)
+            self._recover = self._next_number
             self._send_again()
             self._arm()
 
