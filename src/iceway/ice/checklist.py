@@ -29,10 +29,10 @@ class PairState(StrEnum):
 # RFC 8445 §6.1.2.6, and §7.3.1.4 for the ways back that a check from the peer opens.
 TRANSITIONS: dict[PairState, tuple[PairState, ...]] = {
     PairState.FROZEN: (PairState.WAITING, PairState.FAILED),
-    PairState.WAITING: (PairState.IN_PROGRESS, PairState.FAILED),
+    PairState.WAITING: (PairState.IN_PROGRESS, PairState.SUCCEEDED, PairState.FAILED),
     PairState.IN_PROGRESS: (PairState.WAITING, PairState.SUCCEEDED, PairState.FAILED),
     PairState.SUCCEEDED: (PairState.FAILED,),
-    # A late answer to a check that was given up still proves the path.
+    # A late answer to a check that was given up still proves the path (here and while waiting anew).
     PairState.FAILED: (PairState.WAITING, PairState.SUCCEEDED),
 }
 

@@ -59,6 +59,9 @@ class Outlet(Protocol):
     def send_stun(self, base: Address, remote: Address, data: bytes, now: float) -> None:
         """Send a STUN message from a socket or relay, with its record."""
 
+    def pair_selected(self, pair: CandidatePair, now: float) -> None:
+        """The pair was nominated and will carry media."""
+
 
 @dataclass(slots=True, eq=False)
 class Check:

@@ -47,6 +47,11 @@ class GatheringDone:
 
 
 @dataclass(frozen=True, slots=True)
+class GatheringSettled:
+    """Every server that is going to answer soon has: a good moment for an offer. `GatheringDone` may be far off."""
+
+
+@dataclass(frozen=True, slots=True)
 class StateChanged:
     state: IceState
     reason: str = ""

@@ -1,0 +1,387 @@
+"""The ICE agent (RFC 8445, 8838): one media transport's way through whatever stands between two hosts.
+
+    agent = Agent("call.1/ice", AgentConfig(controlling=True), rng)
+    agent.gather(("192.0.2.1",), (IceServer(ServerKind.TURN, "av.example.test", …),), now)
+    …tell the peer agent.local_ufrag, agent.local_pwd and the candidates of CandidateFound events…
+    agent.set_remote(ufrag, pwd, now); agent.add_remote_candidate(candidate, now); …
+    …PairValid: media may flow; Selected: this is the path; agent.send(data, now); DataReceived…
+
+Candidates may be exchanged at any time, in any order, early and late. Checks start by themselves as soon as
+the peer's user name and password are known. The agent is a gatherer, which owns sockets and relays, and a
+session, which owns pairs and checks; a restart makes a new session while the old one carries the media on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iceway.core.address import Address, Transport
+from iceway.core.errors import ParseError, UsageError
+from iceway.core.machine import DatagramReceived as Datagram
+from iceway.core.machine import Input, Outbox, earliest
+from iceway.core.timers import Timers
+from iceway.ice.candidate import Candidate, CandidateType
+from iceway.ice.checklist import CandidatePair
+from iceway.ice.config import AgentConfig, IceServer, Policy
+from iceway.ice.events import (
+    CandidateFound,
+    CandidatePath,
+    DataReceived,
+    Failed,
+    GatheringDone,
+    GatheringSettled,
+    IceState,
+    StateChanged,
+)
+from iceway.ice.gathering import Gatherer
+from iceway.ice.messages import Credentials, Refusal, check_error, user_fragments
+from iceway.ice.session import Session
+from iceway.trace import records
+from iceway.turn.trace import stun_received, stun_sent
+from iceway.wire import stun
+from iceway.wire.stun import MessageClass, Method, StunMessage
+
+if TYPE_CHECKING:
+    from random import Random
+
+MAX_MALFORMED = 32  # records of undecodable datagrams; what follows is dropped silently
+
+
+class Agent(Outbox):
+    """Machine. Commands take `now` last; events are those of `ice/events.py`."""
+
+    def __init__(self, name: str, config: AgentConfig, rng: Random) -> None:
+        super().__init__()
+        self.name = name
+        self.state = IceState.NEW
+        self._config = config
+        self._rng = rng
+        self._gatherer = Gatherer(name, config, rng, self)
+        self._timers = Timers()
+        self._current: Session | None = None
+        self._previous: Session | None = None
+        self._tie_breaker: int | None = None
+        self._permitted: tuple[str, ...] = ()
+        self._told_settled = self._told_done = True
+        self._malformed = 0
+
+    # --- what an application asks ------------------------------------------------------------------------
+    @property
+    def local_ufrag(self) -> str:
+        return self._session.local.ufrag
+
+    @property
+    def local_pwd(self) -> str:
+        return self._session.local.pwd
+
+    @property
+    def local_candidates(self) -> tuple[Candidate, ...]:
+        """What to tell the peer, in the order of finding."""
+        return tuple(self._gatherer.candidates)
+
+    @property
+    def remote_ufrag(self) -> str | None:
+        return self._session.remote.ufrag if self._session.remote else None
+
+    @property
+    def role(self) -> str:
+        return "controlling" if self._session.controlling else "controlled"
+
+    @property
+    def gathering_settled(self) -> bool:
+        """Whether the candidates so far are a sensible offer (see `GatheringSettled`)."""
+        return self._gatherer.settled
+
+    @property
+    def closed(self) -> bool:
+        """After `close`: nothing is left to do, the machine may be dropped."""
+        return self.state is IceState.CLOSED and self._gatherer.closed
+
+    @property
+    def selected(self) -> CandidatePath | None:
+        """The nominated path of component 1; see `selected_path` for others."""
+        return self.selected_path()
+
+    def selected_path(self, component: int = 1) -> CandidatePath | None:
+        pair = self._session.selected(component)
+        return pair.path if pair else None
+
+    def active_path(self, component: int = 1) -> CandidatePath | None:
+        """The path that `send` uses now: nominated, or the best valid one until then."""
+        pair = self._session.active(component)
+        if pair is None and self._previous is not None:
+            pair = self._previous.active(component)
+        return pair.path if pair else None
+
+    def default_candidate(self, component: int = 1) -> Candidate | None:
+        """For peers without ICE: the likeliest to work (RFC 8445 §5.1.4), relayed before reflexive before host."""
+        found = [c for c in self._gatherer.candidates if c.component == component]
+        order = (CandidateType.RELAY, CandidateType.SRFLX, CandidateType.HOST)
+        return min(found, key=lambda c: (c.address.family, order.index(c.type), -c.priority), default=None)
+
+    # --- commands ----------------------------------------------------------------------------------------
+    def gather(self, interfaces: tuple[str, ...], servers: tuple[IceServer, ...], now: float) -> None:
+        """Find candidates on these interface IPs (best first) and through these servers, all at once."""
+        self._usable()
+        self._told_settled = self._told_done = False
+        self._gatherer.gather(interfaces, servers, now)
+        self._session.gathering = True
+        self._settle(now)
+
+    def add_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
+        """Servers, or credentials for them, that became known after `gather`."""
+        self._usable()
+        self._told_settled = self._told_done = False
+        self._gatherer.add_servers(servers, now)
+        self._session.gathering = True
+        self._settle(now)
+
+    def set_remote(self, ufrag: str, pwd: str, now: float) -> None:
+        """The peer's user name fragment and password; other ones than before mean another peer (a fork)."""
+        self._usable()
+        remote = Credentials(ufrag, pwd)
+        session = self._session
+        if session.remote == remote:
+            return
+        if session.remote is not None:
+            self._succeed_session(session.local, now)
+        self._session.set_remote(remote, now)
+        self._settle(now)
+
+    def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
+        self._usable()
+        self._session.add_remote(candidate, now)
+        self._settle(now)
+
+    def end_of_remote_candidates(self, now: float) -> None:
+        """The peer has no more; always said of a peer that does not trickle."""
+        self._usable()
+        self._session.end_of_remote_candidates(now)
+        self._settle(now)
+
+    def ringing(self, now: float) -> None:
+        """The peer may know nothing of us until somebody picks up: do not give up before `answered`."""
+        self._usable()
+        self._session.ringing(now)
+
+    def answered(self, now: float) -> None:
+        """The call was picked up; what failed while it rang is tried again."""
+        self._usable()
+        self._session.answered(now)
+        self._settle(now)
+
+    def send(self, data: bytes, now: float, component: int = 1) -> bool:
+        """Send on the best path there is; False if there is none (the data is lost)."""
+        pair = self._current.active(component) if self._current else None
+        if pair is None and self._previous is not None:
+            pair = self._previous.active(component)
+        if pair is None:
+            return False
+        self._gatherer.send(pair.base, pair.remote.address, data, now)
+        return True
+
+    def restart(self, now: float) -> None:
+        """New user name and password (RFC 8445 §9); media stays on the old path until there is a new one."""
+        self._usable()
+        self._told_settled = self._told_done = False
+        self._succeed_session(Credentials.drawn(self._rng), now)
+        self._gatherer.again(now)
+        self._session.gathering = True
+        self._settle(now)
+
+    def close(self, now: float) -> None:
+        """Let go of everything. Relays over UDP are told, which takes up to 2.5 s that nobody waits for."""
+        if self.state is IceState.CLOSED:
+            return
+        for session in self._sessions():
+            session.close()
+        self._previous = None
+        self._timers.clear()
+        self._gatherer.close(now)
+        self._become(IceState.CLOSED)
+
+    # --- machine -----------------------------------------------------------------------------------------
+    def handle_input(self, event: Input, now: float) -> None:
+        if not isinstance(event, Datagram):
+            self._gatherer.handle_input(event, now)
+        elif not self._gatherer.from_server(event, now) and self._hears(event.local):
+            self._receive(event.local, event.remote, event.data, now)
+        self._settle(now)
+
+    def handle_timeout(self, now: float) -> None:
+        self._gatherer.handle_timeout(now)
+        for session in self._sessions():
+            session.handle_timeout(now)
+        for _ in self._timers.due(now):
+            self._gatherer.release(self._selected_bases(), now)
+        self._settle(now)
+
+    def poll_timeout(self) -> float | None:
+        return earliest(
+            self._gatherer.poll_timeout(),
+            self._timers.next_at(),
+            *(session.poll_timeout() for session in self._sessions()),
+        )
+
+    # --- what the gatherer tells ---------------------------------------------------------------------------
+    def candidate_found(self, candidate: Candidate, now: float) -> None:
+        self.emit(CandidateFound(candidate))
+        self._session.add_local(candidate, now)
+        if candidate.type is CandidateType.RELAY and self._permitted:
+            self._gatherer.permit(self._permitted, now)
+
+    def relayed_data(self, base: Address, peer: Address, data: bytes, now: float) -> None:
+        if self.state is not IceState.CLOSED:
+            self._receive(base, peer, data, now)
+
+    def peer_refused(self, base: Address, ip: str, reason: str, now: float) -> None:
+        for session in self._sessions():
+            session.peer_refused(base, ip, reason, now)
+
+    def base_lost(self, base: Address, reason: str, now: float) -> None:
+        for session in self._sessions():
+            session.base_lost(base, reason, now)
+
+    # --- what a session asks -----------------------------------------------------------------------------
+    def send_stun(self, base: Address, remote: Address, data: bytes, now: float) -> None:
+        relay = base if self._gatherer.is_relay(base) else None
+        self.emit(stun_sent(data, Transport.UDP, base, remote, relay))
+        self._gatherer.send(base, remote, data, now)
+
+    def pair_selected(self, pair: CandidatePair, now: float) -> None:
+        self._gatherer.bind(pair.base, pair.remote.address, now)
+
+    # --- datagrams ---------------------------------------------------------------------------------------
+    def _hears(self, local: Address) -> bool:
+        """Under the relay policy a socket only talks to servers, so that no peer learns its address."""
+        relayed_only = self._config.policy is Policy.RELAY
+        return not relayed_only and self.state is not IceState.CLOSED and self._gatherer.is_socket(local)
+
+    def _receive(self, base: Address, source: Address, data: bytes, now: float) -> None:
+        """A datagram from a peer (RFC 7983): STUN for the sessions, everything else is the application's."""
+        if not stun.is_stun(data):
+            for session in self._sessions():
+                component = session.accepts(base, source)
+                if component is not None:
+                    self.emit(DataReceived(component, data, source, base))
+                    return
+            return
+        try:
+            message = stun.parse(data)
+        except ParseError as error:
+            if self._malformed < MAX_MALFORMED:
+                self._malformed += 1
+                self.emit(records.Malformed("stun", source, str(error), len(data)))
+            return
+        relay = base if self._gatherer.is_relay(base) else None
+        self.emit(stun_received(message, Transport.UDP, base, source, relay))
+        if message.method != Method.BINDING:
+            return
+        if message.message_class is MessageClass.REQUEST:
+            self._receive_request(base, source, message, now)
+        elif message.message_class in (MessageClass.SUCCESS, MessageClass.ERROR):
+            for session in self._sessions():
+                session.handle_response(base, source, message, now)
+
+    def _receive_request(self, base: Address, source: Address, request: StunMessage, now: float) -> None:
+        fragments = user_fragments(request)
+        if fragments is None:
+            self.send_stun(base, source, check_error(request, Refusal(400, "Bad Request"), None), now)
+            return
+        ours, theirs = fragments
+        mine = [session for session in self._sessions() if session.local.ufrag == ours]
+        for session in mine:
+            if session.remote is None or session.remote.ufrag == theirs:
+                session.handle_request(base, source, request, now)
+                return
+        if not mine:
+            self.send_stun(base, source, check_error(request, Refusal(401, "Unauthenticated"), None), now)
+
+    # --- sessions ----------------------------------------------------------------------------------------
+    @property
+    def _session(self) -> Session:
+        if self._current is None:
+            self._tie_breaker = self._rng.getrandbits(64)
+            self._current = self._new_session(Credentials.drawn(self._rng), self._config.controlling)
+        return self._current
+
+    def _new_session(self, local: Credentials, controlling: bool) -> Session:
+        assert self._tie_breaker is not None
+        return Session(self.name, self._config, local, controlling, self._tie_breaker, self._rng, self)
+
+    def _sessions(self) -> list[Session]:
+        return [session for session in (self._current, self._previous) if session is not None]
+
+    def _succeed_session(self, local: Credentials, now: float) -> None:
+        """A new session takes over; the old one stays as long as it carries media and the new one does not."""
+        old = self._session
+        if old.connected:
+            self._previous = old
+        else:
+            old.close()
+        self._timers.clear()
+        self._current = self._new_session(local, old.controlling)
+        self._current.gathering = self._gatherer.busy
+        for candidate in self._gatherer.candidates:
+            self._current.add_local(candidate, now)
+        self._permitted = ()
+
+    def _selected_bases(self) -> tuple[Address, ...]:
+        components = range(1, self._config.components + 1)
+        pairs = [self._session.selected(component) for component in components]
+        return tuple(pair.base for pair in pairs if pair is not None)
+
+    # --- after every change --------------------------------------------------------------------------------
+    def _settle(self, now: float) -> None:
+        """Carry the consequences of a change from one part to the others."""
+        if self.state is IceState.CLOSED:
+            return
+        session = self._session
+        ips = session.remote_ips()
+        if ips != self._permitted:
+            self._permitted = ips
+            self._gatherer.permit(ips, now)
+        if not self._told_settled and self._gatherer.is_settled(now):
+            self._told_settled = True
+            self.emit(GatheringSettled())
+        if not self._told_done and self._gatherer.started and not self._gatherer.busy:
+            self._told_done = True
+            self.emit(records.GatheringFinished(self.name, now - self._gatherer.began_at))
+            self.emit(GatheringDone())
+            session.gathering_done(now)
+        self._follow(session, now)
+
+    def _follow(self, session: Session, now: float) -> None:
+        """The agent's state is derived from its parts."""
+        if session.failure:
+            if self.state is not IceState.FAILED:
+                reason = "; ".join((session.failure, *self._gatherer.troubles))
+                self._become(IceState.FAILED, reason)
+                self.emit(Failed(reason))
+                self._retire_previous()
+        elif session.completed:
+            if self.state is not IceState.COMPLETED:
+                self._become(IceState.COMPLETED)
+                self._timers.arm("release", now + self._config.release_after)
+                self._retire_previous()
+        elif session.connected:
+            self._become(IceState.CONNECTED)
+        elif session.checking:
+            self._become(IceState.CHECKING)
+        elif self._gatherer.started:
+            self._become(IceState.GATHERING)
+
+    def _become(self, state: IceState, reason: str = "") -> None:
+        if state is not self.state:
+            self.state = state
+            self.emit(records.IceStateChanged(self.name, state.value, reason))
+            self.emit(StateChanged(state, reason))
+
+    def _retire_previous(self) -> None:
+        if self._previous is not None:
+            self._previous.close()
+            self._previous = None
+
+    def _usable(self) -> None:
+        if self.state is IceState.CLOSED:
+            raise UsageError(f"the ICE agent {self.name} is closed")

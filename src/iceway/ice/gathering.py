@@ -1,0 +1,634 @@
+"""Gathering: sockets, servers, and the candidates they give (RFC 8445 §5.1.1), as each is found.
+
+All servers are asked at once from every interface; a dead one delays nobody. This room of the agent also owns
+what candidates stand on, sockets and relays, and so carries what is sent from a base and routes what comes
+from a server. A base is the address of a socket, or a relayed address.
+
+*Settled* comes before *done*: every server that is going to answer soon has, so an offer may go out, while a
+dead server still gets its 39.5 s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from iceway.core.address import Address, Transport, is_ip
+from iceway.core.errors import ParseError
+from iceway.core.machine import (
+    CloseUdp,
+    Input,
+    OpenUdp,
+    Resolve,
+    Resolved,
+    SendDatagram,
+    StreamClosed,
+    StreamCongested,
+    StreamConnected,
+    StreamReceived,
+    TlsClient,
+    UdpFailed,
+    UdpOpened,
+    earliest,
+)
+from iceway.core.machine import DatagramReceived as Datagram
+from iceway.core.timers import Timers
+from iceway.ice.candidate import Candidate, CandidateType, Foundations, local_preference, priority
+from iceway.ice.config import GATHERING_TA, AgentConfig, IceServer, Policy, ServerKind
+from iceway.ice.messages import keepalive_indication, transaction_id
+from iceway.ice.scope import is_private, usable_interfaces
+from iceway.trace import records
+from iceway.turn.binding import BindingClient
+from iceway.turn.client import State, TurnClient
+from iceway.turn.events import (
+    Allocated,
+    AllocationFailed,
+    AllocationLost,
+    BindingFailed,
+    Bound,
+    PeerData,
+    PeerRefused,
+)
+from iceway.turn.trace import stun_sent
+from iceway.wire.channel_data import is_channel_data
+from iceway.wire.stun import is_stun
+
+if TYPE_CHECKING:
+    from random import Random
+
+SETTLE = 0.5  # what a server that lives may take at least, in seconds
+SETTLE_ROUND_TRIPS = 4  # or this many of the slowest round trips seen: connect, ask, be challenged, ask again
+SETTLE_ALONE = 2.0  # while nobody has answered at all
+SERVERS_PER_INTERFACE = 64  # ranks of one interface's candidates before the next interface's begin
+DATA_INDICATION = b"\x00\x17"  # RFC 8656 §17: how its header begins
+NOWHERE = Address("0.0.0.0", 0)  # RFC 8839 §5.1: related address of those who hide theirs
+
+
+class Owner(Protocol):
+    """The agent, as its gatherer sees it."""
+
+    def emit(self, output: object) -> None: ...
+
+    def candidate_found(self, candidate: Candidate, now: float) -> None: ...
+
+    def relayed_data(self, base: Address, peer: Address, data: bytes, now: float) -> None: ...
+
+    def peer_refused(self, base: Address, ip: str, reason: str, now: float) -> None: ...
+
+    def base_lost(self, base: Address, reason: str, now: float) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class HostSocket:
+    """One open UDP socket: an interface and a component. `rank` counts interfaces, best first."""
+
+    local: Address
+    component: int
+    rank: int
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One server asked from one place. `socket` is None over TCP and TLS."""
+
+    server: IceServer
+    address: Address
+    component: int
+    rank: int
+    socket: HostSocket | None
+    client: TurnClient | BindingClient
+    started_at: float | None = None
+    answered: bool = False
+    finished: bool = False
+    relayed: Address | None = None
+    retired: bool = False
+
+    @property
+    def local(self) -> Address | None:
+        return self.socket.local if self.socket else None
+
+
+@dataclass(slots=True, eq=False)
+class ServerState:
+    """A server on the list: its addresses once known, and how many look-ups are under way."""
+
+    server: IceServer
+    rank: int
+    addresses: tuple[Address, ...] = ()
+    asked: int = 0
+
+
+class Gatherer:
+    """Sockets, servers and relays of one agent. Its outputs leave through the owner's queue."""
+
+    def __init__(self, agent: str, config: AgentConfig, rng: Random, owner: Owner) -> None:
+        self.candidates: list[Candidate] = []
+        self.started = False
+        self.settled = False
+        self.troubles: dict[str, None] = {}
+        """What servers that gave nothing said, in words; for the summary of a failure."""
+        self._agent = agent
+        self._config = config
+        self._rng = rng
+        self._owner = owner
+        self._timers = Timers()
+        self._foundations = Foundations()
+        self._opening: dict[str, tuple[int, int]] = {}
+        self._interfaces: list[str] = []
+        self._sockets: dict[Address, HostSocket] = {}
+        self._servers: list[ServerState] = []
+        self._looking_up: dict[str, ServerState] = {}
+        self._jobs: list[Job] = []
+        self._names: dict[str, Job] = {}
+        self._routes: dict[tuple[Address, Address], list[Job]] = {}
+        self._relays: dict[Address, Job] = {}
+        self._mappings: dict[tuple[Address, Address], None] = {}
+        self._waiting: list[Job] = []
+        self._last_job = 0
+        self._began_at = 0.0
+        self._slowest = 0.0
+        self._closing = False
+
+    @property
+    def began_at(self) -> float:
+        return self._began_at
+
+    # --- commands ----------------------------------------------------------------------------------------
+    def gather(self, interfaces: tuple[str, ...], servers: tuple[IceServer, ...], now: float) -> None:
+        usable = usable_interfaces(interfaces)
+        labels = tuple(server.label for server in servers)
+        self._owner.emit(records.GatheringStarted(self._agent, usable, labels))
+        self._begin(now)
+        for ip in usable:
+            if ip not in self._interfaces:
+                self._interfaces.append(ip)
+                self._open(ip, len(self._interfaces) - 1)
+        self.add_servers(servers, now)
+
+    def add_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
+        """Further servers, or known ones with new credentials."""
+        self._begin(now)
+        for server in servers:
+            state = ServerState(server, len(self._servers))
+            self._servers.append(state)
+            self._find(state, now)
+
+    def again(self, now: float) -> None:
+        """For a restart: ask anew whoever is not asked or answering any more, and whether mappings still hold."""
+        self._begin(now)
+        for state in self._servers:
+            for address in state.addresses:
+                self._ask_from_everywhere(state, address, now)
+
+    def release(self, keep: tuple[Address, ...], now: float) -> None:
+        """Give back relays that no kept base stands on, and stop asking (RFC 8445 §8.3)."""
+        self._timers.cancel("keepalive")
+        self._mappings.clear()
+        self._waiting.clear()
+        for job in list(self._jobs):
+            if job.relayed is None or job.relayed not in keep:
+                self._retire(job, now)
+
+    def close(self, now: float) -> None:
+        self._closing = True
+        self._timers.clear()
+        self._opening.clear()
+        self._looking_up.clear()
+        self._waiting.clear()
+        for job in list(self._jobs):
+            self._retire(job, now)
+        self._close_idle_sockets()
+
+    def send(self, base: Address, remote: Address, data: bytes, now: float) -> None:
+        """From a socket, or through a relay."""
+        job = self._relays.get(base)
+        if job is None:
+            self._owner.emit(SendDatagram(base, remote, data))
+        else:
+            assert isinstance(job.client, TurnClient)
+            job.client.send(remote, data, now)
+            self._pump(job, now)
+
+    def permit(self, ips: tuple[str, ...], now: float) -> None:
+        for job in list(self._relays.values()):
+            assert isinstance(job.client, TurnClient)
+            job.client.permit(ips, now)
+            self._pump(job, now)
+
+    def bind(self, base: Address, peer: Address, now: float) -> None:
+        """A channel for the peer that media will go to, if the base is a relay."""
+        job = self._relays.get(base)
+        if job is not None:
+            assert isinstance(job.client, TurnClient)
+            job.client.bind(peer, now)
+            self._pump(job, now)
+
+    # --- questions ---------------------------------------------------------------------------------------
+    @property
+    def busy(self) -> bool:
+        return bool(
+            self._opening or self._looking_up or self._waiting or any(not job.finished for job in self._jobs)
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Nothing is left: every relay was told goodbye and every socket closed."""
+        return self._closing and not self._jobs and not self._sockets
+
+    def is_relay(self, base: Address) -> bool:
+        return base in self._relays
+
+    def is_socket(self, base: Address) -> bool:
+        return base in self._sockets
+
+    # --- inputs ------------------------------------------------------------------------------------------
+    def from_server(self, datagram: Datagram, now: float) -> bool:
+        """Hand a datagram to the client of the server that it came from. False: it is no server's."""
+        jobs = self._routes.get((datagram.local, datagram.remote))
+        if jobs is None:
+            return False
+        for job in jobs:
+            if _claims(job.client, datagram.data):
+                job.client.handle_input(datagram, now)
+                self._pump(job, now)
+                return True
+        return False
+
+    def handle_input(self, event: Input, now: float) -> None:
+        match event:
+            case UdpOpened(key=key, local=local):
+                self._opened(key, local, now)
+            case UdpFailed(key=key, reason=reason):
+                if self._opening.pop(key, None) is not None:
+                    self._owner.emit(records.Note("warning", f"no UDP socket for ICE: {reason}"))
+            case Resolved():
+                self._resolved(event, now)
+            case StreamConnected() | StreamReceived() | StreamClosed() | StreamCongested():
+                job = self._names.get(event.stream.rpartition("/")[0])
+                if job is not None:
+                    job.client.handle_input(event, now)
+                    self._pump(job, now)
+
+    def handle_timeout(self, now: float) -> None:
+        for job in list(self._jobs):
+            at = job.client.poll_timeout()
+            if at is not None and at <= now:
+                job.client.handle_timeout(now)
+                self._pump(job, now)
+        for name in self._timers.due(now):
+            match name:
+                case "start":
+                    self._start_next(now)
+                case "settle":
+                    pass  # The agent asks `is_settled` after every input.
+                case "keepalive":
+                    self._keep_alive(now)
+
+    def poll_timeout(self) -> float | None:
+        return earliest(self._timers.next_at(), *(job.client.poll_timeout() for job in self._jobs))
+
+    def is_settled(self, now: float) -> bool:
+        """Whether waiting longer is unlikely to bring more. Stays true until something new is asked."""
+        if not self.settled and self.started:
+            at = self._settles_at()
+            if at <= now:
+                self.settled = True
+                self._timers.cancel("settle")
+            else:
+                self._timers.arm("settle", at)
+        return self.settled
+
+    # --- sockets -----------------------------------------------------------------------------------------
+    def _begin(self, now: float) -> None:
+        self.started = True
+        self.settled = False
+        self._began_at = now
+        self._slowest = 0.0
+        self.troubles.clear()
+        self._timers.arm("keepalive", now + self._config.keepalive)
+
+    def _open(self, ip: str, rank: int) -> None:
+        for component in range(1, self._config.components + 1):
+            key = f"{self._agent}/udp.{rank}.{component}"
+            self._opening[key] = (rank, component)
+            self._owner.emit(OpenUdp(key, Address(ip, 0), self._config.ports))
+
+    def _opened(self, key: str, local: Address, now: float) -> None:
+        waited = self._opening.pop(key, None)
+        if waited is None:
+            self._owner.emit(CloseUdp(local))  # Closed while it was opening.
+            return
+        rank, component = waited
+        socket = HostSocket(local, component, rank)
+        self._sockets[local] = socket
+        if self._config.policy is Policy.ALL:
+            self._found(
+                Candidate(
+                    type=CandidateType.HOST,
+                    address=local,
+                    priority=priority(
+                        CandidateType.HOST, local_preference(rank * SERVERS_PER_INTERFACE), component
+                    ),
+                    foundation=self._foundations.of(CandidateType.HOST, local.ip),
+                    component=component,
+                    base=local,
+                ),
+                now,
+            )
+        for state in self._servers:
+            for address in state.addresses:
+                self._ask_from(state, address, socket, now)
+
+    def _close_idle_sockets(self) -> None:
+        """While closing: a socket goes as soon as no relay says farewell through it."""
+        for local in list(self._sockets):
+            if all(job.local != local for job in self._jobs):
+                del self._sockets[local]
+                self._owner.emit(CloseUdp(local))
+
+    # --- servers -----------------------------------------------------------------------------------------
+    def _find(self, state: ServerState, now: float) -> None:
+        """The server's addresses: given, written as an IP, or to be looked up."""
+        server = state.server
+        if server.address is not None:
+            self._known(state, server.address, now)
+        elif is_ip(server.host):
+            self._known(state, Address.of(server.host, server.port), now)
+        else:
+            families = {Address(ip, 0).family: None for ip in self._interfaces} or {4: None}
+            for family in sorted(families):
+                record_type = "AAAA" if family == 6 else "A"
+                key = f"{self._agent}/resolve.{state.rank}.{record_type}"
+                self._looking_up[key] = state
+                self._owner.emit(Resolve(key, server.host, record_type))
+
+    def _resolved(self, event: Resolved, now: float) -> None:
+        state = self._looking_up.pop(event.key, None)
+        if state is None:
+            return
+        answers = tuple(answer.data for answer in event.answers)
+        self._owner.emit(records.NameResolved(event.name, event.record_type, answers, event.error))
+        for data in answers:
+            try:
+                address = Address.of(data, state.server.port)
+            except ParseError:
+                continue
+            self._known(state, address, now)
+            return
+        if not state.addresses and state not in self._looking_up.values():
+            detail = f"its name did not resolve: {event.error or 'no such name'}"
+            self._owner.emit(records.ServerUnreachable(self._agent, state.server.label, detail))
+            self.troubles[f"{state.server.label}: {detail}"] = None
+
+    def _known(self, state: ServerState, address: Address, now: float) -> None:
+        if address not in state.addresses:
+            state.addresses = (*state.addresses, address)
+            self._ask_from_everywhere(state, address, now)
+
+    def _ask_from_everywhere(self, state: ServerState, address: Address, now: float) -> None:
+        if state.server.transport.is_stream:
+            for component in range(1, self._config.components + 1):
+                self._add_job(state, address, component, None, now)
+        else:
+            for socket in list(self._sockets.values()):
+                self._ask_from(state, address, socket, now)
+
+    def _ask_from(self, state: ServerState, address: Address, socket: HostSocket, now: float) -> None:
+        wanted = self._config.policy is Policy.ALL or state.server.kind is ServerKind.TURN
+        if wanted and not state.server.transport.is_stream and socket.local.family == address.family:
+            self._add_job(state, address, socket.component, socket, now)
+
+    def _add_job(
+        self, state: ServerState, address: Address, component: int, socket: HostSocket | None, now: float
+    ) -> None:
+        server = state.server
+        for other in self._jobs:
+            same_place = other.socket is socket and other.address == address and other.component == component
+            if same_place and other.server.transport is server.transport and not other.retired:
+                return  # Asked there already; a TURN server answers what a STUN server would.
+        self._last_job += 1
+        name = f"{self._agent}/server.{self._last_job}"
+        rank = (socket.rank if socket else 0) * SERVERS_PER_INTERFACE + min(
+            state.rank, SERVERS_PER_INTERFACE - 1
+        )
+        client: TurnClient | BindingClient
+        if server.kind is ServerKind.TURN:
+            client = TurnClient(
+                name,
+                address,
+                server.transport,
+                server.username,
+                server.password,
+                self._rng,
+                local=socket.local if socket else None,
+                tls=TlsClient(server.host) if server.transport is Transport.TLS else None,
+                server_label=server.label,
+            )
+        elif socket is not None:
+            client = BindingClient(name, address, self._rng, local=socket.local, server_label=server.label)
+        else:
+            return  # A reflexive address of a stream is of no use to UDP.
+        job = Job(server, address, component, rank, socket, client)
+        self._jobs.append(job)
+        self._names[name] = job
+        self._route(job, address)
+        self._waiting.append(job)
+        if self._timers.at("start") is None:
+            self._timers.arm("start", now)
+
+    def _start_next(self, now: float) -> None:
+        if self._waiting:
+            job = self._waiting.pop(0)
+            job.started_at = now
+            if isinstance(job.client, TurnClient):
+                job.client.allocate(now)
+            else:
+                job.client.ask(now)
+            self._pump(job, now)
+        if self._waiting:
+            self._timers.arm("start", now + GATHERING_TA)
+
+    def _route(self, job: Job, address: Address) -> None:
+        if job.socket is not None:
+            self._routes.setdefault((job.socket.local, address), []).append(job)
+
+    def _pump(self, job: Job, now: float) -> None:
+        """Everything a client said, in order."""
+        while (output := job.client.poll_output()) is not None:
+            match output:
+                case Allocated() | Bound():
+                    self._answered(job, output, now)
+                case AllocationFailed() | BindingFailed():
+                    self._refused(job, output, now)
+                case AllocationLost(reason=reason):
+                    self._lost(job, f"the relay is gone: {reason}", now)
+                case PeerData(peer=peer, data=data):
+                    if job.relayed is not None:
+                        self._owner.relayed_data(job.relayed, peer, data, now)
+                case PeerRefused(peer_ip=ip, code=code, reason=reason):
+                    if job.relayed is not None:
+                        self._owner.peer_refused(job.relayed, ip, _refusal(ip, code, reason), now)
+                case _:
+                    self._owner.emit(output)
+        if job.client.server != job.address:
+            job.address = job.client.server  # The server sent us to another one (300).
+            self._route(job, job.address)
+        if _ended(job):
+            self._forget(job)
+
+    def _answered(self, job: Job, answer: Allocated | Bound, now: float) -> None:
+        first, job.answered, job.finished = not job.answered, True, True
+        self._slowest = max(self._slowest, answer.round_trip)
+        if first:
+            self._owner.emit(
+                records.ServerAnswered(self._agent, job.server.label, job.local, answer.round_trip)
+            )
+        if job.socket is not None:
+            self._mappings[job.socket.local, job.address] = None
+        if job.socket is not None and answer.mapped is not None and self._config.policy is Policy.ALL:
+            self._found(self._reflexive(job, job.socket, answer.mapped), now)
+        if isinstance(answer, Allocated):
+            job.relayed = answer.relayed
+            self._relays[answer.relayed] = job
+            self._found(self._relayed(job, answer), now)
+
+    def _refused(self, job: Job, failure: AllocationFailed | BindingFailed, now: float) -> None:
+        job.finished = True
+        label = job.server.label
+        if failure.code is None:
+            self._owner.emit(records.ServerUnreachable(self._agent, label, failure.detail))
+            self.troubles[f"{label}: {failure.detail}"] = None
+            return
+        self.troubles[f"{label} refused: {failure.detail}"] = None
+        self._owner.emit(
+            records.ServerRefused(self._agent, label, failure.code, failure.reason, failure.detail)
+        )
+        if isinstance(failure, AllocationFailed) and job.socket is not None and not self._closing:
+            # It relays nothing for us, but it lives, and tells anybody their address.
+            state = ServerState(replace(job.server, kind=ServerKind.STUN), job.rank % SERVERS_PER_INTERFACE)
+            self._forget(job)
+            self._ask_from(state, job.address, job.socket, now)
+
+    def _lost(self, job: Job, reason: str, now: float) -> None:
+        base = job.relayed
+        self._forget(job)
+        if base is not None:
+            self.candidates = [candidate for candidate in self.candidates if candidate.base != base]
+            self._owner.base_lost(base, reason, now)
+
+    def _retire(self, job: Job, now: float) -> None:
+        """Stop asking, or give the relay back; a relay over UDP lives on until that is said."""
+        job.finished = job.retired = True
+        base = job.relayed
+        job.client.close(now)
+        self._pump(job, now)
+        if base is not None:
+            self._relays.pop(base, None)
+            job.relayed = None
+            if not self._closing:
+                self.candidates = [candidate for candidate in self.candidates if candidate.base != base]
+                self._owner.base_lost(base, "the relay was given back unused", now)
+
+    def _forget(self, job: Job) -> None:
+        if job not in self._jobs:
+            return
+        self._jobs.remove(job)
+        job.finished = True
+        del self._names[job.client.name]
+        if job in self._waiting:
+            self._waiting.remove(job)
+        if job.relayed is not None and self._relays.get(job.relayed) is job:
+            del self._relays[job.relayed]
+        self._routes = {
+            way: rest
+            for way, jobs in self._routes.items()
+            if (rest := [other for other in jobs if other is not job])
+        }
+        if self._closing:
+            self._close_idle_sockets()
+
+    def _keep_alive(self, now: float) -> None:
+        """Mappings that candidates stand on must outlive a long ringing (RFC 8445 §5.1.1.4)."""
+        for local, server in self._mappings:
+            data = keepalive_indication(transaction_id(self._rng))
+            self._owner.emit(SendDatagram(local, server, data))
+            self._owner.emit(stun_sent(data, Transport.UDP, local, server))
+        self._timers.arm("keepalive", now + self._config.keepalive)
+
+    def _settles_at(self) -> float:
+        if not self.busy:
+            return self._began_at
+        types = [candidate.type for candidate in self.candidates]
+        relays_wanted = any(state.server.kind is ServerKind.TURN for state in self._servers)
+        best = CandidateType.RELAY if relays_wanted else CandidateType.SRFLX
+        if best in types:
+            return self._began_at + max(SETTLE, SETTLE_ROUND_TRIPS * self._slowest)
+        return self._began_at + SETTLE_ALONE
+
+    # --- candidates --------------------------------------------------------------------------------------
+    def _found(self, candidate: Candidate, now: float) -> None:
+        """RFC 8445 §5.1.3: what repeats a better candidate is pruned."""
+        for known in self.candidates:
+            if (
+                known.type is candidate.type
+                and known.address == candidate.address
+                and known.base == candidate.base
+            ):
+                return  # Asked again, same answer.
+            if known.address == candidate.address and known.base == candidate.base:
+                self._owner.emit(records.CandidatePruned(self._agent, candidate.info, f"repeats {known}"))
+                return
+        self.candidates.append(candidate)
+        self._owner.emit(records.CandidateGathered(self._agent, candidate.info))
+        self._owner.candidate_found(candidate, now)
+
+    def _reflexive(self, job: Job, socket: HostSocket, mapped: Address) -> Candidate:
+        return Candidate(
+            type=CandidateType.SRFLX,
+            address=mapped,
+            priority=priority(CandidateType.SRFLX, local_preference(job.rank), job.component),
+            foundation=self._foundations.of(CandidateType.SRFLX, socket.local.ip, job.address.ip),
+            component=job.component,
+            related=socket.local,
+            base=socket.local,
+            server=job.server.label,
+        )
+
+    def _relayed(self, job: Job, allocated: Allocated) -> Candidate:
+        hidden = self._config.policy is Policy.RELAY or allocated.mapped is None
+        transport = job.server.transport
+        return Candidate(
+            type=CandidateType.RELAY,
+            address=allocated.relayed,
+            priority=priority(CandidateType.RELAY, local_preference(job.rank, transport), job.component),
+            foundation=self._foundations.of(
+                CandidateType.RELAY, allocated.relayed.ip, job.address.ip, transport
+            ),
+            component=job.component,
+            related=NOWHERE if hidden else allocated.mapped,
+            base=allocated.relayed,
+            relay_transport=transport,
+            server=job.server.label,
+        )
+
+
+def _claims(client: TurnClient | BindingClient, data: bytes) -> bool:
+    """Whether a datagram from a server's address is for its client, and not a check or media from there."""
+    if is_stun(data):
+        if client.owns(data[8:20]):
+            return True
+        return isinstance(client, TurnClient) and data[:2] == DATA_INDICATION
+    return isinstance(client, TurnClient) and is_channel_data(data)
+
+
+def _ended(job: Job) -> bool:
+    return job.client.state is State.ENDED if isinstance(job.client, TurnClient) else job.client.done
+
+
+def _refusal(ip: str, code: int | None, reason: str) -> str:
+    if code is None:
+        return f"the relay did not say whether it may forward to {ip}: {reason}"
+    if code == 403:
+        kind = "private " if is_private(ip) else ""
+        return f"relay refuses {kind}peer address {ip}: 403 {reason}".rstrip()
+    return f"relay refuses peer address {ip}: {code} {reason}".rstrip()
