@@ -43,9 +43,8 @@ class PhoneConfig:
     `identity` is the SIP address of record ("sip:alice@example.test"). `server` replaces the search by SRV.
     `relays` are STUN and TURN servers configured by hand, used beside those that the front end names;
     `ask_for_relays=False` never asks the front end. `interfaces` limits the host addresses used (None: all).
-    `offer_patience` bounds, in seconds, how long an offer waits for servers that have not answered yet once
-    one relay has; `offer_limit` how long it waits for anybody. `ring_for` is how long an answering client
-    rings before it picks up by itself (None: somebody else decides).
+    `relay_limit` bounds, in seconds, how long a call waits for relay credentials that are still on their way.
+    `ring_for` is how long a called client rings before it picks up by itself (None: somebody else decides).
     """
 
     identity: str
@@ -58,8 +57,6 @@ class PhoneConfig:
     relay_only: bool = False
     codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA")
     allow_clear: bool = False
-    offer_patience: float = 0.25
-    offer_limit: float = 2.5
     relay_limit: float = 3.0
     ring_for: float | None = None
 

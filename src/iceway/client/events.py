@@ -1,0 +1,73 @@
+"""What a client tells the program around it. `call` is the call's name within this client ("call.1")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from iceway.ice.events import CandidatePath
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Registered, and relay credentials are here (or known not to come: `relay_trouble` says why)."""
+
+    outside: bool
+    relay_trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationFailed:
+    """`reason` says what to look at. `final`: trying again would not help (wrong password)."""
+
+    reason: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingCall:
+    call: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallProgress:
+    """180 and other provisional answers."""
+
+    call: str
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallConnected:
+    """Media can flow on a first path, answered or not."""
+
+    call: str
+    path: CandidatePath
+
+
+@dataclass(frozen=True, slots=True)
+class CallAnswered:
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettled:
+    """Both sides named the selected pair in SDP."""
+
+    call: str
+    path: CandidatePath
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """`answered`: whether it ever was a call."""
+
+    call: str
+    reason: str
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Everything is said and closed after `stop`."""
