@@ -346,7 +346,7 @@ def add_client(
     password = f"{user}'s password" if password is None else password
     udp = local if transport is Transport.UDP else None
     client = TurnClient(
-        f"{user}.{ip}", server, transport, user, password, Random(f"{ip} {len(net.nodes)}"), local=udp, **more
+        f"{user}.{ip}", server, transport, user, password, Random(net.rng.random()), local=udp, **more
     )  # type: ignore[arg-type]
     node = net.add(ip, client)
     net.share_socket(node, local)
