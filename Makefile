@@ -1,0 +1,65 @@
+# Everything a person or CI does with the repository. The virtual environment is made on first use, from
+# requirements.lock; another Python: make PYTHON=python3.12 …
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+SOURCES := src tests bench
+
+.PHONY: help demo test check lint format kernel interop lock clean
+
+help:
+	@echo "make demo      four calls through four networks, drawn (under a minute)"
+	@echo "make test      the tests that need nothing but Python"
+	@echo "make check     format, lint, types, layers, then make test"
+	@echo "make kernel    tests on real kernel NATs (root or user namespaces; nftables, iproute2)"
+	@echo "make interop   tests against coturn and baresip"
+	@echo "make format    format the code"
+	@echo "make lock      resolve requirements.lock anew from pyproject.toml"
+	@echo "make clean     remove everything made here, the virtual environment too"
+
+demo: $(READY)
+	@$(BIN)/iceway demo
+
+test: $(READY)
+	@$(BIN)/pytest -n auto -m "not interop and not kernel"
+
+check: lint test
+
+lint: $(READY)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY)
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix $(SOURCES)
+
+# One after another: both suites use ports, namespaces and programs of the machine.
+kernel: $(READY)
+	@$(BIN)/pytest -m kernel
+
+interop: $(READY)
+	@$(BIN)/pytest -m interop
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "iceway needs Python 3.11 or newer as $(PYTHON); name another: make PYTHON=python3.12"; exit 3; }
+	@test -x $(BIN)/pip || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing; as root: apt-get install python3-venv"; exit 3; }
+	@echo "Preparing .venv (once; about a minute)"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Wants uv. No index addresses go into the file: whoever installs uses the registry of his own settings.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --upgrade --quiet --output-file requirements.lock
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* \
+	  build dist demo-out
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
