@@ -16,6 +16,7 @@ from iceway.explain.messages import attribute, is_check
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
     CandidateGathered,
+    PacketDropped,
     PacketTranslated,
     PairFormed,
     PairSucceeded,
@@ -113,7 +114,11 @@ class NatEvidence:
                     self._saw(entry.node, base, record.mapped, pair.remote.address, entry.id)
 
     def _read_peers(self, entries: Sequence[Entry]) -> None:
-        """A check that came from the announced IP but another port: the peer's NAT gave this way a port of its own."""
+        """A check from the announced IP but a port nobody announced: the NAT gave this way a port of its own.
+
+        Only checks of ports that no host behind the same address announced count, so that two hosts behind one
+        NAT are not taken for one.
+        """
         announced: dict[str, list[tuple[str, Address, Address, int]]] = defaultdict(list)
         for entry in entries:
             if isinstance(entry.record, CandidateGathered) and entry.record.candidate.type == "srflx":
@@ -122,13 +127,17 @@ class NatEvidence:
                 announced[candidate.address.ip].append((entry.node, base, candidate.address, entry.id))
         for entry in entries:
             record = entry.record
-            if not isinstance(record, StunReceived) or not is_check(record) or record.relay is not None:
+            if isinstance(record, PacketDropped) and record.transport == "udp":
+                came_from, seer = record.source, record.where
+            elif isinstance(record, StunReceived) and is_check(record) and record.relay is None:
+                came_from, seer = record.remote, entry.node
+            else:
                 continue
-            for node, base, address, gathered in announced.get(record.remote.ip, ()):
-                told = {known for owner, _, known, _ in announced[record.remote.ip] if owner == node}
-                if node not in (entry.node, *self._symmetric) and record.remote not in told:
+            told = {known for _, _, known, _ in announced.get(came_from.ip, ())}
+            for node, base, address, gathered in announced.get(came_from.ip, ()):
+                if node not in (seer, *self._symmetric) and came_from not in told:
                     self._symmetric[node] = Remapping(
-                        base, address, "its STUN server", record.remote, entry.node, seen=(gathered, entry.id)
+                        base, address, "the edge", came_from, seer, seen=(gathered, entry.id)
                     )
 
     def _saw(

@@ -40,12 +40,8 @@ _ROLE_ORDER = {
     "peer": 6,
     "callee": 7,
 }
-_ROLE_WORDS = {
-    "edge": "the edge",
-    "frontend": "the front end",
-    "name server": "the name server",
-    "nat": "the NAT",
-}
+_ROLE_WORDS = {"edge": "the edge", "frontend": "the front end", "name server": "the name server"}
+_PLACES = {"hq": "HQ"}
 _ROLE_ALIASES = {
     "front end": "frontend",
     "front-end": "frontend",
@@ -81,6 +77,9 @@ class Cast:
         role = self.roles.get(node, "")
         if role in ("caller", "callee", "client", "peer"):
             return node[:1].upper() + node[1:]
+        if role == "nat":
+            place = node.lower().replace("nat", "").strip("-_ .")
+            return f"the {_PLACES.get(place, place)} NAT" if place else "the NAT"
         if role in _ROLE_WORDS:
             several = sum(other == role for other in self.roles.values()) > 1
             return f"{_ROLE_WORDS[role]} {node}" if several and node != role else _ROLE_WORDS[role]
@@ -92,6 +91,10 @@ class Cast:
     def owner(self, address: Address) -> str | None:
         """The node that holds the address on an interface of its own."""
         return self._exact.get(address) or self._by_ip.get(address.ip)
+
+    def ips(self) -> list[tuple[str, str]]:
+        """Every IP that a node is known to hold, with the node."""
+        return list(self._by_ip.items())
 
     def behind(self, address: Address, seen_by: str = "") -> str:
         """The party somebody means who sends to this address; its IP when nobody in the trace knows."""

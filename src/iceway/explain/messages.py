@@ -177,5 +177,7 @@ class _Drops:
     def of(self, sent: Entry, record: SipSent | StunSent) -> Entry | None:
         """A drop is recorded once a flow, so the first one stands for those after it."""
         near = [drop for drop in self._by_destination.get(record.remote, ()) if drop.at <= sent.at + 2.0]
-        exact = [drop for drop in near if drop.record.source == record.local]  # type: ignore[attr-defined]
-        return next(iter(exact or near), None)
+        source = getattr(record, "relay", None) or record.local
+        exact = [drop for drop in near if drop.record.source == source]  # type: ignore[attr-defined]
+        translated = near if source == record.local else ()
+        return next(iter(exact or translated), None)

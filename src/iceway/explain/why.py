@@ -156,7 +156,7 @@ def _dropped_by(scene: _Scene) -> str | None:
 def _udp_blocked(scene: _Scene) -> str | None:
     for view in (scene.view, scene.peer):
         if view is not None and (line := udp_blocked(view, scene.entries)):
-            return f"UDP does not leave the network of {scene.name(view.node)} ({line})"
+            return f"UDP does not leave the network of {scene.name(view.node)}: {line}"
     return None
 
 

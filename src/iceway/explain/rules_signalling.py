@@ -1,0 +1,198 @@
+"""Rules about getting as far as a call: DNS, TLS, passwords, SIP."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from iceway.explain.case import Case, Finding, Rule, Severity, ids
+from iceway.trace.entry import Entry
+from iceway.trace.records import (
+    CallState,
+    ConnectionClosed,
+    ConnectionOpened,
+    Malformed,
+    NameResolved,
+    Note,
+    SipAuthenticationFailed,
+    SipReceived,
+    SipTransactionFailed,
+)
+
+
+def _names_missing(case: Case) -> Iterator[Finding]:
+    """A node none of whose SRV questions had an answer."""
+    asked: dict[str, list[tuple[Entry, NameResolved]]] = defaultdict(list)
+    for entry, record in case.of(NameResolved, lambda r: r.record_type == "SRV"):
+        asked[entry.node].append((entry, record))
+    for node, questions in asked.items():
+        if any(record.answers for _, record in questions):
+            continue
+        names = ", ".join(dict.fromkeys(record.name for _, record in questions))
+        error = next((record.error for _, record in questions if record.error), None)
+        addresses = [
+            record for _, record in case.of(NameResolved, lambda r: r.record_type != "SRV") if record.answers
+        ]
+        yield Finding(
+            Severity.WARNING if addresses and not error else Severity.ERROR,
+            f"{case.name(node)} finds no server in DNS: "
+            + (f"{names}: {error}" if error else f"no SRV record {names}"),
+            ids(entry for entry, _ in questions),
+            "Clients learn from SRV records which server handles their domain; without one they can only guess."
+            if not error
+            else "The name server did not give an answer at all, so nothing is known about the records.",
+            f"Add the SRV record ({names.split(', ')[0]}) to the zone that this client asks, "
+            "or give the server's address in its configuration."
+            if not error
+            else "Check that the client's name server is reachable and serves this zone.",
+        )
+
+
+def _certificate(case: Case) -> Iterator[Finding]:
+    for entry, record in case.of(ConnectionClosed, lambda r: "certificate" in r.reason.lower()):
+        reason = record.reason
+        if " is for " in reason:
+            meaning = "The server proves to be somebody else than the name the client looked for."
+            remedy = "Issue a certificate with that name among its DNS names, or correct the name in DNS or configuration."
+        elif "expired" in reason:
+            meaning = "The certificate's time is over, or one of the two clocks is wrong."
+            remedy = "Renew the certificate; compare the clocks of both machines."
+        elif "required" in reason or "client" in reason:
+            meaning = "This port speaks to peers only that show a certificate it trusts."
+            remedy = "Give the connecting server an identity whose certificate the other side trusts."
+        else:
+            meaning = "The certificate was signed by nobody the client trusts."
+            remedy = "Add the signing CA to the trusted ones, or use a certificate of a CA that is."
+        where = f" to {record.remote}" if record.remote else ""
+        title = f"{case.name(entry.node)}'s connection{where} ends: {reason}"
+        yield Finding(Severity.ERROR, title, (entry.id,), meaning, remedy)
+
+
+def _server_down(case: Case) -> Iterator[Finding]:
+    """Connections refused or timed out, unless a later one to the same place came up."""
+    groups: dict[tuple[str, str], list[tuple[Entry, ConnectionClosed]]] = defaultdict(list)
+    for entry, record in case.of(
+        ConnectionClosed,
+        lambda r: any(
+            word in r.reason.lower() for word in ("refused", "timed out", "unreachable", "no route")
+        ),
+    ):
+        groups[entry.node, str(record.remote or record.stream)].append((entry, record))
+    opened = {(entry.node, str(record.remote)): entry.at for entry, record in case.of(ConnectionOpened)}
+    for (node, remote), closed in groups.items():
+        last, record = closed[-1]
+        if opened.get((node, remote), -1.0) > last.at:
+            continue
+        others = any(at > last.at for (who, _), at in opened.items() if who == node)
+        refused = "refused" in record.reason.lower()
+        yield Finding(
+            Severity.WARNING if others else Severity.ERROR,
+            f"{case.name(node)} cannot reach {remote}: {record.reason}"
+            + (f" ({len(closed)} times)" if len(closed) > 1 else ""),
+            ids(entry for entry, _ in closed),
+            ("The machine is there, but nothing listens on that port." if refused
+             else "Nothing came back: the machine is down, or something on the way drops the packets.")
+            + (" Another server took over." if others else ""),
+            "Start the service, or correct its address." if refused
+            else "Check that the server runs and that firewalls let this port through.",
+        )  # fmt: skip
+
+
+def _wrong_password(case: Case) -> Iterator[Finding]:
+    failures: dict[str, list[tuple[Entry, SipAuthenticationFailed]]] = defaultdict(list)
+    for entry, record in case.of(SipAuthenticationFailed):
+        failures[record.user].append((entry, record))
+    for user, seen in failures.items():
+        reason = seen[-1][1].reason
+        unknown = any(word in reason.lower() for word in ("unknown user", "no such user", "nobody"))
+        yield Finding(
+            Severity.ERROR,
+            f"{user or 'A client'} is not let in: {reason}",
+            ids(entry for entry, _ in seen),
+            "The front end does not know this user."
+            if unknown
+            else "The proof that the client sent does not fit the password that the front end holds (for this realm).",
+            f"Add the user: iceway user add {user}"
+            if unknown
+            else f"Set the password again: iceway user password {user}",
+        )
+    if not failures:
+        yield from _refused_registration(case)
+
+
+def _refused_registration(case: Case) -> Iterator[Finding]:
+    """The client's side alone: challenged again after it had given its proof."""
+    answers: dict[str, list[Entry]] = defaultdict(list)
+    for entry, record in case.of(SipReceived, lambda r: r.cseq.upper().endswith(" REGISTER")):
+        if record.start_line.startswith("SIP/2.0 4"):
+            answers[entry.node].append(entry)
+        elif record.start_line.startswith("SIP/2.0 200"):
+            answers[entry.node] = []
+    for node, refused in answers.items():
+        lines = [entry.record.start_line[8:] for entry in refused if isinstance(entry.record, SipReceived)]
+        if len(lines) >= 2 or any(line.startswith("403") for line in lines):
+            yield Finding(
+                Severity.ERROR,
+                f"{case.name(node)} cannot register: {', then '.join(lines[-2:])}",
+                ids(refused),
+                "The front end challenged again after the client had proven itself: the password or the user is wrong.",
+                "Check user name and password; the front end's own trace says which of the two.",
+            )
+
+
+def _call_failed(case: Case) -> Iterator[Finding]:
+    failed = list(case.of(CallState, lambda r: r.state == "failed"))
+    for entry, record in failed[:3]:
+        yield Finding(
+            Severity.ERROR,
+            f"{case.name(entry.node)}'s call to {record.remote_uri} failed"
+            + (f": {record.reason}" if record.reason else ""),
+            (entry.id,),
+            "The call ended before both sides could talk.",
+            "See the findings about servers and paths, and the last SIP answer in the ladder.",
+        )
+    silent: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+    for entry, transaction in case.of(SipTransactionFailed):
+        silent[entry.node, transaction.method, transaction.reason].append(entry)
+    for (node, method, reason), seen in silent.items():
+        yield Finding(
+            Severity.ERROR if method in ("INVITE", "REGISTER", "SERVICE") else Severity.WARNING,
+            f"{case.name(node)} had no answer to {method}: {reason}",
+            ids(seen),
+            "The request left, and no final answer came back.",
+            "Look at the next hop: whether it got the request (its trace), and what it did with it.",
+        )
+
+
+def _garbage(case: Case) -> Iterator[Finding]:
+    junk: dict[tuple[str, str], list[tuple[Entry, Malformed]]] = defaultdict(list)
+    for entry, record in case.of(Malformed):
+        junk[entry.node, record.protocol].append((entry, record))
+    for (node, protocol), seen in junk.items():
+        yield Finding(
+            Severity.INFO,
+            f"{case.name(node)} dropped {len(seen)} malformed {protocol} message{'s' if len(seen) != 1 else ''}",
+            ids(entry for entry, _ in seen),
+            f"The last one: {seen[-1][1].reason}. Servers on the internet get such things all day.",
+            "Nothing, unless the sender is one of yours.",
+        )
+
+
+def _said(case: Case) -> Iterator[Finding]:
+    for level, severity in (("error", Severity.ERROR), ("warning", Severity.WARNING)):
+        for entry, note in list(case.of(Note, lambda r, level=level: r.level == level))[:5]:  # type: ignore[misc]
+            yield Finding(
+                severity, f"{case.name(entry.node)}: {note.text}", (entry.id,), "The program itself reported this.",
+                "Read on in that node's log at this time.",
+            )  # fmt: skip
+
+
+SIGNALLING_RULES: tuple[Rule, ...] = (
+    _names_missing,
+    _certificate,
+    _server_down,
+    _wrong_password,
+    _call_failed,
+    _garbage,
+    _said,
+)

@@ -1,0 +1,257 @@
+"""A call as a sequence of steps: messages, what nodes noted, sound. Ladder and report both show these.
+
+Each step belongs to a chapter (register, gather, check …) in the order of a call, and to a kind by which a reader
+filters: sip, stun, check, media, relay, note. Nothing is left out here; who shows the steps decides what to fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from iceway.explain.cast import Cast
+from iceway.explain.messages import Message, is_check, join
+from iceway.explain.words import Words, stun_title, technical
+from iceway.trace.entry import Entry
+from iceway.trace.records import (
+    AllocationCreated,
+    AllocationEnded,
+    CallState,
+    CandidateGathered,
+    CandidatePruned,
+    CandidateReceived,
+    ChannelBound,
+    ConsentLost,
+    CredentialsMinted,
+    CredentialsReceived,
+    CredentialsRefused,
+    CredentialsRequested,
+    GatheringFinished,
+    GatheringStarted,
+    IceStateChanged,
+    Measured,
+    MediaRejected,
+    MediaStarted,
+    MediaSummary,
+    NameResolved,
+    PairChecked,
+    PairFailed,
+    PairFormed,
+    PairNominated,
+    PairPruned,
+    PairSelected,
+    PairSucceeded,
+    PermissionInstalled,
+    Record,
+    Registered,
+    RelayDropped,
+    RelayRefused,
+    RoleConflict,
+    ServerAnswered,
+    ServerRefused,
+    ServerUnreachable,
+    SipReceived,
+    SipSent,
+    Started,
+    StunReceived,
+    StunSent,
+)
+
+CHAPTERS = (
+    "locate",
+    "register",
+    "credentials",
+    "gather",
+    "offer",
+    "answer early",
+    "check",
+    "pick up",
+    "settle",
+    "talk",
+    "hang up",
+)
+"""The steps of a call, as DESIGN and the docs tell it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened. `receiver` is empty for what a node did by itself."""
+
+    at: float
+    kind: str
+    chapter: str
+    sender: str
+    receiver: str
+    title: str
+    plain: str
+    technical: str
+    seen: tuple[int, ...]
+    arrived: float | None = None
+    message: Message | None = None
+    record: Record | None = None
+
+    @property
+    def lost(self) -> bool:
+        return self.message is not None and self.message.lost
+
+
+_CHAPTER_OF: tuple[tuple[tuple[type[Record], ...], str], ...] = (
+    ((Started,), "locate"),
+    ((Registered,), "register"),
+    ((CredentialsRequested, CredentialsMinted, CredentialsReceived, CredentialsRefused), "credentials"),
+    (
+        (GatheringStarted, GatheringFinished, ServerAnswered, ServerRefused, ServerUnreachable, CandidateGathered,
+         CandidatePruned, AllocationCreated, RelayRefused),
+        "gather",
+    ),
+    (
+        (CandidateReceived, PairFormed, PairPruned, PairChecked, PairSucceeded, PairFailed, PairNominated,
+         PairSelected, RoleConflict, PermissionInstalled, ChannelBound),
+        "check",
+    ),
+    ((MediaStarted, MediaRejected, ConsentLost), "talk"),
+    ((MediaSummary, AllocationEnded, Measured), "hang up"),
+)  # fmt: skip
+_CHAPTERS_BY_TYPE = {kind: chapter for kinds, chapter in _CHAPTER_OF for kind in kinds}
+_KINDS: tuple[tuple[tuple[type[Record], ...], str], ...] = (
+    ((MediaStarted, MediaSummary, MediaRejected, ConsentLost), "media"),
+    ((PairFormed, PairPruned, PairChecked, PairSucceeded, PairFailed, PairNominated, PairSelected, RoleConflict,
+      CandidateReceived), "check"),
+    ((GatheringStarted, GatheringFinished, ServerAnswered, ServerRefused, ServerUnreachable, CandidateGathered,
+      CandidatePruned, AllocationCreated, AllocationEnded, PermissionInstalled, ChannelBound, RelayDropped,
+      RelayRefused), "stun"),
+    ((Registered, CallState, CredentialsRequested, CredentialsMinted, CredentialsReceived, CredentialsRefused), "sip"),
+)  # fmt: skip
+_KIND_BY_TYPE = {kind: name for kinds, name in _KINDS for kind in kinds}
+_STATE_CHAPTER = {
+    "trying": "offer",
+    "ringing": "offer",
+    "early": "answer early",
+    "confirmed": "pick up",
+    "settled": "settle",
+    "ended": "hang up",
+    "failed": "hang up",
+}
+_METHOD_CHAPTER = {
+    "REGISTER": "register",
+    "SERVICE": "credentials",
+    "SUBSCRIBE": "credentials",
+    "PRACK": "answer early",
+    "BYE": "hang up",
+    "CANCEL": "hang up",
+}
+
+
+def steps(entries: Sequence[Entry], cast: Cast | None = None) -> list[Step]:
+    """All steps of a trace in order of time."""
+    cast = cast or Cast(entries)
+    words = Words(cast)
+    joined = join(entries, cast)
+    messages = {message.entry.id: message for message in joined}
+    calls = _Calls(joined)
+    peers = {entry.node: cast.behind(entry.record.remote.address, entry.node)
+             for entry in entries if isinstance(entry.record, PairSelected)}  # fmt: skip
+    found = []
+    for entry in entries:
+        record = entry.record
+        if isinstance(record, SipSent | StunSent | SipReceived | StunReceived):
+            if entry.id in messages:
+                found.append(_message_step(messages[entry.id], calls, words))
+            continue
+        found.append(_note_step(entry, words, peers))
+    return _filled(found)
+
+
+class _Calls:
+    """What a single message does not tell: whether a call is up already, who passes on, what is a check's answer."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._first: dict[str, str] = {}
+        self._heard: set[tuple[str, ...]] = set()
+        self._checks = {m.record.transaction_id for m in messages if is_check(m.record)}  # type: ignore[union-attr]
+
+    def again(self, record: SipSent | SipReceived) -> bool:
+        """An INVITE transaction of a call that had one before, so a re-INVITE."""
+        if not record.cseq.upper().endswith((" INVITE", " ACK")):
+            return False
+        number = record.cseq.partition(" ")[0]
+        return self._first.setdefault(record.call_id, number) != number
+
+    def onward(self, message: Message, record: SipSent | SipReceived) -> bool:
+        """Whether the sender had this message from somebody else (a proxy changes the Request-URI at most)."""
+        line = record.start_line if record.start_line.startswith("SIP/2.0 ") else ""
+        same = (line, record.call_id, record.cseq)
+        self._heard.add((message.receiver, *same))
+        return (message.sender, *same) in self._heard
+
+    def checks(self, record: StunSent | StunReceived) -> bool:
+        return record.transaction_id in self._checks
+
+
+def _message_step(message: Message, calls: _Calls, words: Words) -> Step:
+    record = message.record
+    if isinstance(record, SipSent | SipReceived):
+        again = calls.again(record)
+        kind, chapter, title = "sip", _sip_chapter(record, again), record.start_line
+        plain = words.message(message, again, calls.onward(message, record))
+    else:
+        checks = calls.checks(record)
+        kind, chapter, title = ("check", "check", "") if checks else ("stun", "gather", "")
+        title, plain = stun_title(record, checks), words.message(message, checks)
+        if record.method.lower() in ("createpermission", "channelbind"):
+            chapter = "check"
+        elif record.method.lower() == "refresh":
+            chapter = ""
+    return Step(
+        message.at, kind, chapter, message.sender, message.receiver, title, plain, technical(message.entry),
+        message.ids, message.arrived, message, record,
+    )  # fmt: skip
+
+
+def _note_step(entry: Entry, words: Words, peers: dict[str, str]) -> Step:
+    record = entry.record
+    kind = _KIND_BY_TYPE.get(type(record), "note")
+    chapter = _CHAPTERS_BY_TYPE.get(type(record), "")
+    if isinstance(record, CallState):
+        chapter = _STATE_CHAPTER.get(record.state, "")
+    if isinstance(record, IceStateChanged):
+        kind, chapter = "check", "gather" if record.state in ("new", "gathering") else "check"
+    sent = isinstance(record, MediaStarted) and record.direction == "sent"
+    return Step(
+        entry.at, kind, chapter, entry.node, peers.get(entry.node, "") if sent else "", _title(record),
+        words.entry(entry), technical(entry), (entry.id,), record=record,
+    )  # fmt: skip
+
+
+def _filled(found: list[Step]) -> list[Step]:
+    """Steps without a chapter of their own prepare what comes next, so they go with it; at the end, with the last."""
+    following = next((step.chapter for step in reversed(found) if step.chapter), CHAPTERS[0])
+    whole = []
+    for step in reversed(found):
+        following = step.chapter or following
+        chapter = "locate" if isinstance(step.record, NameResolved) and following == "register" else following
+        whole.append(step if step.chapter else replace(step, chapter=chapter))
+    return whole[::-1]
+
+
+def _title(record: Record) -> str:
+    name = type(record).__name__
+    return "".join(
+        f" {char.lower()}" if char.isupper() and place else char for place, char in enumerate(name)
+    )
+
+
+def _sip_chapter(record: SipSent | SipReceived, again: bool) -> str:
+    method = record.cseq.rpartition(" ")[2].upper()
+    if method in _METHOD_CHAPTER:
+        return _METHOD_CHAPTER[method]
+    if again:
+        return "settle"
+    if method == "ACK":
+        return "pick up"
+    if method != "INVITE":
+        return "offer"
+    code = record.start_line[8:11] if record.start_line.startswith("SIP/2.0 ") else ""
+    if code in ("", "100"):
+        return "offer"
+    return "answer early" if code.startswith("1") else "pick up"

@@ -1,0 +1,432 @@
+"""The one place where records become sentences: a plain line for newcomers, a technical line for the rest.
+
+A plain line has a subject who does something, and no abbreviation that a person off the street would not know.
+A technical line is one log line: what, from where, to where. Unknown things are named, not hidden.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from iceway.core.address import Address
+from iceway.explain.cast import Cast, user_of
+from iceway.explain.messages import Message, attribute, is_check
+from iceway.trace.entry import Entry
+from iceway.trace.records import (
+    CandidateInfo,
+    PacketDropped,
+    PacketTranslated,
+    PairChecked,
+    Record,
+    SipReceived,
+    SipSent,
+    StunReceived,
+    StunSent,
+)
+
+_HEADER = {
+    name: re.compile(rf"^(?:{name}|{short})[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+    for name, short in (("from", "f"), ("to", "t"), ("authorization", "proxy-authorization"))
+}
+
+# request method → (what a client says, what a server does that passes it on); see `_sip_request`
+_REQUESTS = {
+    "REGISTER": (
+        "{A} tells {b}: calls for {user} reach me here",
+        "{A} passes {user}'s registration on to {b}",
+    ),
+    "SERVICE": (
+        "{A} asks {b} for a name and password for the relay",
+        "{A} passes {user}'s request for a relay password on to {b}",
+    ),
+    "INVITE": (
+        "{A} calls {callee}, and lists the addresses where sound could arrive",
+        "{A} passes {user}'s call on to {b}",
+    ),
+    "RE-INVITE": (
+        "{A} confirms to {callee} which addresses both settled on",
+        "{A} passes the settled addresses on to {b}",
+    ),
+    "PRACK": ("{A} confirms: your early answer arrived", "{A} passes the confirmation on to {b}"),
+    "ACK": ("{A} confirms: got your answer", "{A} passes the confirmation on to {b}"),
+    "BYE": ("{A} hangs up", "{A} passes the hang-up on to {b}"),
+    "CANCEL": ("{A} gives up ringing", "{A} tells {b} that the caller gave up"),
+    "OPTIONS": ("{A} asks {b} what it can do", "{A} passes the question on to {b}"),
+}
+_ANSWERS = {
+    ("100", ""): "{A} says: got it, working on it",
+    ("180", ""): "{A} says: it is ringing",
+    ("183", ""): "{A} answers early, before anybody picks up, with the addresses of the other side",
+    ("401", ""): "{A} says: first prove that you know the password",
+    ("407", ""): "{A} says: first prove that you know the password",
+    ("403", ""): "{A} refuses: not allowed",
+    ("404", ""): "{A} says: nobody of that name here",
+    ("408", ""): "{A} says: nobody answered in time",
+    ("480", ""): "{A} says: not reachable at the moment",
+    ("486", ""): "{A} says: busy",
+    ("487", ""): "{A} confirms: the call was called off",
+    ("488", ""): "{A} says: we have no way of talking in common",
+    ("491", ""): "{A} says: we both asked at once, try again in a moment",
+    ("503", ""): "{A} says: cannot do it right now",
+    ("504", ""): "{A} says: somebody behind me did not answer in time",
+    ("603", ""): "{A} declines the call",
+    ("200", "REGISTER"): "{A} confirms: calls for {user} will find their way",
+    ("200", "SERVICE"): "{A} hands over a relay password that works for some hours",
+    ("200", "INVITE"): "{A} says: picked up!",
+    ("200", "RE-INVITE"): "{A} agrees: these are the addresses",
+    ("200", "PRACK"): "{A} says: good",
+    ("200", "BYE"): "{A} says: goodbye",
+    ("200", "CANCEL"): "{A} says: understood",
+}
+
+
+class Words:
+    """Sentences about one trace."""
+
+    def __init__(self, cast: Cast) -> None:
+        self._cast = cast
+
+    def message(self, message: Message, again: bool = False, onward: bool = False) -> str:
+        """A plain line. `again`: an INVITE within a call that is up, or what belongs to an earlier check.
+
+        `onward`: the sender got this from somebody else and passes it on.
+        """
+        record = message.record
+        if isinstance(record, SipSent | SipReceived):
+            line = self._sip(message, record, again, onward)
+        else:
+            line = self._stun(message, record, again)
+        if message.lost:
+            drop = message.dropped.record if message.dropped else None
+            where = (
+                f": {self._name(drop.where)} drops it ({drop.reason})"
+                if isinstance(drop, PacketDropped)
+                else ""
+            )
+            line += f". It never arrives{where}"
+        return line
+
+    def entry(self, entry: Entry) -> str:
+        """A plain line about a record that is no message."""
+        say = _RECORDS.get(type(entry.record).__name__)
+        if say is None:
+            return f"{self._name(entry.node)}: {technical(entry)}"
+        line = say(entry.record, self._name(entry.node), self)
+        return line[:1].upper() + line[1:]
+
+    def _name(self, node: str) -> str:
+        return self._cast.name(node)
+
+    def whose(self, address: Address, seen_by: str = "") -> str:
+        return self._name(self._cast.behind(address, seen_by))
+
+    def _fill(self, template: str, message: Message, user: str, callee: str = "") -> str:
+        a, b = self._name(message.sender), self._name(message.receiver)
+        return template.format(A=a[:1].upper() + a[1:], b=b, user=user or "somebody", callee=callee or b)
+
+    def _sip(self, message: Message, record: SipSent | SipReceived, again: bool, onward: bool) -> str:
+        user = _person(_header(record.text, "from"))
+        method = record.cseq.rpartition(" ")[2].upper()
+        method = f"RE-{method}" if again and method == "INVITE" else method
+        if not record.start_line.startswith("SIP/2.0 "):
+            return self._sip_request(message, record, method, user, onward)
+        code, _, phrase = record.start_line[8:].partition(" ")
+        if onward:
+            return self._fill(f"{{A}} passes the answer on to {{b}}: {code} {_braced(phrase)}", message, user)
+        template = _ANSWERS.get((code, method)) or _ANSWERS.get((code, ""))
+        return self._fill(template or f"{{A}} answers {code} {_braced(phrase)}", message, user)
+
+    def _sip_request(
+        self, message: Message, record: SipSent | SipReceived, method: str, user: str, onward: bool
+    ) -> str:
+        own, passing = _REQUESTS.get(method, (f"{{A}} sends {_braced(method)} to {{b}}",) * 2)
+        if method == "SERVICE" and not onward and self._cast.roles.get(message.sender) == "frontend":
+            own = "{A} vouches for its user: {b}, please make a relay password"
+        line = self._fill(passing if onward else own, message, user, _person(_header(record.text, "to")))
+        proof = method in ("REGISTER", "INVITE", "SERVICE") and not onward
+        return line + (
+            ", with proof of the password" if proof and _header(record.text, "authorization") else ""
+        )
+
+    def _stun(self, message: Message, record: StunSent | StunReceived, answers_check: bool) -> str:
+        kind = record.message_class.lower()
+        template = self._check(message, record) if is_check(record) else _stun_request(record)
+        if kind.startswith("success"):
+            template = _stun_success(record, answers_check)
+        elif kind.startswith("error"):
+            template = _stun_error(record)
+        return self._fill(template, message, "")
+
+    def _check(self, message: Message, record: StunSent | StunReceived) -> str:
+        way = f"{message.source} → {message.destination}" + (
+            f" by way of {self._name(message.via)}" if message.via else ""
+        )
+        if attribute(record, "USE-CANDIDATE") is not None:
+            return f"{{A}} proposes to {{b}}: let us use this way, {_braced(way)}"
+        return f"{{A}} tries a way to {{b}}: {_braced(way)}"
+
+
+def technical(entry: Entry) -> str:
+    """One line with every fact that fits one."""
+    record = entry.record
+    if isinstance(record, SipSent | SipReceived):
+        arrow = "→" if isinstance(record, SipSent) else "←"
+        return f"{record.start_line}  {record.local} {arrow} {record.remote} {record.transport.upper()} CSeq {record.cseq}"
+    if isinstance(record, StunSent | StunReceived):
+        arrow = "→" if isinstance(record, StunSent) else "←"
+        relay = f" through {record.relay}" if record.relay else ""
+        shown = ", ".join(
+            f"{name} {value}" for name, value in record.attributes if value != "present" and len(value) < 60
+        )
+        head = f"{record.method} {record.message_class}  {record.local} {arrow} {record.remote}{relay}"
+        return f"{head} {record.transport.upper()} {record.transaction_id[:8]}" + (
+            f" [{shown}]" if shown else ""
+        )
+    said = ", ".join(f"{name} {_short(value)}" for name, value in _facts(record))
+    return f"{_spaced(type(record).__name__)}: {said}" if said else _spaced(type(record).__name__)
+
+
+def stun_title(record: StunSent | StunReceived, check: bool = False) -> str:
+    """`Binding request`, `Allocate error 401`, `check`, `check, nominating`, `check answered`."""
+    kind = record.message_class.lower()
+    if is_check(record):
+        return "check, nominating" if attribute(record, "USE-CANDIDATE") is not None else "check"
+    if check and kind.startswith("success"):
+        return "check answered"
+    code = (attribute(record, "ERROR-CODE") or "").split(" ")[0] if kind.startswith("error") else ""
+    return f"{record.method} {kind}" + (f" {code}" if code else "")
+
+
+def candidate_words(candidate: CandidateInfo, owner: str = "its") -> str:
+    """What a candidate is, for people: its own address, as a NAT shows it, or a relay's."""
+    if candidate.type == "host":
+        return f"{candidate.address}, {owner} own address"
+    if candidate.type == "relay":
+        over = f", reached over {candidate.relay_transport.upper()}" if candidate.relay_transport else ""
+        return f"{candidate.address}, lent by the relay{over}"
+    seen = "as the outside sees it" if candidate.type == "srflx" else "as the other side saw it"
+    return f"{candidate.address}, {seen}"
+
+
+# --- STUN -----------------------------------------------------------------------------------------------
+def _stun_request(record: StunSent | StunReceived) -> str:
+    method = record.method.lower()
+    peer = _braced(attribute(record, "XOR-PEER-ADDRESS") or "the peer")
+    proven = attribute(record, "USERNAME") is not None
+    return {
+        "binding": "{A} asks {b}: which address do you see me as?",
+        "allocate": "{A} asks {b} again for an address on the relay, now with the relay password"
+        if proven
+        else "{A} asks {b} for an address on the relay",
+        "refresh": "{A} gives the relay address back to {b}"
+        if (attribute(record, "LIFETIME") or "").startswith("0")
+        else "{A} asks {b} to keep the relay address a while longer",
+        "createpermission": f"{{A}} asks {{b}} to let in what comes from {peer}",
+        "channelbind": f"{{A}} agrees a short number with {{b}} for {peer}, so that packets stay small",
+        "send": f"{{A}} hands {{b}} a packet for {peer}",
+        "data": f"{{A}} hands {{b}} a packet that came from {peer}",
+    }.get(method, f"{{A}} sends {{b}} a {_braced(record.method)} {_braced(record.message_class)}")
+
+
+def _stun_success(record: StunSent | StunReceived, check: bool) -> str:
+    mapped = _braced(attribute(record, "XOR-MAPPED-ADDRESS") or attribute(record, "MAPPED-ADDRESS") or "?")
+    relayed = attribute(record, "XOR-RELAYED-ADDRESS")
+    return {
+        "binding": f"{{A}} answers {{b}}: this way works, I see you as {mapped}"
+        if check
+        else f"{{A}} answers {{b}}: I see you as {mapped}",
+        "allocate": f"{{A}} lends {{b}} the address {_braced(relayed or '?')}, and sees it as {mapped}",
+        "refresh": "{A} confirms to {b}",
+        "createpermission": "{A} lets that peer in",
+        "channelbind": "{A} knows the short number now",
+    }.get(record.method.lower(), f"{{A}} answers {{b}}: {_braced(record.method)} done")
+
+
+def _stun_error(record: StunSent | StunReceived) -> str:
+    said = attribute(record, "ERROR-CODE") or "an error"
+    code = said.split(" ")[0]
+    lines = {
+        "401": "{A} says: name and password first",
+        "403": "{A} refuses to forward to that peer",
+        "437": "{A} says: I lent you no such address",
+        "438": "{A} says: your ticket is too old, here is a new one",
+        "486": "{A} refuses: you have enough relay addresses already",
+        "487": "{A} says: we both think we decide; you decide now",
+        "508": "{A} has no address left to lend",
+    }
+    plain = lines.get(code)
+    phrase = said.partition(" ")[2].strip()
+    if plain is None:
+        return f"{{A}} refuses: {_braced(said)}"
+    told = phrase and code == "401" and phrase.lower() not in ("unauthorized", "unauthenticated")
+    return plain + (f" ({_braced(phrase)})" if told else "")
+
+
+# --- all other records ----------------------------------------------------------------------------------
+def _role(record: Any, who: str, words: Words) -> str:
+    return f"{who} starts"
+
+
+def _resolved(record: Any, who: str, words: Words) -> str:
+    what = "which server handles" if record.record_type == "SRV" else "for the address of"
+    if record.error:
+        return f"{who} asks DNS {what} {record.name}: {record.error}"
+    if not record.answers:
+        return f"{who} asks DNS {what} {record.name}, which knows none"
+    return f"{who} asks DNS {what} {record.name}: {', '.join(record.answers)}"
+
+
+def _opened(record: Any, who: str, words: Words) -> str:
+    secure = {"tls": "an encrypted connection"}.get(record.transport, "a connection")
+    if record.incoming:
+        return f"{who} accepts {secure} from {record.remote}"
+    proven = f", who proves to be {record.peer_names[0]}" if record.peer_names else ""
+    return f"{who} opens {secure} to {words.whose(record.remote, who)}{proven}"
+
+
+def _translated(record: Any, who: str, words: Words) -> str:
+    if record.outgoing:
+        return f"{who} rewrites the sender: {record.before} goes out as {record.after} (to {record.peer})"
+    return f"{who} rewrites the receiver: what came for {record.before} goes on to {record.after}"
+
+
+def _call_state(record: Any, who: str, words: Words) -> str:
+    other = _person(record.remote_uri) or "the other side"
+    because = f": {record.reason}" if record.reason else ""
+    return {
+        "trying": f"{who} starts a call to {other}",
+        "ringing": f"{who}'s phone rings: {other} is calling",
+        "early": f"{who} hears from {other}'s side before anybody picked up",
+        "confirmed": f"{who} is in the call with {other}",
+        "settled": f"{who} and {other} have settled on their addresses",
+        "ended": f"{who}'s call with {other} is over{because}",
+        "failed": f"{who}'s call with {other} failed{because}",
+    }.get(record.state, f"{who}'s call with {other}: {record.state}{because}")
+
+
+def _media_started(record: Any, who: str, words: Words) -> str:
+    early = ", even before the call is picked up" if record.early else ""
+    if record.direction == "sent":
+        return f"{who}'s sound sets out ({record.codec}){early}"
+    return f"{who} hears the first sound{early}"
+
+
+def _media_summary(record: Any, who: str, words: Words) -> str:
+    lost = f"{record.packets_lost} lost" if record.packets_lost else "none lost"
+    return f"{who} sent {record.packets_sent} packets of sound and got {record.packets_received}, {lost}"
+
+
+def _selected(record: Any, who: str, words: Words) -> str:
+    early = " for now" if record.early else ""
+    return f"{who} talks this way{early}: {record.local.address} ↔ {record.remote.address}"
+
+
+def _measured(record: Any, who: str, words: Words) -> str:
+    value = f"{record.value:.1%}" if record.unit == "share" else f"{record.value:g} {record.unit}".strip()
+    return f"measured: {record.what}: {value}"
+
+
+_RECORDS: dict[str, Callable[[Any, str, Words], str]] = {
+    "Started": _role,
+    "Note": lambda r, who, w: f"{who}: {r.text}",
+    "NameResolved": _resolved,
+    "ConnectionOpened": _opened,
+    "ConnectionClosed": lambda r, who, w: f"{who}'s connection ends: {r.reason}",
+    "Malformed": lambda r, who, w: f"{who} drops {r.size} bytes that are no {r.protocol}: {r.reason}",
+    "SipTransactionFailed": lambda r, who, w: f"{who} gets no answer to {r.method}: {r.reason}",
+    "SipAuthenticationFailed": lambda r, who, w: (
+        f"{who}: the password of {r.user} did not verify: {r.reason}"
+    ),
+    "Registered": lambda r, who, w: f"{who} notes: {_person(r.aor)} can be reached for {r.expires:g} s",
+    "Unregistered": lambda r, who, w: f"{who} forgets where {_person(r.aor)} is: {r.reason}",
+    "CallState": _call_state,
+    "CredentialsRequested": lambda r, who, w: f"{who} wants to use the relay ({r.location})",
+    "CredentialsMinted": lambda r, who, w: f"{who} makes a relay password, without keeping a list of them",
+    "CredentialsReceived": lambda r, who, w: (
+        f"{who} knows its relay now: {r.host}, for {r.duration / 3600:g} h"
+    ),
+    "CredentialsRefused": lambda r, who, w: f"{who}: no relay password for {_person(r.identity)}: {r.reason}",
+    "RelayRefused": lambda r, who, w: f"{who} refuses {r.method} of {r.client}: {r.code} {r.detail}",
+    "AllocationCreated": lambda r, who, w: f"{who} sets {r.relayed} aside for {r.client}",
+    "AllocationEnded": lambda r, who, w: f"{who} takes {r.relayed} back: {r.reason}",
+    "PermissionInstalled": lambda r, who, w: f"{who} lets {r.peer_ip} reach {r.relayed}",
+    "ChannelBound": lambda r, who, w: f"{who} calls {r.peer} by the number 0x{r.channel:04X} from now on",
+    "RelayDropped": lambda r, who, w: f"{who} drops what {r.peer} sent to {r.relayed}: {r.reason}",
+    "GatheringStarted": lambda r, who, w: f"{who} looks for all addresses by which it might be reached",
+    "ServerAnswered": lambda r, who, w: (
+        f"{who} has an answer from {r.server} after {r.round_trip * 1000:.0f} ms"
+    ),
+    "ServerRefused": lambda r, who, w: f"{who} is refused by {r.server}: {r.code} {r.detail or r.reason}",
+    "ServerUnreachable": lambda r, who, w: f"{who} gets nothing from {r.server}: {r.detail}",
+    "CandidateGathered": lambda r, who, w: f"{who} found {candidate_words(r.candidate)}",
+    "CandidatePruned": lambda r, who, w: f"{who} does not need {r.candidate.address}: {r.reason}",
+    "CandidateReceived": lambda r, who, w: (
+        f"{who} learns of {candidate_words(r.candidate, 'the other side’s')}"
+    ),
+    "GatheringFinished": lambda r, who, w: f"{who} knows all its addresses after {r.duration * 1000:.0f} ms",
+    "PairFormed": lambda r, who, w: f"{who} will try {r.local.address} → {r.remote.address}",
+    "PairPruned": lambda r, who, w: f"{who} skips {r.local.address} → {r.remote.address}: {r.reason}",
+    "PairChecked": lambda r, who, w: f"{who} tries pair {r.pair}, attempt {r.attempt}",
+    "PairSucceeded": lambda r, who, w: (
+        f"{who}: pair {r.pair} works, there and back in {r.round_trip * 1000:.1f} ms"
+    ),
+    "PairFailed": lambda r, who, w: f"{who} gives up on pair {r.pair}: {r.reason}",
+    "RoleConflict": lambda r, who, w: (
+        f"{who} settles who decides: {'this side' if r.now_controlling else 'the other'}"
+    ),
+    "PairNominated": lambda r, who, w: (
+        f"{who}: pair {r.pair} is chosen {'here' if r.by_us else 'by the other side'}"
+    ),
+    "PairSelected": _selected,
+    "ConsentLost": lambda r, who, w: f"{who} has heard nothing on the path for {r.silent_for:.0f} s",
+    "IceStateChanged": lambda r, who, w: (
+        f"{who}'s search for a path: {r.state}{': ' + r.reason if r.reason else ''}"
+    ),
+    "MediaStarted": _media_started,
+    "MediaSummary": _media_summary,
+    "MediaRejected": lambda r, who, w: f"{who} does not play what came in: {r.reason}",
+    "PacketTranslated": _translated,
+    "PacketDropped": lambda r, who, w: f"{who} drops a packet from {r.source} to {r.destination}: {r.reason}",
+    "Measured": _measured,
+}
+
+
+# --- small things ---------------------------------------------------------------------------------------
+def _header(text: str, name: str) -> str:
+    found = _HEADER[name].search(text)
+    return found[1] if found else ""
+
+
+def _person(uri: str) -> str:
+    user = user_of(uri)
+    return user[:1].upper() + user[1:]
+
+
+def _braced(text: str) -> str:
+    """Foreign text inside a template: its braces are no fields."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _facts(record: Record) -> list[tuple[str, Any]]:
+    names = getattr(record, "__dataclass_fields__", {})
+    return [(name, value) for name in names if (value := getattr(record, name)) not in (None, "", ())]
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple) and not isinstance(value, Address):
+        return " ".join(_short(item) for item in value)
+    return str(value)
+
+
+def _spaced(name: str) -> str:
+    """CandidateGathered → candidate gathered."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
+
+
+def is_detail(record: Record) -> bool:
+    """Records that only repeat what a message says already; ladders leave them out."""
+    return isinstance(record, PairChecked | PacketTranslated)
