@@ -1,0 +1,136 @@
+"""Two calls wired back to back, no SIP between them: offer, answer, ICE and sound on the demo's four networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from iceway.client.call import Call, Phase
+from iceway.client.config import PhoneConfig
+from iceway.core.address import Address, Transport
+from iceway.explain.model import PathClass
+from iceway.explain.path import verdict
+from iceway.ice.config import IceServer, ServerKind
+from iceway.lab import topologies
+from iceway.lab.topology import Topology
+from iceway.lab.world import World
+from iceway.media.files import FileSource, MemorySink, ToneSource
+from iceway.media.heard import compare
+from iceway.media.speech import speech
+from iceway.turn.auth import StaticAuthenticator
+from iceway.turn.config import TurnListener, TurnServerConfig
+from iceway.turn.server import TurnServer
+
+SERVERS = tuple(
+    IceServer(ServerKind.TURN, "av.example.test", 3478, transport, "user", "secret")
+    for transport in (Transport.UDP, Transport.TCP)
+)
+
+
+class Wire:
+    """Signalling that takes 60 ms from one call to the other."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.calls: dict[str, tuple[str, Call]] = {}
+
+    def _tell(self, call: Call, what: Callable[[Call, float], object]) -> None:
+        host, other = next(entry for entry in self.calls.values() if entry[1] is not call)
+        self.world.clock.at(
+            self.world.now + 0.060, lambda: self.world.call(host, lambda now: what(other, now))
+        )
+
+    def offer(self, call: Call, body: str, now: float) -> None:
+        host, other = self.calls["bob"]
+
+        def arrives(_: Call, now: float) -> None:
+            assert other.receive_offer(body, now)
+            other.begin(self.world.topology.host(host).ips, SERVERS, now)
+
+        self._tell(call, arrives)
+
+    def progress(self, call: Call, body: str | None, now: float) -> None:
+        assert body is not None
+        self._tell(call, lambda other, now: other.receive_answer(body, now, early=True))
+
+    def accept(self, call: Call, body: str, now: float) -> None:
+        def picked_up(other: Call, now: float) -> None:
+            other.receive_answer(body, now, early=False)
+            other.confirmed(now)
+            self._tell(other, lambda back, now: back.confirmed(now))
+
+        self._tell(call, picked_up)
+
+    def settle(self, call: Call, body: str, now: float) -> None:
+        self._tell(call, lambda other, now: other.receive_reoffer(body, now))
+
+    def answer_settling(self, call: Call, body: str, now: float) -> None:
+        self._tell(call, lambda other, now: other.receive_reanswer(body, now))
+
+    def refuse(self, call: Call, code: int, reason: str, now: float) -> None:
+        raise AssertionError((code, reason))
+
+    refuse_settling = refuse
+
+    def hang_up(self, call: Call, now: float) -> None:
+        self._tell(call, lambda other, now: other.over("hung up there", now))
+
+
+@pytest.mark.parametrize(
+    ("topology", "expected"),
+    [
+        (topologies.one_lan(), PathClass.DIRECT),
+        (topologies.reflexive(), PathClass.REFLEXIVE),
+        (topologies.relayed_udp(), PathClass.RELAY_UDP),
+        (topologies.relayed_tcp(), PathClass.RELAY_TCP),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_two_people_hear_each_other(topology: Topology, expected: PathClass) -> None:
+    world = World(topology, seed=1)
+    listeners = tuple(
+        TurnListener(transport, Address("198.51.100.2", 3478)) for transport in (Transport.UDP, Transport.TCP)
+    )
+    edge = TurnServer(
+        TurnServerConfig("example.test", listeners, "198.51.100.2"),
+        StaticAuthenticator({"user": "secret"}),
+        world.rng("edge"),
+    )
+    world.run("edge", edge)
+    world.call("edge", edge.start)
+    wire = Wire(world)
+    sinks = {"alice": MemorySink(), "bob": MemorySink()}
+    for host, peer in (("alice", "bob"), ("bob", "alice")):
+        call = Call(
+            "call.1",
+            PhoneConfig(f"sip:{host}@example.test", "-"),
+            world.rng(host),
+            wire,
+            peer=f"sip:{peer}@example.test",
+            source=FileSource(speech(host)),
+            sink=sinks[host],
+            early_source=ToneSource(),
+            incoming=host == "bob",
+        )
+        wire.calls[host] = (host, call)
+        world.run(host, call)
+    alice, bob = wire.calls["alice"][1], wire.calls["bob"][1]
+
+    world.call("alice", lambda now: alice.begin(topology.host("alice").ips, SERVERS, now))
+    assert world.run_until(lambda: bob.path is not None and alice.path is not None, 10)
+    assert bob.phase is Phase.EARLY
+    world.advance(0.5)
+    world.call("bob", bob.pick_up)
+    assert world.run_until(lambda: alice.phase is Phase.SETTLED and bob.phase is Phase.SETTLED, 5)
+    world.advance(6)
+    world.call("alice", lambda now: alice.hang_up(now))
+    world.advance(5)
+    assert alice.finished
+    assert bob.finished
+
+    for who in ("alice", "bob"):
+        judged = verdict(world.trace, who)
+        assert (judged.path, judged.agreed) == (expected, True)
+    assert compare(speech("bob"), sinks["alice"].samples).share > 0.97
+    assert compare(speech("alice"), sinks["bob"].samples).share > 0.97
