@@ -66,7 +66,8 @@ def test_an_edge_with_another_key_says_so() -> None:
     minted = KeyRing(POOL).mint(ALICE, HOURS, NOON)
     answer = KeyRing(OTHER).verify(minted.username, NOON)
     assert answer == Rejected(
-        f"made with key {POOL.label}, which this edge does not hold (it has {OTHER.label})"
+        f"made with key {POOL.label}, which this edge does not hold (it has {OTHER.label})",
+        "Credentials made with a key this edge does not hold",
     )
 
 
@@ -74,7 +75,9 @@ def test_expired_credentials_are_refused_with_their_age() -> None:
     minted = KeyRing(POOL).mint(ALICE, HOURS, NOON)
     assert isinstance(KeyRing(POOL).verify(minted.username, NOON + HOURS - 1), Accepted)
     answer = KeyRing(POOL).verify(minted.username, NOON + HOURS + 93)
-    assert answer == Rejected("credentials expired 93 s ago", was_genuine=True, user_id=minted.user_id)
+    assert answer == Rejected(
+        "credentials expired 93 s ago", "Credentials expired 93 s ago", user_id=minted.user_id
+    )
 
 
 def test_policy_caps_what_is_asked_for() -> None:
@@ -90,7 +93,7 @@ def test_a_clock_ten_minutes_off_is_forgiven_and_a_day_off_is_explained() -> Non
     answer = KeyRing(POOL).verify(minted.username, NOON - 24 * HOURS)
     assert isinstance(answer, Rejected)
     assert "a clock is wrong" in answer.reason
-    assert answer.was_genuine
+    assert "clock" in answer.phrase
 
 
 def test_the_old_key_verifies_through_a_roll_over_and_not_longer() -> None:
@@ -100,7 +103,8 @@ def test_the_old_key_verifies_through_a_roll_over_and_not_longer() -> None:
     assert after.mint(ALICE, 8 * HOURS, NOON).key_id == OTHER.label
     assert isinstance(after.verify(old.username, NOON + 7.9 * HOURS), Accepted)
     late = after.verify(old.username, NOON + 8.1 * HOURS)
-    assert late == Rejected(f"made with key {POOL.label}, which was retired")
+    assert isinstance(late, Rejected)
+    assert late.reason == f"made with key {POOL.label}, which was retired"
     again = after.roll(TokenKeys.derive(b"third"), NOON + 9 * HOURS)
     assert [retired.keys for retired in again.retired] == [OTHER]
 
@@ -120,7 +124,7 @@ def test_names_that_no_edge_made_are_malformed(username: str) -> None:
     answer = KeyRing(POOL).verify(username, NOON)
     assert isinstance(answer, Rejected)
     assert "not one that an edge makes" in answer.reason
-    assert not answer.was_genuine
+    assert "expired" not in answer.phrase
 
 
 @settings(max_examples=100, deadline=None)
@@ -130,7 +134,7 @@ def test_no_altered_token_is_accepted(position: int, flip: int) -> None:
     raw[position] ^= flip
     answer = KeyRing(POOL).verify(b64encode(bytes(raw)).decode(), NOON)
     assert isinstance(answer, Rejected)
-    assert not answer.was_genuine
+    assert "expired" not in answer.phrase
 
 
 @settings(max_examples=100, deadline=None)

@@ -42,6 +42,7 @@ CLOCK_TOLERANCE = 15 * 60.0
 FILETIME_EPOCH = 11_644_473_600  # seconds from 1601-01-01 to 1970-01-01
 TICKS = 10_000_000  # of 100 ns a second
 MAC = 20
+_OTHER_KEY = "Credentials made with a key this edge does not hold"
 HEAD = struct.Struct(">BBHLL20s")
 
 
@@ -103,10 +104,11 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """`reason` is for people. `was_genuine`: an edge of this pool did make it, so the reason may be told."""
+    """`reason` goes on record here. `phrase` may be told to whoever showed the username: it says more than
+    "Unauthorized" only where that helps an honest client and teaches nobody anything."""
 
     reason: str
-    was_genuine: bool = False
+    phrase: str = "Unauthorized"
     user_id: str = ""
 
 
@@ -184,13 +186,14 @@ class KeyRing:
         user_id = _user_id(client_id)
         expires_at = (high << 32 | low) / TICKS - FILETIME_EPOCH
         if expires_at <= wall_now:
-            return Rejected(f"credentials expired {_seconds(wall_now - expires_at)} ago", True, user_id)
+            ago = f"redentials expired {_seconds(wall_now - expires_at)} ago"
+            return Rejected("c" + ago, "C" + ago, user_id)
         too_far = expires_at - wall_now - self.max_lifetime
         if too_far > self.clock_tolerance:
             return Rejected(
                 f"credentials expire {_seconds(too_far)} later than policy allows: "
                 "a clock is wrong here or where they were made",
-                True,
+                "Credentials are from the future: a clock is wrong",
                 user_id,
             )
         password = b64encode(_mac(keys.password, raw)).decode()
@@ -203,9 +206,11 @@ class KeyRing:
             if old.keys.key_id == key_id:
                 if wall_now < old.not_after:
                     return old.keys
-                return Rejected(f"made with key {old.keys.label}, which was retired")
+                return Rejected(f"made with key {old.keys.label}, which was retired", _OTHER_KEY)
         label = "v1" if key_id is None else f"{key_id:08x}"
-        return Rejected(f"made with key {label}, which this edge does not hold (it has {self.current.label})")
+        return Rejected(
+            f"made with key {label}, which this edge does not hold (it has {self.current.label})", _OTHER_KEY
+        )
 
 
 def private_key_secret(pem: bytes) -> bytes:

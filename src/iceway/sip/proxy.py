@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from iceway.core.address import Address, Transport
+from iceway.core.address import Address, Transport, canonical_ip, is_ip
 from iceway.core.errors import ParseError
-from iceway.core.machine import Input, Outbox, TlsServer, earliest
+from iceway.core.machine import AddressesChanged, Input, Outbox, TlsServer, earliest
 from iceway.core.timers import Timers
 from iceway.sip.best_response import best_response
 from iceway.sip.endpoint import (
@@ -28,6 +28,7 @@ from iceway.sip.endpoint import (
     Endpoint,
     EndpointConfig,
     Flow,
+    Listening,
     RequestReceived,
     ResponseReceived,
     Target,
@@ -136,6 +137,8 @@ class Proxy(Outbox):
         self._config = config
         self._rng = rng
         self._mark = ""
+        self._ips: set[str] = set()
+        self._ports: set[int] = set()
         self._contexts: dict[str, _Context] = {}
         self._context_of: dict[str, str] = {}
         self._timers = Timers()
@@ -229,13 +232,25 @@ class Proxy(Outbox):
         return f"{self._rng.getrandbits(64):016x}"
 
     def own_uri(self, flow_id: str | None = None) -> SipUri:
-        """Our URI for Path and Record-Route, naming a flow if given."""
-        user = self.tokens.seal(flow_id) if flow_id is not None else None
-        uri = self._config.uri
+        """Our URI for Path and Record-Route, naming a flow if given: as the far end of that flow reaches us."""
+        uri, user = self._config.uri, None
+        if flow_id is not None:
+            user = self.tokens.seal(flow_id)
+            flow = self._endpoint.flow(flow_id)
+            if flow is not None and flow.transport is not Transport.TLS:
+                # Without TLS there is no name to prove, and the address that the client used works for sure.
+                host = uri.host if flow.local.ip in ("0.0.0.0", "::") else flow.local.ip
+                uri = SipUri.of(None, host, flow.local.port, transport=flow.transport.value)
         return SipUri(uri.host, user, uri.port, uri.scheme, uri.params.with_param("lr"))
 
     def is_ours(self, uri: SipUri) -> bool:
-        return uri.host.lower() in self._config.hosts
+        """Whether a URI means this proxy: by a name of ours, or by an address and port that we listen on."""
+        if uri.host.lower() in self._config.hosts:
+            return True
+        if not is_ip(uri.host):
+            return False
+        port = uri.port or (5061 if uri.transport == "tls" else 5060)
+        return canonical_ip(uri.host) in self._ips and port in self._ports
 
     def flow_of(self, uri: SipUri) -> Flow | None:
         """The living flow that a URI of ours names."""
@@ -244,6 +259,8 @@ class Proxy(Outbox):
 
     # --- machine --------------------------------------------------------------------------------------
     def handle_input(self, event: Input, now: float) -> None:
+        if isinstance(event, AddressesChanged):
+            self._ips |= set(event.ips)
         self._endpoint.handle_input(event, now)
         self._pump(now)
 
@@ -279,6 +296,10 @@ class Proxy(Outbox):
                     self._cancel(self._contexts[transaction], request.headers.get("Reason"), now)
                 case CancelReceived(transaction, _):
                     self._cancel_unforwarded(transaction, now)
+                case Listening(local=local):
+                    self._ports.add(local.port)
+                    self._ips.add(local.ip)
+                    self.emit(output)
                 case _:
                     self.emit(output)
 

@@ -89,25 +89,24 @@ class Registrar:
         except ParseError as error:
             return Outcome(make_response(request, 400, f"Bad Request: {error}"[:200], to_tag=to_tag))
 
-    def lookup(self, uri: SipUri, wall_now: float) -> list[Binding]:
-        """The bindings to try for a Request-URI: best first, and of one device only its newest flow.
+    def lookup(self, uri: SipUri, wall_now: float) -> list[list[Binding]]:
+        """The bindings to try for a Request-URI: a list for each device, best device first, newest flow first.
 
-        A public GRUU (`;gr=`) reaches the device it names and no other.
+        One flow of a device is tried at a time (RFC 5626 §5.3). A public GRUU (`;gr=`) reaches the device it
+        names and no other.
         """
         aor = address_of_record(uri)
         alive = [binding for binding in self._store.bindings(aor) if binding.expires_at > wall_now]
         if device := uri.param("gr"):
             alive = [binding for binding in alive if binding.instance == device]
         alive.sort(key=lambda binding: (-binding.q, -binding.updated_at))
-        chosen: list[Binding] = []
-        seen: set[str] = set()
+        devices: dict[str, list[Binding]] = {}
         for binding in alive:
-            if binding.instance is not None and binding.reg_id is not None:
-                if binding.instance in seen:
-                    continue
-                seen.add(binding.instance)
-            chosen.append(binding)
-        return chosen
+            is_flow = binding.instance is not None and binding.reg_id is not None
+            devices.setdefault(f"device {binding.instance}" if is_flow else binding.contact, []).append(
+                binding
+            )
+        return list(devices.values())
 
     def forget(self, binding: Binding, reason: str) -> tuple[Record, ...]:
         """Drop a binding whose flow has failed (RFC 5626 §5.3: a 430 removes it), if it has not changed since."""

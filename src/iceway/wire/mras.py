@@ -26,6 +26,11 @@ from iceway.core.errors import ParseError, UsageError
 
 CONTENT_TYPE = "application/msrtc-media-relay-auth+xml"
 NAMESPACE = "http://schemas.microsoft.com/2006/09/sip/mrasp"
+SERVICE_HEADER = "X-Iceway-Media-Relay-Service"
+"""In the 200 to REGISTER: the URI that SERVICE requests for relay credentials go to, in angle brackets."""
+LOGON_HEADER = "ms-user-logon-data"
+OUTSIDE = "RemoteUser"
+"""The value of `LOGON_HEADER` in the 200 to REGISTER for a client that came through an edge."""
 DEFAULT_DURATION = 480
 """Minutes: what a client that names no duration is understood to want."""
 
