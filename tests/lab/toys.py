@@ -67,9 +67,9 @@ class Toy(Outbox):
 class Desk:
     """A host of a world with a toy on it, for tests to speak through."""
 
-    def __init__(self, world, host, *, echo=False, **options):
+    def __init__(self, world, host, *, echo=False, toy=None, **options):
         self.world = world
-        self.toy = Toy(echo=echo)
+        self.toy = toy or Toy(echo=echo)
         self.program = world.run(host, self.toy, **options)
         self.name = self.program.name
 

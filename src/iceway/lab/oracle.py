@@ -1,0 +1,188 @@
+"""Which path a call must take, from the behaviours of the boxes alone.
+
+The oracle shares no code with the simulator and knows neither packets nor time. It asks in the order of
+preference: can both meet without translation; can holes be punched; over which transport does each reach
+the relay. Only hole punching needs thought, and there the question is finite: an endpoint has one outside
+port for each class of destinations that its mapping tells apart, and a filter opens for each class of
+sources that it tells apart. So the set of ports that exist and of filters that are open only grows, and its
+fixed point says whether some check can be answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from iceway.lab.topology import Behaviour, Host, Interface, Router, Topology
+
+
+class Path(StrEnum):
+    """How media ends up travelling, best first."""
+
+    HOST = "host"
+    REFLEXIVE = "reflexive"
+    RELAY_UDP = "relay-udp"
+    RELAY_TCP = "relay-tcp"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What stands between a host and the internet, all boxes on the way taken together."""
+
+    mapping: Behaviour = Behaviour.ENDPOINT_INDEPENDENT
+    filtering: Behaviour = Behaviour.ENDPOINT_INDEPENDENT
+    udp: bool = True
+    tcp: bool = True
+    filters_by_endpoint: bool = False
+
+
+def expected_path(topology: Topology, left: str, right: str, edge: str, relay_port: int = 3478) -> Path:
+    """The path of a call between two hosts with a relay at `edge`, listening at one port for UDP and TCP."""
+    one, two, relay = topology.host(left), topology.host(right), topology.host(edge)
+    if _meet(topology, one, two):
+        return Path.HOST
+    accesses = [_access(topology, host, relay, relay_port) for host in (one, two)]
+    if all(access.udp for access in accesses) and punches(*accesses) and not _behind_one(topology, one, two):
+        return Path.REFLEXIVE
+    if not all(access.udp or access.tcp for access in accesses):
+        return Path.NONE
+    return Path.RELAY_UDP if all(access.udp for access in accesses) else Path.RELAY_TCP
+
+
+# --- hole punching --------------------------------------------------------------------------------------
+class _Port(NamedTuple):
+    """An outside port: whose, and for which class of destinations (see `_class`).
+
+    Two NATs that map by port can answer every new port with another new port for ever. `depth` counts that,
+    and what is deeper than `_DEEP` is not followed: it repeats what was tried with the ports before.
+    """
+
+    owner: int
+    destinations: object
+    depth: int
+
+
+_RELAY = _Port(-1, "relay", 0)
+_DEEP = 4
+
+
+def punches(left: Access, right: Access) -> bool:
+    """Whether two endpoints that know each other's reflexive address at a relay can come to talk.
+
+    Both send checks to every port of the other that they know of: the one the relay saw, and those that
+    checks came from. Success is a check that arrives and whose answer comes back from where it was sent.
+    """
+    sides = (left, right)
+    known = [{_port(1, sides[1], _RELAY)}, {_port(0, sides[0], _RELAY)}]
+    sent = [{_RELAY}, {_RELAY}]
+    while True:
+        before = [len(ports) for ports in (*known, *sent)]
+        for me in (0, 1):
+            other = 1 - me
+            for target in list(known[me]):
+                sent[me].add(target)
+                source = _port(me, sides[me], target)
+                if not _lets_in(sides[other], sent[other], target, source):
+                    continue
+                if source.depth <= _DEEP:
+                    known[other].add(source)
+                sent[other].add(source)  # the answer, which opens the filter as any packet does
+                answer_from = _port(other, sides[other], source)
+                if answer_from == target and _lets_in(sides[me], sent[me], source, answer_from):
+                    return True
+        if before == [len(ports) for ports in (*known, *sent)]:
+            return False
+
+
+def _port(owner: int, access: Access, destination: _Port) -> _Port:
+    destinations = _class(access.mapping, destination)
+    depth = destination.depth + 1 if destinations is destination else 1
+    return _Port(owner, destinations, depth)
+
+
+def _class(behaviour: Behaviour, remote: _Port) -> object:
+    """As much of a remote port as a behaviour tells apart. Each side has one outside address."""
+    match behaviour:
+        case Behaviour.ENDPOINT_INDEPENDENT:
+            return "any"
+        case Behaviour.ADDRESS_DEPENDENT:
+            return remote.owner
+        case _:
+            return remote
+
+
+def _lets_in(access: Access, sent: set[_Port], arrives_at: _Port, source: _Port) -> bool:
+    """Whether a side that sent to `sent` hears from `source` at its outside port `arrives_at`."""
+    if access.filtering is Behaviour.ENDPOINT_INDEPENDENT:
+        return any(_class(access.mapping, remote) == arrives_at.destinations for remote in sent)
+    return any(
+        _class(access.filtering, remote) == _class(access.filtering, source)
+        and (access.filters_by_endpoint or _class(access.mapping, remote) == arrives_at.destinations)
+        for remote in sent
+    )
+
+
+# --- what stands between --------------------------------------------------------------------------------
+def _access(topology: Topology, host: Host, relay: Host, relay_port: int) -> Access:
+    access = Access()
+    for router in _way_out(topology, host, relay):
+        nat, firewall = router.nat, router.firewall
+        filtering = nat.filtering if nat else firewall.filtering or Behaviour.ENDPOINT_INDEPENDENT
+        access = Access(
+            mapping=_stricter(access.mapping, nat.mapping) if nat else access.mapping,
+            filtering=_stricter(access.filtering, filtering),
+            udp=access.udp and not firewall.block_udp,
+            tcp=access.tcp and (firewall.tcp_ports is None or relay_port in firewall.tcp_ports),
+            filters_by_endpoint=access.filters_by_endpoint
+            or (nat is not None and nat.filter_by == "endpoint"),
+        )
+    return access
+
+
+def _way_out(topology: Topology, host: Host, relay: Host) -> list[Router]:
+    """The routers from a host outwards, until the relay's outer segment."""
+    outer = relay.interfaces[0].segment
+    segments = {interface.segment for interface in host.interfaces}
+    gateway, routers = host.gateway, []
+    while outer not in segments and gateway is not None:
+        router = next(
+            (box for box in topology.routers if gateway in {interface.ip for interface in box.inside}), None
+        )
+        if router is None or router in routers:
+            break
+        routers.append(router)
+        segments, gateway = {router.outside.segment}, router.gateway
+    return routers
+
+
+def _meet(topology: Topology, one: Host, two: Host) -> bool:
+    """Whether the hosts' own addresses work between them: one segment, or routers that do not translate.
+
+    A filter in the way of a plain router is opened by the checks themselves, as nobody's address changes.
+    """
+    if {i.segment for i in one.interfaces} & {i.segment for i in two.interfaces}:
+        return True
+    ways = [_boxes_up(topology, host) for host in (one, two)]
+    shared = {router.name for router in ways[0]} & {router.name for router in ways[1]}
+    between = [router for way in ways for router in way if router.name not in shared]
+    return bool(shared or between) and not any(router.nat or router.firewall.block_udp for router in between)
+
+
+def _boxes_up(topology: Topology, host: Host) -> list[Router]:
+    """All routers from a host up to the top."""
+    nowhere = Host("nowhere", (Interface("-", "0.0.0.0"),))
+    return _way_out(topology, host, nowhere)
+
+
+def _behind_one(topology: Topology, one: Host, two: Host) -> bool:
+    """Whether their reflexive addresses are of one NAT that does not hairpin."""
+    ways = [_boxes_up(topology, host) for host in (one, two)]
+    shared = [router for router in ways[0] if router in ways[1] and router.nat]
+    return bool(shared) and not any(router.nat and router.nat.hairpin for router in shared[:1])
+
+
+def _stricter(one: Behaviour, two: Behaviour) -> Behaviour:
+    order = list(Behaviour)
+    return max(one, two, key=order.index)
