@@ -1,0 +1,124 @@
+"""Whatever the network does to packets, both ends come to the same path, once it lets enough of them through."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iceway.core.address import Address, Transport
+from iceway.ice.config import Policy
+from iceway.wire import stun
+from tests.ice.harness import INDEPENDENT, PORT, Nat, Network, exchange, mirrored, turn
+
+HOME, HQ = "198.51.100.10", "198.51.100.20"
+
+weather = st.fixed_dictionaries(
+    {"jitter": st.sampled_from([0.0, 0.02, 0.06, 0.3]), "loss": st.sampled_from([0.0, 0.1, 0.3])}
+)
+nats = st.none() | st.builds(
+    Nat,
+    ip=st.just(""),
+    mapping=st.sampled_from([INDEPENDENT, PORT]),
+    filtering=st.sampled_from([INDEPENDENT, PORT]),
+    blocks_udp=st.sampled_from([False, False, True]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    weather=weather,
+    home=nats,
+    hq=nats,
+    roles=st.tuples(st.booleans(), st.booleans()),
+    delays=st.tuples(st.sampled_from([0.001, 0.03, 0.3]), st.sampled_from([0.001, 0.03, 0.3])),
+    patience=st.sampled_from([0.0, 0.05, 0.4]),
+)
+def test_both_ends_agree(seed, weather, home, hq, roles, delays, patience) -> None:
+    network = Network(seed, **weather)
+    network.edge()
+    if home:
+        network.nats["home"] = Nat(HOME, home.mapping, home.filtering, home.blocks_udp)
+    if hq:
+        network.nats["hq"] = Nat(HQ, hq.mapping, hq.filtering, hq.blocks_udp)
+    ips = [
+        {"192.168.1.10": "home", "2001:db8::1": None} if home else {"2001:db8::1": None, "203.0.113.1": None},
+        {"10.0.0.20": "hq"} if hq else {"203.0.113.2": None, "2001:db8::2": None},
+    ]
+    alice, bob = (
+        network.agent(
+            name, at, controlling=role, delay=delay, nomination_patience=patience, policy=Policy.ALL
+        )
+        for name, at, role, delay in zip(("alice", "bob"), ips, roles, delays, strict=True)
+    )
+    for peer in (alice, bob):
+        peer.gather(turn(), turn(transport=Transport.TCP))
+    network.run(3)
+    exchange(alice, bob)
+    for number in range(20):
+        network.at(network.now + number, lambda: (alice.tells(bob), bob.tells(alice)))
+    assert network.run(70, until=lambda: mirrored(alice, bob))
+    network.run(20)
+    assert mirrored(alice, bob), "and they stay with it"
+    network.loss = 0.0
+    alice.says(b"to bob")
+    bob.says(b"to alice")
+    network.run(2)
+    assert bob.heard == [b"to bob"]
+    assert alice.heard == [b"to alice"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), jitter=st.sampled_from([0.0, 0.02, 0.06]))
+def test_dual_stack_with_jitter(seed, jitter) -> None:
+    network = Network(seed, jitter=jitter)
+    alice = network.agent("alice", {"203.0.113.1": None, "2001:db8::1": None}, controlling=True)
+    bob = network.agent("bob", {"2001:db8::2": None, "203.0.113.2": None}, controlling=False)
+    for peer in (alice, bob):
+        peer.gather()
+    network.run(0.1)
+    exchange(alice, bob)
+    assert network.run(5, until=lambda: mirrored(alice, bob))
+    network.run(5)
+    assert mirrored(alice, bob)
+
+
+def nominates(data: bytes) -> bool:
+    return stun.is_stun(data) and stun.parse(data).get(stun.USE_CANDIDATE) is not None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    lost=st.integers(0, 6),
+    back=st.booleans(),
+    late=st.sampled_from([0.0, 4.0, 12.0]),
+)
+def test_a_nomination_that_gets_stuck_and_comes_late_does_not_part_them(seed, lost, back, late) -> None:
+    """The first nominated path swallows packets for a while, in one direction, and gives them out late."""
+    network = Network(seed)
+    alice = network.agent("alice", {"203.0.113.1": None, "2001:db8::1": None}, controlling=True)
+    bob = network.agent("bob", {"203.0.113.2": None, "2001:db8::2": None}, controlling=False)
+    for peer in (alice, bob):
+        peer.gather()
+    network.run(0.1)
+    swallowed: list[tuple[Address, Address]] = []
+    nominated: list[bytes] = []
+
+    def swallow(source: Address, target: Address, data: bytes) -> bool:
+        if nominates(data):
+            nominated.append(data[8:20])
+        answer = stun.is_stun(data) and data[8:20] in nominated
+        stuck = (answer and not nominates(data)) if back else nominates(data)
+        if stuck and source.family == 4 and len(swallowed) < lost:
+            swallowed.append((source, target))
+            if late:
+                network.at(network.now + late, lambda: network._arrive(None, source, target, data))
+            return True
+        return False
+
+    network.drop = swallow
+    exchange(alice, bob)
+    assert network.run(60, until=lambda: mirrored(alice, bob))
+    network.run(30)
+    assert mirrored(alice, bob)
