@@ -114,6 +114,7 @@ class TurnClient(Outbox):
         self.relayed: Address | None = None
         self.mapped: Address | None = None
         self._local = local
+        self._interface = local.ip if local is not None else None
         self._tls = tls
         self._family = requested_family
         self._stream = f"{name}/stream"
@@ -245,8 +246,7 @@ class TurnClient(Outbox):
             return
         self.state = State.CONNECTING
         self._give_up_at = now + CONNECT_TIMEOUT
-        local_ip = self._local.ip if self._local else None
-        self.emit(Connect(self._stream, self.server, local_ip, self._tls))
+        self.emit(Connect(self._stream, self.server, self._interface, self._tls))
 
     def _put(self, data: bytes) -> None:
         if self.transport.is_stream:

@@ -85,9 +85,7 @@ class Peers:
 
     def installed(self, ip: str, now: float) -> list[tuple[Address, bytes]]:
         """The permission stands; returns what waited for it."""
-        entry = self.ips.get(ip)
-        if entry is None:
-            return []
+        entry = self.ips.setdefault(ip, PeerIp(Permission.INSTALLED))
         entry.permission = Permission.INSTALLED
         self._timers.arm(RenewPermission(ip), now + RENEWAL)
         waiting = list(entry.queue)
@@ -95,10 +93,9 @@ class Peers:
         return waiting
 
     def refused(self, ip: str) -> None:
-        entry = self.ips.get(ip)
-        if entry is not None:
-            entry.permission = Permission.REFUSED
-            entry.queue.clear()
+        entry = self.ips.setdefault(ip, PeerIp(Permission.REFUSED))
+        entry.permission = Permission.REFUSED
+        entry.queue.clear()
         self._timers.cancel(RenewPermission(ip))
 
     def forget(self, ip: str) -> None:
@@ -119,7 +116,11 @@ class Peers:
 
     def ask_channel(self, peer: Address) -> int | None:
         """The channel number to bind; None when one stands or is asked for, or when there is none left."""
-        entry = self.peers.setdefault(peer, Peer())
+        entry = self.peers.get(peer)
+        if entry is None:
+            if len(self.peers) >= MAX_PEERS:
+                return None
+            entry = self.peers[peer] = Peer()
         if entry.channel is not Channel.NONE:
             return None
         if not entry.number:
