@@ -118,6 +118,7 @@ class DevCa:
         not_before: datetime.datetime,
         not_after: datetime.datetime,
     ) -> x509.Certificate:
+        alternative_names = _alternative_names(names)
         common_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
         return (
             x509.CertificateBuilder()
@@ -127,7 +128,7 @@ class DevCa:
             .serial_number(x509.random_serial_number())
             .not_valid_before(not_before)
             .not_valid_after(not_after)
-            .add_extension(_alternative_names(names), critical=False)
+            .add_extension(alternative_names, critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),

@@ -63,8 +63,9 @@ def failure_words(error: BaseException | None) -> str:
             if code == _CERTIFICATE_NOT_YET_VALID:
                 return "certificate is not valid yet"
             return "certificate not trusted"
-        case ssl.SSLError(reason=reason):
-            return _BY_TLS_REASON.get(reason or "", f"TLS failed: {(reason or str(error)).lower()}")
+        case ssl.SSLError():
+            reason = getattr(error, "reason", None) or str(error)
+            return _BY_TLS_REASON.get(reason, f"TLS failed: {reason.lower().replace('_', ' ')}")
         case TimeoutError():
             return TIMED_OUT
         case OSError(errno=number) if number in _BY_ERRNO:
