@@ -114,11 +114,12 @@ class WavSink:
         if rate not in (48_000, 16_000):
             raise ValueError(f"a recording has 48000 or 16000 samples a second, not {rate}")
         try:
-            self._file = wave.open(str(path), "wb")  # noqa: SIM115 (closed by close())
+            self._raw = open(path, "wb")  # noqa: SIM115 (closed by `close`)
         except OSError as error:
             raise EnvironmentFailure(
                 f"cannot record to {path}: {error.strerror}", "Name a file in a directory you may write to."
             ) from error
+        self._file = wave.open(self._raw, "wb")  # noqa: SIM115
         self._file.setnchannels(1)
         self._file.setsampwidth(2)
         self._file.setframerate(rate)
@@ -134,6 +135,7 @@ class WavSink:
         if not self._closed:
             self._closed = True
             self._file.close()
+            self._raw.close()
 
 
 def load(path: Path | str) -> Samples:
