@@ -425,7 +425,7 @@ def test_channel_bind_rules_of_rfc_8656_12_2(net: Net, server: Node, alice: Call
     other = Address(PEER.ip, 7001)
     assert error(alice.asks(Method.CHANNEL_BIND, stun.CHANNEL_NUMBER(0x4000))) == 400
     assert error(alice.asks(Method.CHANNEL_BIND, *channel(0x3FFF))) == 400
-    assert error(alice.asks(Method.CHANNEL_BIND, *channel(0x5000))) == 400
+    assert error(alice.asks(Method.CHANNEL_BIND, *channel(0x7FFF))) == 400
     assert error(alice.asks(Method.CHANNEL_BIND, *channel(0x4000, Address(PEER.ip, 0)))) == 400
     assert error(alice.asks(Method.CHANNEL_BIND, *channel(0x4000, Address("10.0.0.1", 5)))) == 403
     assert error(alice.asks(Method.CHANNEL_BIND, *channel(0x4000))) is None

@@ -22,7 +22,7 @@ from iceway.turn.relay import Relay
 from iceway.turn.strangers import Strangers
 from iceway.turn.trace import stun_received, stun_sent
 from iceway.wire import stun
-from iceway.wire.channel_data import FIRST_CHANNEL, LAST_CHANNEL
+from iceway.wire.channel_data import FIRST_CHANNEL, LAST_OLD_CHANNEL
 from iceway.wire.stun import Method, StunMessage
 
 ANSWER_LIFETIME = 40.0
@@ -286,7 +286,7 @@ class Control:
         number, peer = request.get(stun.CHANNEL_NUMBER), request.get(stun.XOR_PEER_ADDRESS)
         if number is None or peer is None:
             raise _Refusal(400, "no CHANNEL-NUMBER or no XOR-PEER-ADDRESS")
-        if not FIRST_CHANNEL <= number <= LAST_CHANNEL:
+        if not FIRST_CHANNEL <= number <= LAST_OLD_CHANNEL:
             raise _Refusal(400, f"0x{number:04X} is no channel number")
         if not peer.port:
             raise _Refusal(400, "a peer with port 0")

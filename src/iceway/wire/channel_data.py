@@ -11,6 +11,7 @@ from iceway.core.errors import ParseError, UsageError
 
 FIRST_CHANNEL = 0x4000  # RFC 8656 §12
 LAST_CHANNEL = 0x4FFF
+LAST_OLD_CHANNEL = 0x7FFE  # RFC 5766 §11; clients in the field, coturn's among them, still use them all
 HEADER_SIZE = 4
 MAX_FRAME = 0xFFFF + 20
 """The largest STUN message that a header can announce."""
@@ -20,13 +21,16 @@ _COOKIE = b"\x21\x12\xa4\x42"
 
 
 def is_channel_data(data: bytes) -> bool:
-    """Whether a datagram on a shared socket is ChannelData (RFC 7983 §7 and RFC 8656 §12)."""
+    """Whether a datagram on a shared socket is ChannelData (RFC 7983 §7 and RFC 8656 §12).
+
+    Narrower than the parser: where other protocols may arrive, we bind only channels that stand apart.
+    """
     return len(data) >= HEADER_SIZE and 0x40 <= data[0] <= 0x4F
 
 
 def parse_channel_data(data: bytes) -> tuple[int, bytes]:
     """Channel number and payload. What follows the payload in a datagram is padding and dropped."""
-    if len(data) < HEADER_SIZE or not 0x40 <= data[0] <= 0x4F:
+    if len(data) < HEADER_SIZE or not 0x40 <= data[0] <= 0x7F:
         raise ParseError("no ChannelData: too short or no channel number")
     size = data[2] << 8 | data[3]
     if size > len(data) - HEADER_SIZE:
@@ -37,7 +41,7 @@ def parse_channel_data(data: bytes) -> tuple[int, bytes]:
 def serialize_channel_data(channel: int, payload: bytes, *, stream: bool = False) -> bytes:
     """One ChannelData message; `stream` pads it as TCP and TLS demand."""
     size = len(payload)
-    if size > 0xFFFF or not FIRST_CHANNEL <= channel <= LAST_CHANNEL:
+    if size > 0xFFFF or not FIRST_CHANNEL <= channel <= LAST_OLD_CHANNEL:
         raise UsageError(f"{size} bytes on channel 0x{channel:04X}")
     head = channel.to_bytes(2, "big") + size.to_bytes(2, "big")
     if stream and size % 4:
@@ -86,7 +90,7 @@ class StreamFramer:
             if cookie != _COOKIE[: len(cookie)]:
                 raise ParseError("a STUN message without magic cookie on the stream")
             header = _STUN_HEADER
-        elif 0x40 <= first <= 0x4F:
+        elif 0x40 <= first <= 0x7F:
             header = HEADER_SIZE
         else:
             raise ParseError(f"byte 0x{first:02X} starts neither STUN nor ChannelData on the stream")
