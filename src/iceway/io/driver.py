@@ -113,7 +113,7 @@ class Driver:
         self._udp = UdpSockets(loop, self._deliver, self._settle)
         self._streams = Streams(loop, self.feed, self.record, self._keystore, self._limits)
         self._requests = {
-            SendDatagram: self._send_datagram,
+            SendDatagram: self._udp.send,
             OpenUdp: self._open_udp,
             CloseUdp: self._close_udp,
             Listen: self._listen,
@@ -194,7 +194,7 @@ class Driver:
             while self._inbox and self._running:
                 event = self._inbox.popleft()
                 try:
-                    self.machine.handle_input(event, self.now())
+                    self.machine.handle_input(event, self._monotonic())
                 except Exception:
                     self._bug(f"handling {type(event).__name__}")
                 self._drain()
@@ -202,23 +202,22 @@ class Driver:
             self._pumping = False
 
     def _drain(self) -> None:
+        poll_output, requests = self.machine.poll_output, self._requests
         try:
-            while (output := self.machine.poll_output()) is not None:
-                self._carry_out(output)
+            while (output := poll_output()) is not None:
+                try:
+                    requests.get(type(output), self._tell)(output)
+                except Exception:
+                    self._bug(f"carrying out {type(output).__name__}")
         except Exception:
             self._bug("draining")
 
-    def _carry_out(self, output: object) -> None:
-        request = self._requests.get(type(output))
-        try:
-            if request is not None:
-                request(output)
-            elif isinstance(output, Record):
-                self.record(output)
-            elif self._on_event is not None:
-                self._on_event(output, self.now())
-        except Exception:
-            self._bug(f"carrying out {type(output).__name__}")
+    def _tell(self, output: object) -> None:
+        """What is no request: a record, or an event for the program."""
+        if isinstance(output, Record):
+            self.record(output)
+        elif self._on_event is not None:
+            self._on_event(output, self.now())
 
     def _rearm(self) -> None:
         """One timer. One that comes too early is left alone: it finds out and re-arms."""
@@ -274,9 +273,6 @@ class Driver:
         self.record(Note("error", f"internal error in {name} while {doing}; the log has the traceback"))
 
     # --- requests ---------------------------------------------------------------------------------------
-    def _send_datagram(self, request: SendDatagram) -> None:
-        self._udp.send(request.local, request.remote, request.data)
-
     def _open_udp(self, request: OpenUdp) -> None:
         self._inbox.append(self._udp.open(request))
 

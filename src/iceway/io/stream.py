@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from functools import lru_cache
 from typing import Protocol, cast
 
 from iceway.core.address import Address, canonical_ip
@@ -195,6 +196,7 @@ class Stream(asyncio.Protocol):
         self.end(reasons.HANDSHAKE_TIMED_OUT, abort=True)  # while ending, the reason stands already
 
 
+@lru_cache(maxsize=4096)
 def socket_address(sockname: tuple[str, int] | tuple[str, int, int, int]) -> Address:
     """An address as the socket module tells it."""
     ip, port = sockname[0], sockname[1]

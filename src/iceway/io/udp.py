@@ -8,13 +8,12 @@ are forgeable, and protocols over UDP have timers of their own.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import socket
 from collections.abc import Callable, Iterable
 
 from iceway.core.address import Address
-from iceway.core.machine import DatagramReceived, Input, OpenUdp, UdpFailed, UdpOpened
+from iceway.core.machine import DatagramReceived, Input, OpenUdp, SendDatagram, UdpFailed, UdpOpened
 from iceway.io.reasons import bind_words
 from iceway.io.stream import socket_address
 
@@ -38,7 +37,6 @@ class UdpSockets:
         self._settle = settle
         self._sockets: dict[Address, socket.socket] = {}
         self._chance = random.SystemRandom()
-        self._buffer = bytearray(_LARGEST)
 
     def open(self, request: OpenUdp) -> UdpOpened | UdpFailed:
         try:
@@ -50,12 +48,14 @@ class UdpSockets:
         self._loop.add_reader(sock.fileno(), self._read, sock, local)
         return UdpOpened(request.key, local)
 
-    def send(self, local: Address, remote: Address, data: bytes) -> None:
-        sock = self._sockets.get(local)
-        if sock is not None:
-            # Full buffers, no route, a message too long: lost like a packet.
-            with contextlib.suppress(OSError):
-                sock.sendto(data, remote)
+    def send(self, request: SendDatagram) -> None:
+        sock = self._sockets.get(request.local)
+        if sock is None:
+            return
+        try:
+            sock.sendto(request.data, request.remote)
+        except OSError:
+            return  # full buffers, no route, a message too long: lost like a packet
 
     def close(self, local: Address) -> None:
         sock = self._sockets.pop(local, None)
@@ -113,15 +113,15 @@ class UdpSockets:
         return bind_words(error, request.local)
 
     def _read(self, sock: socket.socket, local: Address) -> None:
-        buffer = self._buffer
+        deliver = self._deliver
         for _ in range(BATCH):
-            if sock.fileno() < 0:
-                break  # what the machine did upon the last datagram closed it
             try:
-                size, source = sock.recvfrom_into(buffer)
+                data, source = sock.recvfrom(_LARGEST)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
+                if sock.fileno() < 0:
+                    break  # what the machine did upon the last datagram closed it
                 continue
-            self._deliver(DatagramReceived(local, socket_address(source), bytes(memoryview(buffer)[:size])))
+            deliver(DatagramReceived(local, socket_address(source), data))
         self._settle()
