@@ -23,10 +23,12 @@ class ListenConfig(Section):
 
 
 class EdgeConfig(Section):
-    """An edge that is trusted: `name` is what its certificate must say. `mras` is its credential service."""
+    """An edge that is trusted: `name` is what its certificate must say, `mras` its credential service. `hosts`
+    are other names or addresses under which clients reach it, as they stand in its Path and Record-Route."""
 
     name: HostName
     mras: HostPort
+    hosts: tuple[str, ...] = ()
 
 
 class TlsFiles(Section):
@@ -82,6 +84,13 @@ class FrontEndConfig(Section):
         """The trusted edge whose name is among those of a verified certificate."""
         lowered = {name.lower() for name in names}
         return next((edge for edge in self.edges if edge.name.lower() in lowered), None)
+
+    def edge_reached_as(self, host: str) -> EdgeConfig | None:
+        """The trusted edge that a host in a route means."""
+        host = host.lower()
+        return next(
+            (edge for edge in self.edges if host in {edge.name.lower(), *map(str.lower, edge.hosts)}), None
+        )
 
 
 def load_config(path: Path) -> FrontEndConfig:

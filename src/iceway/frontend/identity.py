@@ -1,0 +1,81 @@
+"""Who sent a request: digest credentials checked against the store, and what an authenticated user may claim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iceway.core.errors import ParseError
+from iceway.frontend.store import UserStore
+from iceway.sip.digest import Algorithm, DigestServer, NotAuthenticated
+from iceway.sip.registrar import address_of_record
+from iceway.wire.sip import Credentials, NameAddr, Request
+
+if TYPE_CHECKING:
+    from random import Random
+
+ALGORITHMS = (Algorithm.SHA_256, Algorithm.MD5)  # those whose digests the store keeps, strongest first
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """`aor` is the address of record that the digest proved."""
+
+    aor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Challenged:
+    """Answer `status` with `headers`. `failed`: a proof was wrong, which is worth a record."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    reason: str
+    claimed: str = ""
+    failed: bool = False
+
+
+class Doorkeeper:
+    """One realm's digest server over the store. `now` is wall time, so nonces of a pool agree."""
+
+    def __init__(self, realm: str, store: UserStore, rng: Random) -> None:
+        self._realm = realm
+        self._store = store
+        self._digest = DigestServer(realm, rng.randbytes(32), rng, ALGORITHMS)
+
+    def identify(self, request: Request, *, proxy: bool, wall_now: float) -> User | Challenged:
+        """`proxy`: challenge as a proxy (407), for requests that are somebody else's to answer."""
+        verdict = self._digest.check(request, self._ha1, wall_now, proxy=proxy)
+        if not isinstance(verdict, NotAuthenticated):
+            aor = self._store.owner(verdict.username, self._realm)
+            if aor is not None:
+                return User(aor)
+            verdict = NotAuthenticated("the user was removed", verdict.username, failed=True)
+        name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
+        values = self._digest.challenges(wall_now, verdict.stale)
+        headers = tuple((name, value) for value in values)
+        return Challenged(407 if proxy else 401, headers, verdict.reason, verdict.username, verdict.failed)
+
+    def without_our_credentials(self, request: Request) -> Request:
+        """The request as others may see it: proofs meant for us are taken out (RFC 3261 §22.3)."""
+        for name in ("Authorization", "Proxy-Authorization"):
+            kept = [value for value in request.headers.all(name) if not self._is_ours(value)]
+            request = request.with_header(name, *kept) if kept else request.without_header(name)
+        return request
+
+    def _ha1(self, login: str, algorithm: Algorithm) -> str | None:
+        return self._store.ha1(login, self._realm, algorithm.value)
+
+    def _is_ours(self, value: str) -> bool:
+        try:
+            return Credentials.parse(value).realm == self._realm
+        except ParseError:
+            return True
+
+
+def claims(address: NameAddr, user: User) -> bool:
+    """Whether an address (From, To) is the user's own."""
+    try:
+        return address_of_record(address.sip) == user.aor
+    except ParseError:
+        return False
