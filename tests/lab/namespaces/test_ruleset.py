@@ -1,0 +1,64 @@
+"""What is said to nftables, and what is refused because no kernel does it."""
+
+import pytest
+
+from iceway.core.address import Address
+from iceway.core.errors import EnvironmentFailure
+from iceway.lab import topologies
+from iceway.lab.namespaces.ruleset import ruleset
+from iceway.lab.topology import Behaviour, Firewall, Forward, Nat
+
+EI, AD, APD = Behaviour
+
+
+def rules(**changes):
+    return ruleset(
+        topologies.reflexive().with_router("home-nat", **changes).router("home-nat"), ["eth0"], "eth1"
+    )
+
+
+def test_mapping_is_masquerade_and_its_flags():
+    assert "oifname eth1 meta l4proto { tcp, udp } masquerade\n" in rules(nat=Nat(EI, APD))
+    symmetric = rules(nat=Nat(APD, APD, port_preservation=False, ports=(40000, 50000)))
+    assert "masquerade to :40000-50000 fully-random" in symmetric
+
+
+def test_a_box_always_drops_what_is_for_itself():
+    for nat in (Nat(), None):
+        assert "hook input priority 0; policy drop" in rules(nat=nat)
+
+
+def test_laxer_filters_remember_whom_to_let_in():
+    assert "dnat" not in rules(nat=Nat(EI, APD)).replace("ct status ! dnat", "")
+    assert "@asked" not in rules(nat=Nat(EI, EI))
+    assert "udp dport . ip saddr @asked dnat" in rules(nat=Nat(EI, AD))
+    assert "timeout 30s" in rules(nat=Nat(EI, EI, mapping_timeout=30.0))
+
+
+def test_firewalls():
+    assert "meta l4proto udp drop" in rules(firewall=Firewall(block_udp=True))
+    assert "ct state new tcp dport != { 80, 443 } drop" in rules(firewall=Firewall(tcp_ports=(80, 443)))
+    assert "ct state new ct status ! dnat drop" not in rules(nat=None)
+    assert "ct state new ct status ! dnat drop" in rules(nat=None, firewall=Firewall(filtering=APD))
+
+
+def test_forwards_go_in_and_come_out_at_their_port():
+    text = rules(nat=Nat(forwards=(Forward("udp", 80, Address("192.168.1.20", 5000)),)))
+    assert "iifname eth1 udp dport 80 dnat to 192.168.1.20:5000" in text
+    assert "udp sport 5000 ip saddr 192.168.1.20 masquerade to :80" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"nat": Nat(AD, APD)}, "address-dependent mapping"),
+        ({"nat": Nat(APD, EI, port_preservation=False)}, "with endpoint-independent filtering"),
+        ({"nat": Nat(APD, APD)}, "mapping with port preservation"),
+        ({"nat": Nat(EI, APD, port_preservation=False)}, "without port preservation"),
+        ({"nat": Nat(hairpin=True)}, "hairpinning"),
+        ({"nat": None, "firewall": Firewall(filtering=AD)}, "without NAT with address-dependent filtering"),
+    ],
+)
+def test_what_no_kernel_does_is_refused_in_words(changes, words):
+    with pytest.raises(EnvironmentFailure, match=words):
+        rules(**changes)
