@@ -15,11 +15,11 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from iceway.core.address import Address, Transport, canonical_ip, split_host_port
+from iceway.core.configuration import HostName, ListenAddress, Section, load_section
 from iceway.core.errors import ParseError
 from iceway.core.machine import TlsServer
 from iceway.edge.access import AccessConfig
 from iceway.edge.mras_service import MrasServiceConfig
-from iceway.io.configuration import HostName, ListenAddress, Section, load_section
 from iceway.turn.config import TurnListener, TurnServerConfig
 from iceway.wire.mras import Location, MediaRelay
 from iceway.wire.sip import SipUri

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from iceway.io.configuration import HostName, HostPort, ListenAddress, Section, load_section
+from iceway.core.configuration import HostName, HostPort, ListenAddress, Section, load_section
 
 
 class ListenConfig(Section):
