@@ -1,0 +1,100 @@
+"""Running an edge on this host's network. `run_edge` serves until it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import SystemRandom
+
+from iceway.core.address import Address
+from iceway.core.errors import EnvironmentFailure
+from iceway.edge.config import IDENTITY, EdgeConfig
+from iceway.edge.credentials import KeyRing, RetiredKeys, TokenKeys
+from iceway.edge.edge import Edge
+from iceway.io.driver import Driver, NameResolver
+from iceway.io.keystore import Identity, KeyStore
+from iceway.io.recorder import Recorder
+from iceway.io.resolver import Resolver
+from iceway.io.serving import Opening
+from iceway.sip import endpoint as sip
+from iceway.turn import server as turn
+
+
+@dataclass(frozen=True, slots=True)
+class RunningEdge:
+    """An edge that is up. `listening` holds ("SIP over tls", address), ("relay over udp", address) and so on."""
+
+    machine: Edge
+    driver: Driver
+    listening: tuple[tuple[str, Address], ...]
+
+
+def edge_keystore(config: EdgeConfig) -> KeyStore:
+    """The edge's certificate, trusting the configured authorities."""
+    return KeyStore({IDENTITY: Identity(config.tls.certificate, config.tls.key)}, trust=[config.tls.trust])
+
+
+def key_ring(config: EdgeConfig, keystore: KeyStore) -> KeyRing:
+    """Keys from the certificate's private key, and the retired ones of the configuration."""
+    retired = []
+    for old in config.credentials.retired_keys:
+        try:
+            keys = TokenKeys.from_pem(old.key.read_bytes())
+        except OSError as error:
+            raise EnvironmentFailure(
+                f"The retired key {old.key} cannot be read: {error.strerror}",
+                "Take it out of credentials.retired_keys if its time is over.",
+            ) from error
+        retired.append(RetiredKeys(keys, old.until.timestamp()))
+    current = TokenKeys.from_pem(keystore.private_key_pem(IDENTITY))
+    return KeyRing(current, retired, max_lifetime=config.credentials.max_hours * 3600)
+
+
+@asynccontextmanager
+async def running_edge(
+    config: EdgeConfig,
+    *,
+    keystore: KeyStore | None = None,
+    resolver: NameResolver | None = None,
+    recorder: Recorder | None = None,
+) -> AsyncIterator[RunningEdge]:
+    """An edge for as long as the block lasts. Raises EnvironmentFailure if a port cannot be opened."""
+    keys = keystore or edge_keystore(config)
+    machine = Edge(config, key_ring(config, keys), SystemRandom())
+    ports = (config.relay.udp_port, config.relay.tcp_port, config.relay.tls_port)
+    opening = Opening(len(config.access.listen) + 1 + sum(port is not None for port in ports))
+
+    def heard(event: object, _: float) -> None:
+        match event:
+            case sip.Listening(transport=transport, local=local):
+                opening.opened(f"SIP over {transport}", local)
+            case turn.Listening(transport=transport, local=local):
+                opening.opened(f"relay over {transport}", local)
+            case sip.ListenFailed(transport=transport, reason=reason):
+                opening.failed(f"SIP over {transport}", reason)
+            case turn.ListenFailed(transport=transport, address=address, reason=reason):
+                opening.failed(f"relay over {transport} ({address})", reason)
+
+    driver = Driver(
+        machine,
+        keystore=keys,
+        resolver=resolver or Resolver(),
+        recorder=recorder,
+        node="edge",
+        on_event=heard,
+    )
+    async with driver:
+        driver.call(machine.start)
+        listening = await opening.done()
+        try:
+            yield RunningEdge(machine, driver, listening)
+        finally:
+            driver.call(machine.stop)
+
+
+async def run_edge(config: EdgeConfig, *, recorder: Recorder | None = None) -> None:
+    """Serve until cancelled."""
+    async with running_edge(config, recorder=recorder):
+        await asyncio.Event().wait()
