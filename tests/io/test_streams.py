@@ -395,6 +395,46 @@ def test_a_peer_that_does_not_read_is_reported_then_put_out(loop: str, secure: b
     run(conversation(), loop)
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_peer_that_leaves_without_taking_what_waits_is_not_waited_for(loop: str) -> None:
+    async def conversation() -> None:
+        toy = Toy()
+        async with driven(toy, limits=StreamLimits(linger=0.05)) as (driver,):
+            there = await listening(toy, driver)
+            with socket.create_connection(there) as peer:
+                await toy.hears(StreamAccepted)
+                driver.call(lambda now: toy.emit(SendStream("door/1", bytes(7_000_000))))
+                peer.shutdown(socket.SHUT_WR)
+                assert await toy.hears(StreamClosed) == StreamClosed("door/1", "closed by peer")
+
+    run(conversation(), loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_server_that_leaves_in_the_middle_of_the_handshake(loop: str, keys: KeyStore) -> None:
+    async def conversation() -> None:
+        async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write_eof()
+            await reader.read()
+            writer.close()
+
+        toy = Toy()
+        async with (
+            driven(toy, keystore=keys) as (driver,),
+            await asyncio.start_server(leave, *LOOPBACK) as server,
+        ):
+            there = Address(*server.sockets[0].getsockname())
+            connect(toy, driver, there, TlsClient("a.test"))
+            # Said before the connection is up: lost, not a crash.
+            driver.call(lambda now: toy.emit(SendStream("c", b"too early")))
+            assert await toy.hears(StreamClosed) == StreamClosed(
+                "c", "closed by peer during the TLS handshake"
+            )
+
+    run(conversation(), loop)
+
+
 # --- ends -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("loop", LOOPS)
 def test_giving_up_a_pending_connect_is_immediate(loop: str) -> None:

@@ -70,8 +70,10 @@ class Stream(asyncio.Protocol):
 
     # --- for the owner ----------------------------------------------------------------------------------
     def send(self, data: bytes) -> None:
-        if self.transport is None or self._reason is not None or not data:
+        """Before it is up and after it ends: lost."""
+        if not self.is_up or self._reason is not None or not data:
             return
+        assert self.transport is not None
         if self._pipe is None:
             self.transport.write(data)
         else:
@@ -96,8 +98,9 @@ class Stream(asyncio.Protocol):
                 self._pipe.close()
                 self._flush()
             self._set_deadline(self._linger)
-            with contextlib.suppress(OSError):
-                self.transport.write_eof()
+            if not self.transport.is_closing():
+                with contextlib.suppress(OSError):
+                    self.transport.write_eof()
 
     def drop_socket(self, _: object = None) -> None:
         """Close the socket of an attempt that never became a transport.
@@ -133,6 +136,13 @@ class Stream(asyncio.Protocol):
         else:
             self._advance(data)
 
+    def eof_received(self) -> None:
+        """The transport now closes by itself once what waits is taken, for which it has a bounded time."""
+        if self._reason is None:
+            unfinished = self._pipe is not None and not self._pipe.is_up
+            self._reason = reasons.CLOSED_BY_PEER + (" during the TLS handshake" if unfinished else "")
+            self._set_deadline(self._linger)
+
     def pause_writing(self) -> None:
         if self.is_up and self._reason is None:
             self._owner.congested(self, True)
@@ -146,10 +156,7 @@ class Stream(asyncio.Protocol):
             self._deadline.cancel()
         if not self.finished.done():
             self.finished.set_result(None)
-        reason = self._reason or reasons.failure_words(exc)
-        if self._reason is None and self._pipe is not None and not self._pipe.is_up:
-            reason += " during the TLS handshake"
-        self._owner.gone(self, reason)
+        self._owner.gone(self, self._reason or reasons.failure_words(exc))
 
     # --- TLS --------------------------------------------------------------------------------------------
     def _advance(self, data: bytes) -> None:
