@@ -64,12 +64,21 @@ class Message:
         return self.record.remote if self.sent else self.record.local
 
     @property
+    def heard_from(self) -> Address | None:
+        """The address the receiver saw it come from."""
+        record = self.received.record if self.received else None
+        return record.remote if isinstance(record, SipReceived | StunReceived) else None
+
+    @property
+    def heard_at(self) -> Address | None:
+        """The receiver's own address that it came in on."""
+        record = self.received.record if self.received else None
+        return record.local if isinstance(record, SipReceived | StunReceived) else None
+
+    @property
     def seen_from(self) -> Address | None:
         """The address the receiver saw, if it is another than the one it left."""
-        if self.sent is None or self.received is None:
-            return None
-        seen = self.received.record.remote  # type: ignore[attr-defined]
-        return None if seen == self.source else seen
+        return None if self.sent is None or self.heard_from == self.source else self.heard_from
 
     @property
     def ids(self) -> tuple[int, ...]:
