@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iceway.core.errors import ParseError
-from iceway.media.codecs import FRAME, MAX_DECODED, RATE, Samples, decoder, encoder
+from iceway.media.codecs import MAX_DECODED, decoder, encoder
 from iceway.media.description import CODECS
 from iceway.media.files import load
+from iceway.media.sound import FRAME, RATE, Samples
 from iceway.media.speech import speech
 
 NAMES = sorted(CODECS)
@@ -91,3 +92,32 @@ def test_no_payload_crashes_a_decoder(name: str, payload: bytes) -> None:
     assert len(samples) <= 6 * MAX_DECODED
     # And it still decodes what is good.
     assert len(dec.decode(encoder(name).encode(tone(300)[:FRAME]))) == FRAME
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lost_frame_costs_little_more_than_itself(name: str) -> None:
+    """One in twelve lost: what follows a hole must come out as if there had been none."""
+    enc, dec, lossless = encoder(name), decoder(name), decoder(name)
+    good = total = 0
+    for number, frame in enumerate(frames_of(load(speech("alice")))):
+        payload = enc.encode(frame)
+        whole = lossless.decode(payload).astype(float)
+        heard = dec.conceal(FRAME) if number % 12 == 5 else dec.decode(payload)
+        assert len(heard) == FRAME
+        if number % 12 in (7, 8, 9, 10, 11) and whole.std() > 300:
+            total += 1
+            good += float(np.corrcoef(whole, heard)[0, 1]) > 0.8
+    assert total > 30
+    assert good / total > 0.8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_concealment_of_any_length_fades_to_silence(name: str) -> None:
+    enc, dec = encoder(name), decoder(name)
+    assert not dec.conceal(100).any()
+    for frame in frames_of(load(speech("alice")))[10:30]:
+        dec.decode(enc.encode(frame))
+    pieces = [dec.conceal(700) for _ in range(30)]
+    assert {len(piece) for piece in pieces} == {700}
+    assert pieces[0].std() > 4 * pieces[10].std()
+    assert not pieces[-1].any()

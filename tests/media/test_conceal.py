@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from iceway.media.codecs import FRAME, RATE, Samples
 from iceway.media.conceal import Concealer
+from iceway.media.sound import FRAME, RATE, Samples
 
 
 def voice(start: int, count: int, pitch: float = 150.0) -> Samples:

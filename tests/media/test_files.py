@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from iceway.core.errors import EnvironmentFailure
-from iceway.media.codecs import FRAME, RATE, Samples
 from iceway.media.files import (
     FileSource,
     MemorySink,
@@ -21,6 +20,7 @@ from iceway.media.files import (
     WavSink,
     load,
 )
+from iceway.media.sound import FRAME, RATE, Samples
 
 
 def write(path: Path, rate: int, channels: int, seconds: float = 0.5, width: int = 2) -> Path:

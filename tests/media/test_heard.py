@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iceway.media.codecs import FRAME, RATE, Samples, decoder, encoder, silence
+from iceway.media.codecs import decoder, encoder
 from iceway.media.files import WavSink, load
 from iceway.media.heard import compare
+from iceway.media.sound import FRAME, RATE, Samples, silence
 from iceway.media.speech import speech
 
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iceway.core.errors import ParseError
-from iceway.media.codecs import FRAME, RATE, Samples
 from iceway.media.jitter import MAX_DELAY, MAX_HELD, START_DELAY, Fate, JitterBuffer
+from iceway.media.sound import FRAME, RATE, Samples, silence
 
 
 def decode(payload_type: int, payload: bytes) -> Samples:
@@ -29,7 +29,7 @@ class Listener:
     """A buffer with a clock: packets arrive at instants (in frames), playing begins with the first."""
 
     def __init__(self) -> None:
-        self.buffer = JitterBuffer(decode)
+        self.buffer = JitterBuffer(decode, silence)
         self.played: list[int] = []
 
     def put(self, number: int, samples: int = FRAME, timestamp: int | None = None) -> Fate:

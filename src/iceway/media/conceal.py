@@ -1,14 +1,14 @@
 """Packet loss concealment: a hole is filled with the last pitch period, over and over, fading out in 60 ms.
 
-The idea of G.711 Appendix I, good for any codec: voice goes on for some milliseconds as it was, and what goes
-on longer than that would sound like a machine.
+The idea of G.711 Appendix I, for codecs that know no concealment of their own: voice goes on for some
+milliseconds as it was, and what goes on longer than that would sound like a machine.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from iceway.media.codecs import RATE, Samples, silence
+from iceway.media.sound import RATE, Samples, silence
 
 _HISTORY = RATE * 40 // 1000
 _MIN_PERIOD = RATE // 400  # the pitch of a high voice

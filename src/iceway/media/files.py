@@ -14,8 +14,8 @@ import av
 import numpy as np
 
 from iceway.core.errors import EnvironmentFailure
-from iceway.media.codecs import FRAME, RATE, Samples, silence
 from iceway.media.resample import Decimator
+from iceway.media.sound import FRAME, RATE, Samples, silence
 
 
 class Source(Protocol):

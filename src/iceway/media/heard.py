@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from iceway.media.codecs import RATE, Samples
 from iceway.media.files import load
+from iceway.media.sound import RATE, Samples
 
 Signal = npt.NDArray[np.float64]
 

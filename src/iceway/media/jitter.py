@@ -17,8 +17,7 @@ from enum import Enum
 import numpy as np
 
 from iceway.core.errors import ParseError
-from iceway.media.codecs import FRAME, RATE, Samples, silence
-from iceway.media.conceal import Concealer
+from iceway.media.sound import FRAME, RATE, Samples, silence
 
 START_DELAY = 2 * FRAME  # heard before the first sample is played
 MAX_DELAY = 10 * FRAME  # 200 ms: what adaptation may add up to
@@ -45,19 +44,20 @@ class _Held:
 
 
 class JitterBuffer:
-    """One stream's packets. `decode` turns (payload type, payload) into samples or raises ParseError.
+    """One stream's packets. `decode` turns (payload type, payload) into samples or raises ParseError;
+    `conceal` gives as many samples as it is asked for, in place of what did not come.
 
     Sequence numbers and timestamps come in unwrapped, timestamps in samples at 48 kHz.
     """
 
-    def __init__(self, decode: Callable[[int, bytes], Samples]) -> None:
+    def __init__(self, decode: Callable[[int, bytes], Samples], conceal: Callable[[int], Samples]) -> None:
         self.lost = 0
         """Packets never played: not there when their time came, or not decodable."""
         self.late = 0
         self.duplicate = 0
         self.undecodable = 0
         self._decode = decode
-        self._concealer = Concealer()
+        self._conceal = conceal
         self._held: dict[int, _Held] = {}
         self._next_sequence: int | None = None
         self._next_timestamp = 0
@@ -111,7 +111,7 @@ class JitterBuffer:
         wanted = FRAME - len(self._ready)
         if not self._held or self._grow:
             self._grow = False
-            self._append(self._concealer.fill(wanted))
+            self._append(self._conceal(wanted))
             self._credit += wanted
             return
         sequence = min(self._held)
@@ -121,7 +121,7 @@ class JitterBuffer:
             gap, self._next_timestamp = 0, held.timestamp
         if gap > self._credit:
             missing = min(gap - self._credit, wanted)
-            self._append(self._concealer.fill(missing))
+            self._append(self._conceal(missing))
             self._next_timestamp += missing
             return
         self._credit = 0
@@ -137,9 +137,7 @@ class JitterBuffer:
         except ParseError:
             self.lost += 1
             self.undecodable += 1
-            samples = self._concealer.fill(FRAME)
-        else:
-            samples = self._concealer.heard(samples)
+            samples = self._conceal(FRAME)
         self._next_timestamp = held.timestamp + len(samples)
         self._append(samples)
 

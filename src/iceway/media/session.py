@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from iceway.core.errors import ParseError
 from iceway.core.machine import ClockSet, Input, Outbox
 from iceway.core.timers import Timers
-from iceway.media.codecs import FRAME_DURATION, RATE, Decoder, Samples, decoder, encoder, silence
+from iceway.media.codecs import Decoder, decoder, encoder
 from iceway.media.description import Negotiated
 from iceway.media.files import Sink, Source
 from iceway.media.jitter import START_DELAY, JitterBuffer
+from iceway.media.sound import FRAME_DURATION, RATE, Samples, silence
 from iceway.media.srtp import MAX_PACKET, SrtpReceiver, SrtpRefused, SrtpSender
 from iceway.media.stream import Incoming, Outgoing, middle, ntp_time
 from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary
@@ -136,7 +137,8 @@ class AudioSession(Outbox):
         self._receiver = SrtpReceiver(negotiated.recv_key) if negotiated.recv_key else None
         self._codecs = {codec.payload_type: codec for codec in negotiated.receives}
         self._decoders: dict[str, Decoder] = {}
-        self._buffer = JitterBuffer(self._decode)
+        self._playing: Decoder | None = None
+        self._buffer = JitterBuffer(self._decode, self._conceal)
         self._incoming: Incoming | None = None
         self._play_at = 0.0
         self._received = 0
@@ -361,11 +363,15 @@ class AudioSession(Outbox):
         name = self._codecs[payload_type].name
         if name not in self._decoders:
             self._decoders[name] = decoder(name)
+        self._playing = self._decoders[name]
         try:
-            return self._decoders[name].decode(payload)
+            return self._playing.decode(payload)
         except ParseError:
             self._reject(f"not decodable as {name}")
             raise
+
+    def _conceal(self, count: int) -> Samples:
+        return self._playing.conceal(count) if self._playing else silence(count)
 
     def _receive_rtcp(self, packets: tuple[RtcpPacket, ...], now: float) -> None:
         for packet in packets:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iceway.media.codecs import FRAME, RATE
+from iceway.media.sound import FRAME, RATE
 from iceway.wire.rtp import ReceptionReport, RtpPacket, SenderReport
 
 if TYPE_CHECKING:
