@@ -1,0 +1,446 @@
+"""A call, once there is a dialog: ACK and 2xx, re-INVITE in both directions, glare, BYE (RFC 3261 §13–15).
+
+How a call comes about is told in `outgoing.py` and `incoming.py`. Who may say what when is a table
+(`COMMANDS`); offers and answers alternate strictly (RFC 3264 §4, RFC 6337): an INVITE or re-INVITE carries the
+offer and its 2xx (or reliable 183) the answer, or else the 2xx the offer and the ACK the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
+
+from iceway.core.errors import UsageError
+from iceway.core.timers import Timers
+from iceway.sip.dialog import Dialog
+from iceway.sip.endpoint import Endpoint, Flow, RequestReceived, Target
+from iceway.sip.exchange import Exchange, Requester
+from iceway.sip.transaction import T1, T2, TIMEOUT
+from iceway.trace.records import CallState
+from iceway.wire.sip import Message, NameAddr, Request, Response, make_response
+
+if TYPE_CHECKING:
+    from random import Random
+
+SDP = "application/sdp"
+ALLOW = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS"
+SUPPORTED = "100rel, path, outbound, gruu"
+_MAX_GLARE = 8
+
+M = TypeVar("M", bound=Message)
+
+
+# --- events ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The ACK of our 2xx arrived. `answer` is in it when our 2xx made the offer."""
+
+    call: str
+    answer: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReinviteReceived:
+    """The other side renegotiates: `answer_reinvite` or `reject_reinvite`. No offer: ours is asked for."""
+
+    call: str
+    offer: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReinviteAnswered:
+    """Our re-INVITE was accepted, or the ACK brought the answer to the offer in our 2xx."""
+
+    call: str
+    answer: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReinviteFailed:
+    """Our re-INVITE was refused; the session goes on as it was (RFC 3261 §14.1)."""
+
+    call: str
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The call is over. `status`: the SIP status it ended with, 0 for a BYE after an answer."""
+
+    call: str
+    reason: str
+    status: int
+    by_us: bool
+
+
+class Phase(Enum):
+    TRYING = "trying"  # INVITE out or in, nothing said yet
+    RINGING = "ringing"  # a provisional response
+    CANCELLING = "cancelling"  # CANCEL is out, the INVITE still unanswered
+    ANSWERED = "answered"  # our 2xx is out, its ACK is not here
+    CONFIRMED = "confirmed"
+    ENDED = "ended"
+
+
+COMMANDS: dict[str, frozenset[Phase]] = {
+    "ring": frozenset({Phase.TRYING, Phase.RINGING}),
+    "accept": frozenset({Phase.TRYING, Phase.RINGING}),
+    "reject": frozenset({Phase.TRYING, Phase.RINGING}),
+    "cancel": frozenset({Phase.TRYING, Phase.RINGING, Phase.CANCELLING}),
+    "bye": frozenset({Phase.ANSWERED, Phase.CONFIRMED}),
+    "reinvite": frozenset({Phase.ANSWERED, Phase.CONFIRMED}),
+    "answer_reinvite": frozenset({Phase.ANSWERED, Phase.CONFIRMED}),
+    "reject_reinvite": frozenset({Phase.ANSWERED, Phase.CONFIRMED}),
+}
+
+
+@dataclass(slots=True)
+class Switch:
+    """What a user agent lends its calls. `timers` are named (call, what); `contact` is ours on a flow."""
+
+    endpoint: Endpoint
+    requester: Requester
+    timers: Timers
+    rng: Random
+    emit: Callable[[object], None]
+    local: NameAddr
+    contact: Callable[[Flow | None], str]
+    service_route: Callable[[], tuple[str, ...]]
+    user_agent: str
+    answer_timeout: float
+
+    def tag(self) -> str:
+        return f"{self.rng.getrandbits(64):016x}"
+
+    def dressed(self, message: M, flow: Flow | None) -> M:
+        """With the headers of a message that makes or moves a dialog."""
+        message = message.with_header("Contact", f"<{self.contact(flow)}>")
+        return message.with_header("Allow", ALLOW).with_header("Supported", SUPPORTED)
+
+
+@dataclass(slots=True)
+class _Sent2xx:
+    transaction: str
+    response: Response
+    cseq: int
+    interval: float
+    until: float
+    is_offer: bool
+    is_initial: bool
+
+
+class Call:
+    """What both kinds of call share; see the module's law."""
+
+    def __init__(self, key: str, call_id: str, remote: NameAddr, switch: Switch) -> None:
+        self.key = key
+        self.call_id = call_id
+        self.remote = remote
+        self.phase = Phase.TRYING
+        self.dialog: Dialog | None = None
+        self._switch = switch
+        self._sent_2xx: _Sent2xx | None = None
+        self._reinvite: Exchange | None = None  # ours, unanswered
+        self._last_reinvite: Exchange | None = None  # kept while copies of its 2xx may come
+        self._wished: bytes | None = None  # the offer of a re-INVITE that has to wait
+        self._glares = 0
+        self._acks: dict[tuple[str, int], Request] = {}  # by remote tag and CSeq, for copies of the 2xx
+        self._asked: RequestReceived | None = None  # their re-INVITE, unanswered
+        self._owns_call_id = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.phase is Phase.ENDED
+
+    @property
+    def dialogs(self) -> tuple[Dialog, ...]:
+        return (self.dialog,) if self.dialog is not None else ()
+
+    def may(self, command: str) -> bool:
+        """Whether to carry out a command: False once the call is over; UsageError in a phase that forbids it."""
+        if self.is_over:
+            return False
+        if self.phase not in COMMANDS[command]:
+            raise UsageError(f"{command} does not fit a call that is {self.phase.value}")
+        return True
+
+    # --- commands -------------------------------------------------------------------------------------
+    def bye(self, now: float, reason: str | None = None) -> None:
+        if self.may("bye"):
+            self._send_bye(self._the_dialog(), now, reason)
+            self._end(reason or "hung up", 0, True, now)
+
+    def reinvite(self, offer: bytes, now: float) -> None:
+        """Renegotiate, as soon as no other INVITE of the dialog is in progress (RFC 3261 §14.1)."""
+        if not self.may("reinvite"):
+            return
+        self._wished = offer
+        self._reinvite_if_free(now)
+
+    def answer_reinvite(self, sdp: bytes, now: float) -> None:
+        if not self.may("answer_reinvite"):
+            return
+        asked = self._take_asked()
+        response = make_response(asked.request, 200).with_body(sdp, SDP)
+        response = self._switch.dressed(response, asked.flow)
+        self._send_2xx(asked, response, is_offer=not asked.request.body, is_initial=False, now=now)
+
+    def reject_reinvite(self, status: int, now: float) -> None:
+        if self.may("reject_reinvite"):
+            asked = self._take_asked()
+            self._switch.endpoint.respond(asked.transaction, make_response(asked.request, status), now)
+            self._reinvite_if_free(now)
+
+    # --- requests within the dialog -------------------------------------------------------------------
+    def handle_request(self, event: RequestReceived, dialog: Dialog, now: float) -> None:
+        """A request within one of our dialogs; the user agent has checked what is common to all."""
+        request = event.request
+        if not dialog.in_order(request):
+            self._respond(event, 500, now)
+            return
+        dialog.flow = event.flow.id
+        if self.is_over and request.method != "BYE":
+            self._respond(event, 481, now)
+            return
+        match request.method:
+            case "BYE":
+                self._respond(event, 200, now)
+                self._bye_received(request, now)
+            case "INVITE":
+                self._reinvited(event, dialog, now)
+            case "OPTIONS":
+                self._respond(event, 200, now)
+            case _:
+                self._respond(event, 405, now)
+
+    def handle_ack(self, request: Request, flow: Flow, now: float) -> None:
+        sent = self._sent_2xx
+        if sent is None or request.cseq.number != sent.cseq:
+            return
+        self._sent_2xx = None
+        self._switch.timers.cancel((self.key, "2xx"))
+        self._the_dialog().flow = flow.id
+        answer = sdp_of(request) if sent.is_offer else None
+        if sent.is_initial:
+            self.phase = Phase.CONFIRMED
+            self._record("confirmed")
+            self._switch.emit(Confirmed(self.key, answer))
+        elif sent.is_offer:
+            self._switch.emit(ReinviteAnswered(self.key, answer))
+        self._reinvite_if_free(now)
+
+    def handle_timer(self, what: str, now: float) -> None:
+        if what == "2xx":
+            self._repeat_2xx(now)
+        elif what == "glare":
+            self._reinvite_if_free(now)
+
+    def transaction_failed(self, transaction: str, reason: str, status: int, now: float) -> bool:
+        """A server transaction of this call broke; True if it was one of ours."""
+        if self._asked is not None and self._asked.transaction == transaction:
+            self._asked = None
+            return True
+        return False
+
+    def forget(self) -> None:
+        """Copies of what was said are no longer expected."""
+        if self._last_reinvite is not None:
+            self._switch.requester.forget(self._last_reinvite)
+
+    def _bye_received(self, request: Request, now: float) -> None:
+        why = request.headers.get("Reason") or "the other side hung up"
+        self._end(why, 0, False, now)
+
+    def _reinvited(self, event: RequestReceived, dialog: Dialog, now: float) -> None:
+        if self._asked is not None or (self._sent_2xx is not None and self._sent_2xx.is_initial):
+            # RFC 3261 §14.2: one at a time.
+            response = make_response(event.request, 500).with_last(
+                "Retry-After", str(self._switch.rng.randrange(11))
+            )
+            self._switch.endpoint.respond(event.transaction, response, now)
+        elif self._reinvite is not None or self.phase not in (Phase.CONFIRMED, Phase.ANSWERED):
+            self._respond(event, 491, now)
+        elif event.request.body and event.request.content_type != SDP:
+            response = make_response(event.request, 415).with_last("Accept", SDP)
+            self._switch.endpoint.respond(event.transaction, response, now)
+        else:
+            dialog.refresh_target(event.request)
+            self._asked = event
+            self._switch.emit(ReinviteReceived(self.key, sdp_of(event.request)))
+
+    # --- our 2xx, until its ACK -----------------------------------------------------------------------
+    def _send_2xx(
+        self, asked: RequestReceived, response: Response, *, is_offer: bool, is_initial: bool, now: float
+    ) -> None:
+        cseq = asked.request.cseq.number
+        self._sent_2xx = _Sent2xx(asked.transaction, response, cseq, T1, now + TIMEOUT, is_offer, is_initial)
+        self._switch.timers.arm((self.key, "2xx"), now + T1)
+        self._switch.endpoint.respond(asked.transaction, response, now)
+
+    def _repeat_2xx(self, now: float) -> None:
+        """RFC 3261 §13.3.1.4: whatever the transport, until the ACK comes or there is no hope."""
+        sent = self._sent_2xx
+        if sent is None:
+            return
+        if now >= sent.until:
+            self._send_bye(self._the_dialog(), now, "no ACK")
+            self._end(f"no ACK for our answer in {TIMEOUT:g} s", 408, True, now)
+            return
+        self._switch.endpoint.respond(sent.transaction, sent.response, now)
+        sent.interval = min(2 * sent.interval, T2)
+        self._switch.timers.arm((self.key, "2xx"), min(now + sent.interval, sent.until))
+
+    # --- our re-INVITE --------------------------------------------------------------------------------
+    def _reinvite_if_free(self, now: float) -> None:
+        if self._wished is None or self.is_over or self.phase is not Phase.CONFIRMED:
+            return
+        waits = self._switch.timers.at((self.key, "glare")) is not None
+        if waits or self._reinvite is not None or self._asked is not None or self._sent_2xx is not None:
+            return
+        dialog = self._the_dialog()
+        offer = self._wished
+        request = dialog.request("INVITE").with_body(offer, SDP)
+        if self._last_reinvite is not None:
+            self._switch.requester.forget(self._last_reinvite)
+        self._acks.clear()
+        self._last_reinvite = self._reinvite = Exchange(
+            request,
+            dialog.next_cseq,
+            self._reinvite_response,
+            self._reinvite_failed,
+            dress=self._dress,
+            flow=dialog.flow,
+        )
+        self._switch.requester.send(self._reinvite, now)
+
+    def _reinvite_response(self, exchange: Exchange, response: Response, now: float) -> None:
+        if response.is_provisional:
+            return
+        dialog = self._the_dialog()
+        if response.is_success:
+            is_copy = self._reinvite is not exchange
+            if not is_copy:
+                dialog.refresh_target(response)
+            self._send_ack(dialog, exchange, response, now)
+            if is_copy:
+                return
+            self._reinvite, self._glares = None, 0
+            if self._wished == sdp_of(exchange.request):
+                self._wished = None
+            if not self.is_over:
+                self._switch.emit(ReinviteAnswered(self.key, sdp_of(response)))
+                self._reinvite_if_free(now)
+            return
+        self._reinvite = None
+        if self.is_over:
+            return
+        if response.status == 491 and self._glares < _MAX_GLARE:
+            # Whoever made the Call-ID waits longer, so that one of the two goes first (RFC 3261 §14.1).
+            self._glares += 1
+            ticks = (
+                self._switch.rng.randint(210, 400) if self._owns_call_id else self._switch.rng.randint(0, 200)
+            )
+            self._switch.timers.arm((self.key, "glare"), now + ticks / 100)
+            return
+        self._reinvite_failed(exchange, f"{response.status} {response.reason}", response.status, now)
+
+    def _reinvite_failed(self, exchange: Exchange, reason: str, status: int, now: float) -> None:
+        self._reinvite, self._wished, self._glares = None, None, 0
+        if self.is_over:
+            return
+        if status in (408, 481):  # the dialog is gone at the other end (RFC 3261 §12.2.1.2)
+            self._send_bye(self._the_dialog(), now, None)
+            self._end(reason, status, True, now)
+        else:
+            self._switch.emit(ReinviteFailed(self.key, status, reason))
+
+    # --- sending --------------------------------------------------------------------------------------
+    def _send_ack(
+        self, dialog: Dialog, exchange: Exchange, response: Response, now: float, answer: bytes | None = None
+    ) -> None:
+        """The ACK of a 2xx: made once, sent again for each copy (RFC 3261 §13.2.2.4)."""
+        number = response.cseq.number
+        key = (dialog.remote.tag or "", number)
+        ack = self._acks.get(key)
+        if ack is None:
+            ack = dialog.request("ACK", number)
+            for name in ("Authorization", "Proxy-Authorization"):  # RFC 3261 §22.1
+                ack = ack.with_header(name, *exchange.request.headers.all(name))
+            if answer is not None:
+                ack = ack.with_body(answer, SDP)
+            self._acks[key] = ack
+        flow = self._flow_of(dialog, exchange)
+        if flow is not None:
+            self._switch.endpoint.send_ack(ack, Target.over(flow), now)
+
+    def _send_bye(self, dialog: Dialog, now: float, reason: str | None) -> None:
+        request = dialog.request("BYE")
+        if reason:
+            request = request.with_last("Reason", _reason_value(reason))
+        bye = Exchange(request, dialog.next_cseq, _unheard, _unanswered, flow=dialog.flow)
+        self._switch.requester.send(bye, now)
+
+    def _flow_of(self, dialog: Dialog, exchange: Exchange) -> Flow | None:
+        for flow_id in (exchange.flow, dialog.flow):
+            if flow_id is not None and (flow := self._switch.endpoint.flow(flow_id)) is not None:
+                return flow
+        return None
+
+    def _dress(self, request: Request, flow: Flow) -> Request:
+        return self._switch.dressed(request, flow)
+
+    def _respond(self, event: RequestReceived, status: int, now: float) -> None:
+        response = make_response(event.request, status)
+        if status == 405 or event.request.method == "OPTIONS":
+            response = response.with_header("Allow", ALLOW)
+        self._switch.endpoint.respond(event.transaction, response, now)
+
+    # --- bookkeeping ----------------------------------------------------------------------------------
+    def _take_asked(self) -> RequestReceived:
+        if self._asked is None:
+            raise UsageError("there is no re-INVITE to answer")
+        asked, self._asked = self._asked, None
+        return asked
+
+    def _the_dialog(self) -> Dialog:
+        assert self.dialog is not None
+        return self.dialog
+
+    def _end(self, reason: str, status: int, by_us: bool, now: float) -> None:
+        if self.is_over:
+            return
+        failed = status >= 300 and status != 487
+        self.phase = Phase.ENDED
+        if self._asked is not None:
+            self._respond(self._asked, 487, now)
+            self._asked = None
+        for what in ("2xx", "glare", "answer", "reliable"):
+            self._switch.timers.cancel((self.key, what))
+        self._switch.timers.arm((self.key, "gone"), now + TIMEOUT)
+        self._record("failed" if failed else "ended", reason)
+        self._switch.emit(Ended(self.key, reason, status, by_us))
+
+    def _record(self, state: str, reason: str = "") -> None:
+        local = self._switch.local.uri
+        self._switch.emit(CallState(self.call_id, state, local, self.remote.uri, reason))
+
+
+def sdp_of(message: Message) -> bytes | None:
+    """The session description in a message, if it has one."""
+    return message.body if message.body and message.content_type == SDP else None
+
+
+def _reason_value(text: str) -> str:
+    plain = "".join(c for c in text if c.isprintable() and c not in '"\\')
+    return f'SIP;text="{plain}"'
+
+
+def _unheard(exchange: Exchange, response: Response, now: float) -> None:
+    """A BYE's answer changes nothing."""
+
+
+def _unanswered(exchange: Exchange, reason: str, status: int, now: float) -> None:
+    """Nor does its lack."""
