@@ -255,6 +255,39 @@ def test_a_machine_that_raises_at_its_timeout_is_not_woken_in_a_frenzy(
         run(conversation())
 
 
+class Broken(Toy):
+    """Raises where a driver asks rather than tells."""
+
+    broken = False
+
+    def poll_output(self) -> object | None:
+        if self.broken:
+            raise ZeroDivisionError("of this test")
+        return super().poll_output()
+
+    def poll_timeout(self) -> float | None:
+        if self.broken:
+            raise ZeroDivisionError("of this test")
+        return super().poll_timeout()
+
+
+def test_a_machine_that_cannot_be_asked_is_asked_again_later(caplog: pytest.LogCaptureFixture) -> None:
+    async def conversation() -> None:
+        toy, events = Broken(), []
+        driver = Driver(toy, on_event=lambda event, now: events.append(event))
+        async with driver:
+            toy.broken = True
+            driver.call(lambda now: toy.emit("kept"))
+            assert events == []
+            toy.broken = False
+            driver.call(lambda now: None)
+            assert events == ["kept"]
+
+    run(conversation())
+    assert "draining" in caplog.text
+    assert "asking for the next timeout" in caplog.text
+
+
 def test_a_bug_in_the_event_handler_does_not_stop_the_machine(caplog: pytest.LogCaptureFixture) -> None:
     heard: list[object] = []
 

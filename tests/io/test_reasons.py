@@ -41,7 +41,7 @@ def test_why_a_connection_ended(error: BaseException | None, words: str) -> None
     [
         (errno.EADDRINUSE, "port 443 on 10.0.0.2 is in use"),
         (errno.EADDRNOTAVAIL, "address 10.0.0.2 is not on this machine"),
-        (errno.EACCES, "no right to use port 443: run as root or grant CAP_NET_BIND_SERVICE"),
+        (errno.EACCES, "no permission for port 443: run as root or grant CAP_NET_BIND_SERVICE"),
         (errno.EMFILE, "too many open files in this process"),
     ],
 )

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,7 @@ from iceway.core.machine import (
     TlsPeer,
     TlsServer,
 )
+from iceway.io import streams as streams_module
 from iceway.io.devca import DevCa
 from iceway.io.driver import Driver
 from iceway.io.keystore import KeyStore
@@ -194,6 +197,19 @@ def test_a_server_that_is_not_who_it_should_be(
     run(conversation(), loop)
 
 
+def test_a_local_address_that_is_not_ours() -> None:
+    async def conversation() -> None:
+        toy = Toy()
+        async with driven(toy) as (driver,):
+            there = await listening(toy, driver)
+            driver.call(lambda now: toy.emit(Connect("c", there, local_ip="192.0.2.77")))
+            assert await toy.hears(StreamClosed) == StreamClosed("c", "address is not on this machine")
+            driver.call(lambda now: toy.emit(Connect("d", there, local_ip="127.0.0.2")))
+            assert (await toy.hears(StreamConnected)).local.ip == "127.0.0.2"
+
+    run(conversation())
+
+
 def test_names_match_without_case_and_trailing_dot_and_ip_addresses_match(keys: KeyStore) -> None:
     async def conversation() -> None:
         server, client = Toy(), Toy()
@@ -347,6 +363,46 @@ def test_a_listener_takes_so_many_and_the_place_of_one_that_left_is_free() -> No
         assert "2 connections, 0 of them unfinished" in note.text
 
     run(conversation())
+
+
+def test_a_process_out_of_descriptors_pauses_accepting_and_goes_on_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams_module, "ACCEPT_PAUSE", 0.01)
+
+    async def conversation() -> None:
+        toy, recorder = Toy(), Recorder(keep=True)
+        async with driven(toy, recorder=recorder) as (driver,):
+            there = await listening(toy, driver)
+            with socket.socket() as caller:
+                caller.setblocking(False)
+                before = resource.getrlimit(resource.RLIMIT_NOFILE)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (_lowest_free_descriptor(), before[1]))
+                try:
+                    caller.connect_ex(there)
+                    await recorder_hears(recorder, Note)
+                    assert not toy.all(StreamAccepted)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+                await toy.hears(StreamAccepted)
+        assert "too many open files in this process" in str(recorder.entries[0].record)
+
+    run(conversation())
+
+
+def _lowest_free_descriptor() -> int:
+    number = os.dup(0)
+    os.close(number)
+    return number
+
+
+async def recorder_hears(recorder: Recorder, kind: type) -> None:
+    """Let the loop turn until a record of this kind is there; each turn waits for whatever comes next."""
+    async with asyncio.timeout(PATIENCE):
+        while not any(isinstance(entry.record, kind) for entry in recorder.entries):
+            turn = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_later(0.001, turn.set_result, None)
+            await turn
 
 
 def test_unfinished_handshakes_have_a_limit_of_their_own(keys: KeyStore) -> None:

@@ -85,7 +85,7 @@ def bind_words(error: OSError, local: Address) -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         return f"address {local.ip} is not on this machine"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"no right to use port {local.port}: run as root or grant CAP_NET_BIND_SERVICE"
+        return f"no permission for port {local.port}: run as root or grant CAP_NET_BIND_SERVICE"
     return failure_words(error)
 
 

@@ -72,13 +72,13 @@ class Resolver:
         try:
             qname = dns.name.from_text(name)
             found = await self._resolver.resolve(qname, record_type, search=False, raise_on_no_answer=False)
+            return tuple(_answer(rdata) for rdata in list(found.rrset or ())[:MAX_ANSWERS]), None
         except dns.resolver.NXDOMAIN:
             return (), None
         except dns.exception.DNSException as error:
             return (), _words(name, error)
         except (OSError, UnicodeError, ValueError) as error:
             return (), str(error) or type(error).__name__
-        return tuple(_answer(rdata) for rdata in list(found.rrset or ())[:MAX_ANSWERS]), None
 
 
 def _answer(rdata: object) -> Answer:
