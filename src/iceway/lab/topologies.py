@@ -40,11 +40,17 @@ FRONTEND_PORT = 5061
 
 _INTERNET = Link(delay=0.020)
 _LAN = Link(delay=0.0005)
-_PUNCHABLE = Nat(mapping=Behaviour.ENDPOINT_INDEPENDENT, filtering=Behaviour.ADDRESS_AND_PORT_DEPENDENT)
+# What Linux does, so that the same topologies stand on kernels.
+_PUNCHABLE = Nat(
+    mapping=Behaviour.ENDPOINT_INDEPENDENT,
+    filtering=Behaviour.ADDRESS_AND_PORT_DEPENDENT,
+    inbound_refresh=True,
+)
 _SYMMETRIC = Nat(
     mapping=Behaviour.ADDRESS_AND_PORT_DEPENDENT,
     filtering=Behaviour.ADDRESS_AND_PORT_DEPENDENT,
     port_preservation=False,
+    inbound_refresh=True,
 )
 
 

@@ -99,7 +99,8 @@ class Nat:
     """A translation, by RFC 4787. `filter_by` says whose outgoing packets open the filter of a mapping:
     those of this mapping, or all of the same inside endpoint; it differs only when mappings multiply.
 
-    A mapping lives `mapping_timeout` after the last outgoing packet (UDP; TCP has `tcp_timeout`).
+    A mapping lives `mapping_timeout` after the last outgoing packet (UDP; TCP has `tcp_timeout`), or with
+    `inbound_refresh`, which RFC 4787 REQ-6 leaves open and Linux does, after the last packet either way.
     With `port_preservation` the outside port is the inside one where that is free.
     """
 
@@ -108,6 +109,7 @@ class Nat:
     port_preservation: bool = True
     mapping_timeout: float = 120.0
     tcp_timeout: float = 7200.0
+    inbound_refresh: bool = False
     hairpin: bool = False
     filter_by: Literal["mapping", "endpoint"] = "mapping"
     ports: tuple[int, int] = (32768, 60999)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from iceway.lab import topologies
 from iceway.lab.namespaces import KernelLab, launcher
 from iceway.lab.namespaces import lab as lab_module
 from iceway.lab.probe import KernelField
-from iceway.lab.topology import Behaviour, Firewall, Forward, Nat
+from iceway.lab.topology import Behaviour, Firewall, Forward, Host, Interface, Nat, Segment, Topology
 
 EI, AD, APD = Behaviour
 
@@ -47,7 +48,7 @@ def test_both_callers_reach_the_relay_and_names_by_tcp_and_names(name):
         assert outside.split()[0] == ("10.0.0.2" if name == "one_lan" else "198.51.100.2")
 
 
-def reflexive(field, host, port):
+def reflexive_of(field, host, port):
     """A socket of a host behind its NAT, and how the edge sees it."""
     local, relay = field.open(host, port), Address("198.51.100.2", 3478)
     field.send(local, relay)
@@ -58,8 +59,8 @@ def test_holes_can_be_punched_through_two_port_restricted_nats():
     with KernelLab(topologies.reflexive()) as lab, KernelField(lab) as field:
         field.open("edge", 3478)
         (alice, alice_outside), (bob, bob_outside) = (
-            reflexive(field, "alice", 5000),
-            reflexive(field, "bob", 6000),
+            reflexive_of(field, "alice", 5000),
+            reflexive_of(field, "bob", 6000),
         )
         assert (alice_outside.ip, bob_outside.ip) == ("198.51.100.77", "198.51.100.1")
         field.send(alice, bob_outside)  # comes too early: nobody at headquarters has asked for it
@@ -74,8 +75,8 @@ def test_no_hole_leads_from_a_symmetric_nat_to_a_port_restricted_one():
     with KernelLab(topologies.relayed_udp()) as lab, KernelField(lab) as field:
         field.open("edge", 3478)
         (alice, alice_outside), (bob, bob_outside) = (
-            reflexive(field, "alice", 5000),
-            reflexive(field, "bob", 6000),
+            reflexive_of(field, "alice", 5000),
+            reflexive_of(field, "bob", 6000),
         )
         for _ in range(2):
             field.send(alice, bob_outside)
@@ -107,6 +108,28 @@ def test_plain_routers_only_route():
         alice, bob = field.open("alice", 5000), field.open("bob", 6000)
         field.send(alice, bob)
         assert field.heard(bob) == alice
+
+
+def test_a_mapping_is_forgotten_when_nothing_has_passed_it_in_either_direction():
+    # The same story in the virtual world: tests/lab/world/test_nat.py, with inbound_refresh.
+    office = topologies.nats(Nat(mapping_timeout=1.0, inbound_refresh=True), Nat())
+    with KernelLab(office) as lab, KernelField(lab) as field:
+        edge = field.open("edge", 3478)
+        alice, outside = reflexive_of(field, "alice", 5000)
+        for _ in range(3):
+            time.sleep(0.6)
+            field.send(edge, outside)
+            assert field.heard(alice) == edge
+        time.sleep(2.1)
+        field.send(edge, outside)
+        assert field.heard(alice) is None
+
+
+def test_ipv6_is_refused_in_words():
+    segments = (Segment("lan", "2001:db8::/64"),)
+    topology = Topology("six", segments, (Host("a", (Interface("lan", "2001:db8::1"),)),))
+    with pytest.raises(EnvironmentFailure, match="lan is IPv6"):
+        KernelLab(topology).__enter__()
 
 
 def test_sending_into_nowhere_is_no_error():

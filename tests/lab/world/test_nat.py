@@ -125,12 +125,15 @@ def test_a_mapping_lives_as_long_as_somebody_inside_uses_it():
     assert bench.out(bench.a1) != first
 
 
-def test_packets_from_outside_do_not_keep_a_mapping_alive():
-    bench = Bench(mapping_timeout=30.0)
+@pytest.mark.parametrize("refresh", [False, True])
+def test_packets_from_outside_keep_a_mapping_alive_only_where_the_nat_says_so(refresh):
+    bench = Bench(mapping_timeout=30.0, inbound_refresh=refresh)
     first = bench.out(bench.a1)
     bench.world.advance(20)
     assert bench.comes_in(bench.a1, first)
     bench.world.advance(11)
+    assert bench.comes_in(bench.a1, first) is refresh
+    bench.world.advance(31)
     assert not bench.comes_in(bench.a1, first)
 
 

@@ -15,6 +15,7 @@ from iceway.core.machine import (
     UdpOpened,
 )
 from iceway.lab import topologies
+from iceway.lab.topology import Host, Interface, Link, Segment, Topology
 from iceway.lab.world import World
 from iceway.trace.records import Note, PacketDropped
 from tests.lab.toys import Desk, Toy
@@ -57,6 +58,22 @@ def test_a_socket_bound_to_any_address_speaks_from_the_right_one(world):
     world.advance(1)
     assert alice.toy.last(DatagramReceived).remote == Address("10.0.0.2", 5000)
     assert edge.toy.last(DatagramReceived).local == any_port
+
+
+def test_ipv6_segments_carry_packets_too():
+    lan = Segment("lan", "2001:db8::/64", Link(0.01))
+    hosts = tuple(Host(name, (Interface("lan", f"2001:db8::{n}"),)) for n, name in ((1, "a"), (2, "b")))
+    world = World(Topology("six", (lan,), hosts))
+    a, b = Desk(world, "a"), Desk(world, "b", echo=True)
+    a.does(OpenUdp("udp", Address("2001:db8::1", 5)))
+    b.does(OpenUdp("udp", Address("::", 6)))
+    b.listens("[2001:db8::2]:80")
+    a.sends(Address("2001:db8::1", 5), Address("2001:db8::2", 6))
+    a.connects("[2001:db8::2]:80")
+    a.says("out", b"six")
+    world.advance(1)
+    assert a.toy.data == [b"hello"]
+    assert a.toy.text("out") == b"six"
 
 
 def test_two_programs_of_one_host_speak_over_loopback(world):

@@ -78,14 +78,14 @@ def test_five_seconds_of_voice_both_ways_cost_well_under_a_second():
     alice.sends(a, alice_outside)
     bob.sends(b, bob_outside)
     world.advance(1)
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(250):
         alice.sends(a, bob_outside._replace(ip="198.51.100.1", port=6000), b"x" * 172)
         bob.sends(b, alice_outside._replace(ip="198.51.100.77", port=5000), b"x" * 172)
         world.advance(0.02)
     assert len(bob.toy.data) >= 248
     assert len(alice.toy.data) >= 248
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize("name", topologies.TOPOLOGIES)

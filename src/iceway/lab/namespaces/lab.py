@@ -48,6 +48,12 @@ class KernelLab:
     def __enter__(self) -> Self:
         for router in self.topology.routers:
             ruleset.check(router)
+        for segment in self.topology.segments:
+            if segment.network.version != 4:
+                raise EnvironmentFailure(
+                    f"{segment.name} is IPv6, which the kernel laboratory does not build",
+                    "Use the virtual world for it",
+                )
         allowed, reason = available()
         if not allowed:
             raise EnvironmentFailure("the kernel laboratory is not available", reason)

@@ -2,8 +2,9 @@
 
 The translator only rewrites addresses; where a packet goes then is the router's business. A mapping belongs
 to (transport, inside endpoint, as much of the destination as the mapping behaviour looks at). Only outgoing
-packets refresh it (REQ-6), each for its own destination: a filter closes when nobody inside has written to
-that remote for a mapping's lifetime. TCP is treated alike (RFC 5382), with a longer life.
+packets refresh it (REQ-6; incoming ones too with `inbound_refresh`), each for its own remote: a filter closes
+when nobody inside has written to that remote for a mapping's lifetime. TCP is treated alike (RFC 5382), with a
+longer life.
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ class Translator:
             return Refused(NO_MAPPING)
         if not self._lets_in(mapping, packet, now):
             return Refused(FILTERED)
+        if self._nat.inbound_refresh:
+            mapping.used_at = now
+            if packet.source in mapping.opened:
+                mapping.opened[packet.source] = now
         first, mapping.seen_in = not mapping.seen_in, True
         return Translated(packet.to_destination(mapping.inside), first)
 
