@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -121,3 +122,25 @@ def test_concealment_of_any_length_fades_to_silence(name: str) -> None:
     assert {len(piece) for piece in pieces} == {700}
     assert pieces[0].std() > 4 * pieces[10].std()
     assert not pieces[-1].any()
+
+
+@pytest.mark.parametrize(
+    ("layout", "duration"), [("stereo", "20"), ("stereo", "60"), ("mono", "10"), ("mono", "40")]
+)
+def test_any_peers_opus_is_heard_in_mono(layout: str, duration: str) -> None:
+    context = av.CodecContext.create("libopus", "w")
+    context.sample_rate, context.layout, context.format = RATE, layout, "s16"
+    context.options = {"frame_duration": duration}
+    context.open()
+    size, channels, said, dec = context.frame_size, 2 if layout == "stereo" else 1, tone(700), decoder("opus")
+    heard = []
+    for at in range(0, len(said) - size + 1, size):
+        interleaved = np.repeat(said[at : at + size], channels)[np.newaxis, :]
+        frame = av.AudioFrame.from_ndarray(interleaved, format="s16", layout=layout)
+        frame.sample_rate, frame.pts = RATE, at
+        heard += [dec.decode(bytes(packet)) for packet in context.encode(frame)]
+    assert {len(piece) for piece in heard} == {RATE * int(duration) // 1000}
+    sound = np.concatenate(heard)[RATE // 10 :]
+    assert power_at(sound, 700) > 0.99
+    assert sound.std() == pytest.approx(said.std(), rel=0.05)
+    assert len(dec.conceal(FRAME)) == FRAME

@@ -1,8 +1,8 @@
 """How much of what was said was heard: two recordings compared, one number for the whole of it.
 
 The recording that was played is cut into pieces of 160 ms, and each piece that holds sound is looked for in
-what was recorded by cross-correlation of the speech band: near where the piece before it was found, or anywhere
-if it is alike enough. Within a piece that is found, each block of 10 ms that is alike at that very place
+what was recorded by cross-correlation of the speech band: near where the piece before it was found, or farther
+off if it is alike enough. Within a piece that is found, each block of 10 ms that is alike at that very place
 arrived. So coding and a jitter buffer that shifts time do not count as loss; gaps, noise and somebody else's
 voice do.
 """
@@ -24,6 +24,7 @@ _RATE = 8000
 _PIECE = _RATE * 160 // 1000
 _BLOCK = _RATE * 10 // 1000
 _NEAR = _RATE * 300 // 1000  # how far a piece may have moved against the one before it
+_FAR = _RATE * 10  # and where it is looked for after that
 _FOUND_NEAR = 0.5
 _FOUND_FAR = 0.75  # other voices reach this nowhere, in a whole recording to choose from
 _BLOCK_ARRIVED = 0.6
@@ -63,8 +64,7 @@ def compare(said: Samples | Path | str, heard: Samples | Path | str) -> Heard:
         if loud < floor:
             continue
         piece = original[start : start + _PIECE]
-        match = _correlation(piece, padded)
-        score, place = _find(match, start + shift + room)
+        score, place = _find(piece, padded, start + shift + room)
         scores.append(score)
         total, good = _blocks(piece, padded[place : place + _PIECE], floor)
         blocks += total
@@ -108,14 +108,21 @@ def _correlation(piece: Signal, recorded: Signal) -> Signal:
     return np.clip(match, 0.0, 1.0)
 
 
-def _find(match: Signal, expected: int) -> tuple[float, int]:
-    """How well and where a piece was found: near where it is expected, else anywhere."""
-    low = min(max(0, expected - _NEAR), len(match) - 1)
-    near = low + int(np.argmax(match[low : max(low + 1, expected + _NEAR)]))
-    anywhere = int(np.argmax(match))
-    if match[near] <= _FOUND_NEAR and match[anywhere] > _FOUND_FAR:
-        return float(match[anywhere]), anywhere
-    return float(match[near]), near
+def _find(piece: Signal, recorded: Signal, expected: int) -> tuple[float, int]:
+    """How well and where a piece was found: near where it is expected, else farther off."""
+    near = _best(piece, recorded, expected, _NEAR)
+    if near[0] > _FOUND_NEAR:
+        return near
+    far = _best(piece, recorded, expected, _FAR)
+    return far if far[0] > _FOUND_FAR else near
+
+
+def _best(piece: Signal, recorded: Signal, expected: int, reach: int) -> tuple[float, int]:
+    last = len(recorded) - len(piece)
+    low, high = (min(max(0, expected + way), last) for way in (-reach, reach))
+    match = _correlation(piece, recorded[low : high + len(piece)])
+    best = int(np.argmax(match))
+    return float(match[best]), low + best
 
 
 def _blocks(piece: Signal, found: Signal, floor: float) -> tuple[int, int]:
