@@ -213,7 +213,7 @@ class Agent(Outbox):
         for session in self._sessions():
             session.handle_timeout(now)
         for _ in self._timers.due(now):
-            self._gatherer.release(self._selected_bases(), now)
+            self._release(now)
         self._settle(now)
 
     def poll_timeout(self) -> float | None:
@@ -325,6 +325,14 @@ class Agent(Outbox):
         for candidate in self._gatherer.candidates:
             self._current.add_local(candidate, now)
         self._permitted = ()
+
+    def _release(self, now: float) -> None:
+        """Give back what is not needed, unless the peer still looks for a path to nominate."""
+        at = self._session.nominated_at + self._config.release_after
+        if at > now:
+            self._timers.arm("release", at)
+        else:
+            self._gatherer.release(self._selected_bases(), now)
 
     def _selected_bases(self) -> tuple[Address, ...]:
         components = range(1, self._config.components + 1)

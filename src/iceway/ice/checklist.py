@@ -8,7 +8,7 @@ as the peer saw it) stands in the pair as `valid_local`: together with `remote` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,7 +41,7 @@ UNFINISHED = (PairState.FROZEN, PairState.WAITING, PairState.IN_PROGRESS)
 
 @dataclass(slots=True, eq=False)
 class CandidatePair:
-    """`id` numbers it in records. `heard`: an authentic check of the peer came in on it."""
+    """`id` numbers it in records. `heard_at`: when an authentic check last came in on it."""
 
     id: int
     local: Candidate
@@ -53,7 +53,7 @@ class CandidatePair:
     valid_local: Candidate | None = None
     valid_priority: int = 0
     round_trip: float | None = None
-    heard: bool = False
+    heard_at: float | None = None
     failure: str = ""
 
     @property
@@ -130,7 +130,7 @@ class Checklist:
             dropped = min(idle, key=lambda p: (p.state is not PairState.FAILED, p.priority), default=None)
             if dropped is None or (dropped.priority > pair.priority and dropped.unfinished and not needed):
                 return None, pair
-            self._remove(dropped)
+            self.remove(dropped)
         kin = [p.state for p in self._pairs if p.foundation == pair.foundation]
         if not kin or PairState.SUCCEEDED in kin:
             pair.move(PairState.WAITING)
@@ -138,6 +138,10 @@ class Checklist:
         self._by_addresses[pair.base, remote.address] = pair
         self._sort()
         return pair, dropped
+
+    def remove(self, pair: CandidatePair) -> None:
+        self._pairs.remove(pair)
+        del self._by_addresses[pair.base, pair.remote.address]
 
     def replace_remote(self, old: Candidate, new: Candidate) -> list[CandidatePair]:
         """A peer-reflexive candidate turned out to be one that the peer announces: it takes its name and rank."""
@@ -152,14 +156,14 @@ class Checklist:
         self._controlling = controlling
         self._rank()
 
-    def next_ordinary(self) -> CandidatePair | None:
-        """The pair to check next: the best waiting one, else the best frozen one thaws.
+    def next_ordinary(self, queued: Sequence[CandidatePair] = ()) -> CandidatePair | None:
+        """The pair to check next, `queued` ones aside: the best waiting one, else the best frozen one thaws.
 
         A frozen pair does not wait for its kin to end (RFC 8445 §6.1.4.2 would): with nothing else to check,
         sparing a check only costs time.
         """
         for pair in self._pairs:
-            if pair.state is PairState.WAITING:
+            if pair.state is PairState.WAITING and pair not in queued:
                 return pair
         for pair in self._pairs:
             if pair.state is PairState.FROZEN:
@@ -194,7 +198,3 @@ class Checklist:
 
     def _sort(self) -> None:
         self._pairs.sort(key=lambda pair: (-pair.priority, pair.id))
-
-    def _remove(self, pair: CandidatePair) -> None:
-        self._pairs.remove(pair)
-        del self._by_addresses[pair.base, pair.remote.address]

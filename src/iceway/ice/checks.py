@@ -24,6 +24,8 @@ from iceway.turn.transaction import Transaction
 if TYPE_CHECKING:
     from random import Random
 
+TRIGGERED_IN_A_ROW = 3
+"""Then one ordinary check: behind two symmetric NATs every check triggers another that leads nowhere."""
 MAX_REMEMBERED = 256  # transactions whose late answers still count
 
 
@@ -110,6 +112,7 @@ class Checks:
         self._current: dict[CandidatePair, Check] = {}
         self._transactions: dict[bytes, Check] = {}
         self._next_at = 0.0
+        self._in_a_row = 0
         self.stopped = False
 
     # --- what to send ------------------------------------------------------------------------------------
@@ -167,7 +170,7 @@ class Checks:
             tie_breaker=tie_breaker,
             nominate=cause is Cause.NOMINATION,
         )
-        transaction = Transaction(data, now, reliable=False, rto=self._rto(pair, cause), **_SCHEDULE[cause])
+        transaction = Transaction(data, now, reliable=False, rto=self._rto(cause), **_SCHEDULE[cause])
         check = Check(id, pair, cause, controlling, transaction, now)
         self._current[pair] = check
         self._transactions[id] = check
@@ -198,18 +201,29 @@ class Checks:
         return self._current.get(pair)
 
     def _next(self) -> tuple[CandidatePair, Cause] | None:
+        if self._in_a_row < TRIGGERED_IN_A_ROW:
+            found = self._next_queued() or self._next_ordinary()
+        else:
+            found = self._next_ordinary() or self._next_queued()
+        triggered = found is not None and found[1] is Cause.TRIGGERED
+        self._in_a_row = self._in_a_row + 1 if triggered else 0
+        return found
+
+    def _next_queued(self) -> tuple[CandidatePair, Cause] | None:
         while self._queue:
             pair, cause = self._queue.popleft()
             if pair.state is (PairState.SUCCEEDED if cause is Cause.NOMINATION else PairState.WAITING):
                 return pair, cause
-        if self.stopped:
-            return None
-        pair_or_none = self._checklist.next_ordinary()
-        return (pair_or_none, Cause.ORDINARY) if pair_or_none else None
+        return None
 
-    def _rto(self, pair: CandidatePair, cause: Cause) -> float:
+    def _next_ordinary(self) -> tuple[CandidatePair, Cause] | None:
+        queued = [pair for pair, _ in self._queue]
+        pair = None if self.stopped else self._checklist.next_ordinary(queued)
+        return (pair, Cause.ORDINARY) if pair else None
+
+    def _rto(self, cause: Cause) -> float:
         if cause is Cause.NOMINATION:
-            return max(self._config.rto, 2 * (pair.round_trip or 0.0))
+            return self._config.rto
         return max(self._config.rto, self._config.ta * self._checklist.busy())  # RFC 8445 §14.3
 
     def _send(self, check: Check, now: float) -> None:

@@ -55,6 +55,14 @@ def decide(
     return Nominate(best, max(now, min(at, valid_since + max(MAX_WAIT, patience))))
 
 
+def most_recently_heard(valid: Sequence[CandidatePair]) -> list[CandidatePair]:
+    """The order after a nomination that got no answer: it may have arrived, and the peer may have followed it.
+
+    Then the peer asks for consent on that pair and on no other, and has begun to give up the others' relays.
+    """
+    return sorted(valid, key=lambda pair: pair.heard_at or 0.0, reverse=True)
+
+
 class Following:
     """The controlled agent's side, for one component."""
 

@@ -11,7 +11,8 @@ from iceway.ice.nomination import Following
 
 
 class Selection:
-    """The state of one component. `nominating` is the pair whose nomination waits for its answer."""
+    """The state of one component. `nominating` is the pair whose nomination waits for its answer, `given_up`
+    how many nominations never got one."""
 
     def __init__(self, component: int) -> None:
         self.component = component
@@ -19,6 +20,7 @@ class Selection:
         self.selected = False
         self.valid_since: float | None = None
         self.nominating: CandidatePair | None = None
+        self.given_up = 0
         self.following = Following()
         self.consent: Consent | None = None
 

@@ -26,7 +26,7 @@ from iceway.ice.config import AgentConfig
 from iceway.ice.consent import Consent
 from iceway.ice.events import ConsentLostEvent, PairValid, Selected
 from iceway.ice.messages import Credentials, Refusal
-from iceway.ice.nomination import decide
+from iceway.ice.nomination import decide, most_recently_heard
 from iceway.ice.scope import Scope, scope_of
 from iceway.ice.selection import Selection
 from iceway.trace import records
@@ -72,6 +72,8 @@ class Session:
         self.controlling = controlling
         self.failure = ""
         self.gathering = True
+        self.nominated_at = 0.0
+        """When the peer last nominated, if it is the controlling one: until it is done, it needs all our paths."""
         self._agent = agent
         self._config = config
         self._tie_breaker = tie_breaker
@@ -83,7 +85,8 @@ class Session:
         self._bases: dict[Address, Candidate] = {}
         self._locals: list[Candidate] = []
         self._remotes: dict[tuple[int, Address], Candidate] = {}
-        self._early: list[HeardCheck] = []
+        self._early: dict[tuple[Address, Address], HeardCheck] = {}
+        self._learned = 0
         self._hints: dict[CandidatePair, str] = {}
         self._selections = {number: Selection(number) for number in range(1, config.components + 1)}
         self._accepted: dict[tuple[Address, Address], int] = {}
@@ -168,10 +171,11 @@ class Session:
         for candidate in self._remotes.values():
             for local in self._locals:
                 self._form(local, candidate)
-        early, self._early = self._early, []
-        for check in early:
-            if check.ufrag == remote.ufrag:
-                self._heard(check, now)
+        early, self._early = self._early, {}
+        for check in early.values():
+            pair = self._place(check) if check.ufrag == remote.ufrag else None
+            if pair is not None:
+                self._heard(pair, check, now)
         self._go_on(now)
 
     # --- how long to go on -------------------------------------------------------------------------------
@@ -202,9 +206,9 @@ class Session:
 
     # --- bases that go away ------------------------------------------------------------------------------
     def peer_refused(self, base: Address, ip: str, reason: str, now: float) -> None:
-        """The relay does not forward to this IP."""
+        """The relay does not forward to this IP. Where it did before, consent tells whether it still does."""
         for pair in self._checklist:
-            if pair.base == base and pair.remote.address.ip == ip:
+            if pair.base == base and pair.remote.address.ip == ip and pair.state is not PairState.SUCCEEDED:
                 self._lose(pair, reason, now)
         self._judge(now)
 
@@ -222,7 +226,7 @@ class Session:
         """A check, or consent request, of the peer (RFC 8445 §7.3)."""
         fragments = messages.user_fragments(request)
         theirs = fragments[1] if fragments else ""
-        if self.remote is not None and theirs != self.remote.ufrag:
+        if self.failure or (self.remote is not None and theirs != self.remote.ufrag):
             return  # Another fork of the call, or a peer that restarted; its own credentials will come.
         refusal = messages.authenticate(request, self.local)
         if refusal is not None:
@@ -233,7 +237,6 @@ class Session:
             refusal = Refusal(487, "Role Conflict")
             self._outlet.send_stun(base, source, messages.check_error(request, refusal, self.local), now)
             return
-        self._outlet.send_stun(base, source, messages.check_success(request, self.local, source), now)
         priority = request.get(stun.PRIORITY)
         heard = HeardCheck(
             base=base,
@@ -243,12 +246,13 @@ class Session:
             transaction_id=request.transaction_id,
             ufrag=theirs,
         )
-        if self.remote is None:
-            if len(self._early) < MAX_EARLY:
-                self._early.append(heard)
-                self._accept(base, source)
-        else:
-            self._heard(heard, now)
+        pair = self._place(heard) if self.remote is not None else None
+        if pair is None and not (self.remote is None and self._keep(heard)):
+            return  # No room for it. An answer would let the peer count on a path that we forget.
+        self._accept(base, source)
+        self._outlet.send_stun(base, source, messages.check_success(request, self.local, source), now)
+        if pair is not None:
+            self._heard(pair, heard, now)
 
     def handle_response(self, base: Address, source: Address, response: StunMessage, now: float) -> None:
         """An answer to a check or consent request of ours (RFC 8445 §7.2.5)."""
@@ -345,48 +349,69 @@ class Session:
         return ""
 
     # --- checks from the peer ----------------------------------------------------------------------------
-    def _heard(self, check: HeardCheck, now: float) -> None:
-        local = self._bases.get(check.base)
-        if local is None or self.failure:
-            return
-        component = local.component
+    def _keep(self, check: HeardCheck) -> bool:
+        """Remember a check from before the peer's credentials are known; False if there is no room."""
+        known = self._early.get((check.base, check.source))
+        if known is None and len(self._early) >= MAX_EARLY:
+            return False
+        if known is None or not known.nominates or check.ufrag != known.ufrag:
+            self._early[check.base, check.source] = check
+        return True
+
+    def _place(self, check: HeardCheck) -> CandidatePair | None:
+        """The pair that a check came in on, made if need be (RFC 8445 §7.3.1.3, §7.3.1.4)."""
         pair = self._checklist.find(check.base, check.source)
-        if pair is None:
-            remote = self._remotes.get((component, check.source)) or self._learn(component, check)
+        local = self._bases.get(check.base)
+        if pair is None and local is not None:
+            remote = self._remotes.get((local.component, check.source)) or self._learn(local.component, check)
             pair = self._add(local, remote, needed=True) if remote else None
-            if pair is None:
-                return
-        first, pair.heard = not pair.heard, True
-        self._accept(check.base, check.source)
-        selection = self._selections[component]
-        followed = (
-            check.nominates
-            and not self.controlling
-            and selection.following.nominated(pair, check.transaction_id, first)
-        )
-        if followed:
-            self._outlet.emit(records.PairNominated(self._agent, pair.id, by_us=False))
+        return pair
+
+    def _heard(self, pair: CandidatePair, check: HeardCheck, now: float) -> None:
+        """The peer checks this pair: so shall we, and perhaps it is the one."""
+        first, pair.heard_at = pair.heard_at is None, now
+        selection = self._selections[pair.component]
+        if check.nominates and not self.controlling:
+            self.nominated_at = now
+            if selection.following.nominated(pair, check.transaction_id, first):
+                self._outlet.emit(records.PairNominated(self._agent, pair.id, by_us=False))
         if pair.state is not PairState.SUCCEEDED and (
             not selection.selected or selection.following.wanted is pair
         ):
             self._checks.trigger(pair, now)
-        self._settle(component, now)
+        self._settle(pair.component, now)
 
     def _learn(self, component: int, check: HeardCheck) -> Candidate | None:
         """RFC 8445 §7.3.1.3: the peer has an address that nobody told us of."""
-        learned = sum(remote.type is CandidateType.PRFLX for remote in self._remotes.values())
-        if learned >= MAX_REFLEXIVE or not check.priority or scope_of(check.source.ip) is Scope.LOCAL:
+        if not check.priority or scope_of(check.source.ip) is Scope.LOCAL:
             return None
+        learned = [key for key, remote in self._remotes.items() if remote.type is CandidateType.PRFLX]
+        if len(learned) >= MAX_REFLEXIVE and not self._forget_one(learned):
+            return None
+        self._learned += 1
         remote = Candidate(
             type=CandidateType.PRFLX,
             address=check.source,
             priority=check.priority,
-            foundation=f"learned{learned + 1}",
+            foundation=f"learned{self._learned}",
             component=component,
         )
         self._remotes[component, check.source] = remote
         self._outlet.emit(records.CandidateReceived(self._agent, remote.info))
         return remote
+
+    def _forget_one(self, learned: list[tuple[int, Address]]) -> bool:
+        """Make room: two symmetric NATs show a new address with every check, and none of them works."""
+        for key in learned:
+            remote = self._remotes[key]
+            pairs = [pair for pair in self._checklist if pair.remote is remote]
+            if all(pair.state is PairState.FAILED for pair in pairs):
+                for pair in pairs:
+                    self._checklist.remove(pair)
+                    self._accepted.pop((pair.base, remote.address), None)
+                del self._remotes[key]
+                return True
+        return False
 
     def _accept(self, base: Address, source: Address) -> None:
         local = self._bases.get(base)
@@ -409,7 +434,7 @@ class Session:
             self._switch_role(now)
         if check.pair.state is PairState.SUCCEEDED:
             self._settle(check.pair.component, now)
-        else:
+        elif not self._selections[check.pair.component].selected:
             self._checks.trigger(check.pair, now)
 
     def _switch_role(self, now: float) -> None:
@@ -432,7 +457,9 @@ class Session:
         if mapped is None:
             self._lose(pair, "the peer's answer names no mapped address", now)
             return
-        self._checks.abandon(pair)
+        running = self._checks.current(pair)
+        if running is not None and not running.nominates:
+            self._checks.abandon(pair)
         again = pair.state is PairState.SUCCEEDED
         pair.valid_local = self._as_seen(pair, mapped)
         pair.valid_priority = self._checklist.priority_of(pair.valid_local, pair.remote)
@@ -483,6 +510,7 @@ class Session:
         if check.nominates:
             if self._selections[pair.component].selected:
                 return  # A repeated nomination; the first one was answered.
+            self._selections[pair.component].given_up += 1
             self._lose(pair, f"{check.transaction.failure(now)} that nominated it", now)
         elif pair.state is PairState.IN_PROGRESS:
             self._lose(pair, self._silence(pair, now), now)
@@ -541,7 +569,7 @@ class Session:
     def _consider(self, selection: Selection, valid: list[CandidatePair], now: float) -> None:
         assert selection.valid_since is not None
         plan = decide(
-            valid,
+            most_recently_heard(valid) if selection.given_up else valid,
             self._checklist.of(selection.component),
             valid_since=selection.valid_since,
             more_to_come=self.gathering or not self._ended,
