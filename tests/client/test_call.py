@@ -50,8 +50,7 @@ class Wire:
 
         self._tell(call, arrives)
 
-    def progress(self, call: Call, body: str | None, now: float) -> None:
-        assert body is not None
+    def progress(self, call: Call, body: str, now: float) -> None:
         self._tell(call, lambda other, now: other.receive_answer(body, now, early=True))
 
     def accept(self, call: Call, body: str, now: float) -> None:
@@ -71,9 +70,10 @@ class Wire:
     def refuse(self, call: Call, code: int, reason: str, now: float) -> None:
         raise AssertionError((code, reason))
 
-    refuse_settling = refuse
+    def refuse_settling(self, call: Call, code: int, now: float) -> None:
+        raise AssertionError(code)
 
-    def hang_up(self, call: Call, now: float) -> None:
+    def hang_up(self, call: Call, reason: str, now: float) -> None:
         self._tell(call, lambda other, now: other.over("hung up there", now))
 
 

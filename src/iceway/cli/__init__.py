@@ -95,7 +95,8 @@ def _complain(cause: str, remedy: str = "") -> None:
 
 def _register_commands() -> None:
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name):
-        importlib.import_module(f"{__name__}.{module.name}").register(app)
+        if not module.name.startswith("_"):  # those help commands, and are none
+            importlib.import_module(f"{__name__}.{module.name}").register(app)
 
 
 _register_commands()

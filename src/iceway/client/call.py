@@ -18,7 +18,7 @@ from iceway.client.events import CallAnswered, CallConnected, CallEnded, CallSet
 from iceway.client.sound import CallSource
 from iceway.core.address import Address
 from iceway.core.errors import ParseError
-from iceway.core.machine import Input, Outbox, earliest
+from iceway.core.machine import ClockSet, Input, Outbox, earliest
 from iceway.ice import candidate as candidates
 from iceway.ice.agent import Agent
 from iceway.ice.candidate import Candidate
@@ -45,13 +45,12 @@ from iceway.media.session import (
     SendMedia,
     SourceFinished,
 )
-from iceway.trace.records import CallState
+from iceway.trace.records import CallState, Note
 from iceway.wire.sdp import IceParameters
 
 if TYPE_CHECKING:
     from random import Random
 
-PICK_UP_LIMIT = 8.0  # seconds that a picked up call waits for its own candidates before it answers without
 NOWHERE = Address("0.0.0.0", 9)  # the default address of an offer without candidates (RFC 8840 §4.1.1)
 
 
@@ -70,7 +69,7 @@ class Signalling(Protocol):
 
     def offer(self, call: Call, body: str, now: float) -> None: ...
 
-    def progress(self, call: Call, body: str | None, now: float) -> None: ...
+    def progress(self, call: Call, body: str, now: float) -> None: ...
 
     def accept(self, call: Call, body: str, now: float) -> None: ...
 
@@ -80,9 +79,9 @@ class Signalling(Protocol):
 
     def answer_settling(self, call: Call, body: str, now: float) -> None: ...
 
-    def refuse_settling(self, call: Call, code: int, reason: str, now: float) -> None: ...
+    def refuse_settling(self, call: Call, code: int, now: float) -> None: ...
 
-    def hang_up(self, call: Call, now: float) -> None: ...
+    def hang_up(self, call: Call, reason: str, now: float) -> None: ...
 
 
 class Call(Outbox):
@@ -106,7 +105,7 @@ class Call(Outbox):
         self.peer = peer
         self.incoming = incoming
         self.phase = Phase.PREPARING
-        self.sip_call: str | None = None
+        self.sip_call = ""
         self.call_id = ""
         self.path: CandidatePath | None = None
         self.end_reason = ""
@@ -121,6 +120,7 @@ class Call(Outbox):
         )
         self._negotiation = AudioNegotiation(rng, config.codecs, allow_clear=config.allow_clear)
         self._session: AudioSession | None = None
+        self._clock: ClockSet | None = None
         self._our_default: Address | None = None
         self._their_default: Address | None = None
         self._described = False
@@ -178,7 +178,7 @@ class Call(Outbox):
 
     def hang_up(self, now: float, reason: str = "hung up here") -> None:
         if not self.ended:
-            self._signalling.hang_up(self, now)
+            self._signalling.hang_up(self, reason, now)
             self._end(reason, now)
 
     # --- what SIP brought ---------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class Call(Outbox):
             if not self._learn(negotiated, now):
                 raise NegotiationError("the other side does not speak ICE")
         except NegotiationError as error:
-            self._signalling.hang_up(self, now)
+            self._signalling.hang_up(self, error.reason, now)
             self._end(error.reason, now)
             return False
         self._start_session(negotiated, now)
@@ -220,10 +220,10 @@ class Call(Outbox):
         try:
             negotiated = self._negotiation.receive_offer(body)
         except NegotiationError as error:
-            self._signalling.refuse_settling(self, error.code, error.reason, now)
+            self._refuse_settling(error.code, error.reason, now)
             return
         if negotiated.ice is None:
-            self._signalling.refuse_settling(self, 488, "ICE cannot be left during a call", now)
+            self._refuse_settling(488, "ICE cannot be left during a call", now)
             return
         if negotiated.ice.ufrag != self._agent.remote_ufrag:
             self._restarting = True
@@ -239,7 +239,7 @@ class Call(Outbox):
         try:
             negotiated = self._negotiation.receive_answer(body)
         except NegotiationError as error:
-            self.emit(self._state("confirmed", f"the re-INVITE's answer is unusable: {error.reason}"))
+            self.emit(Note("warning", f"the answer to the settling re-INVITE is unusable: {error.reason}"))
             return
         self._renegotiated(negotiated, now)
         self._become_settled()
@@ -248,7 +248,7 @@ class Call(Outbox):
     def reoffer_failed(self, code: int, reason: str, now: float) -> None:
         """The pair stays in use all the same; the default addresses in SDP just do not say so."""
         self._settling = False
-        self.emit(self._state("confirmed", f"the other side refused the re-INVITE: {code} {reason}"))
+        self.emit(Note("warning", f"the other side refused the settling re-INVITE: {code} {reason}"))
 
     def over(self, reason: str, now: float) -> None:
         """SIP ended the call."""
@@ -256,6 +256,8 @@ class Call(Outbox):
 
     # --- machine ------------------------------------------------------------------------------------------
     def handle_input(self, event: Input, now: float) -> None:
+        if isinstance(event, ClockSet):
+            self._clock = event
         self._agent.handle_input(event, now)
         if self._session is not None:
             self._session.handle_input(event, now)
@@ -398,6 +400,8 @@ class Call(Outbox):
                 early=not self.answered,
                 cname=self._config.identity,
             )
+            if self._clock is not None:
+                self._session.handle_input(self._clock, now)
         else:
             self._session.renegotiate(negotiated, now)
         self._send_when_possible(now)
@@ -455,6 +459,10 @@ class Call(Outbox):
         if negotiated.ice.remote_candidates:
             self._become_settled()
 
+    def _refuse_settling(self, code: int, reason: str, now: float) -> None:
+        self.emit(Note("warning", f"a re-INVITE of {self.peer} was refused: {reason}"))
+        self._signalling.refuse_settling(self, code, now)
+
     def _become_settled(self) -> None:
         if self.phase is Phase.CONFIRMED:
             self._become(Phase.SETTLED)
@@ -469,7 +477,8 @@ class Call(Outbox):
         self.end_reason = reason
         answered = self.answered
         self.phase = Phase.ENDED
-        self.emit(self._state("ended" if answered else "failed", reason))
+        if not self.call_id:  # SIP never heard of it; what it hears of, it records itself
+            self.emit(self._state("failed", reason))
         if self._session is not None:
             self._session.close(now)
             while (output := self._session.poll_output()) is not None:
@@ -482,7 +491,8 @@ class Call(Outbox):
 
     def _become(self, phase: Phase) -> None:
         self.phase = phase
-        self.emit(self._state(phase.value))
+        if phase is Phase.SETTLED:  # the other steps are SIP's to record
+            self.emit(self._state(phase.value))
 
     def _state(self, state: str, reason: str = "") -> CallState:
         return CallState(self.call_id, state, self._config.identity, self.peer, reason)

@@ -31,11 +31,10 @@ class IncomingCall:
 
 @dataclass(frozen=True, slots=True)
 class CallProgress:
-    """180 and other provisional answers."""
+    """180 Ringing, 183 Session Progress and other provisional answers."""
 
     call: str
-    code: int
-    reason: str
+    status: int
 
 
 @dataclass(frozen=True, slots=True)

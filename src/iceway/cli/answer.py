@@ -1,0 +1,93 @@
+"""`iceway answer`: register, wait for calls, answer them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from iceway.cli import Exit, _client
+
+
+def register(app: typer.Typer) -> None:
+    app.command("answer")(answer)
+
+
+def answer(
+    identity: _client.Identity,
+    play: Annotated[Path | None, typer.Option(help="WAV file to play to whoever calls.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="WAV file for what is heard; {n} in its name counts the calls.")
+    ] = None,
+    ring_for: Annotated[
+        float, typer.Option(help="Ring for so many seconds, with early media, then answer.")
+    ] = 1.0,
+    once: Annotated[bool, typer.Option(help="End after the first call.")] = False,
+    server: _client.Server = None,
+    ca: _client.Authority = None,
+    nameserver: _client.NameServer = None,
+    interface: _client.Interface = None,
+    relay: _client.Turn = None,
+    relay_only: _client.RelayOnly = False,
+    password_file: _client.PasswordFile = None,
+    trace: _client.Trace = None,
+    json: _client.AsJson = False,
+) -> int:
+    """Wait for calls and answer each after it has rung for a moment. Ends with Ctrl-C, or with --once."""
+    from iceway.client.phone import Media
+    from iceway.client.relay_url import parse_relay_url
+    from iceway.client.run import CallFailed, Client, RegistrationFailed, make_media
+    from iceway.explain.summary import headline
+    from iceway.io.run import run
+
+    identity = _client.sip_uri(identity)
+    tell = _client.Teller(json)
+    calls = 0
+
+    def media(_: str) -> Media:
+        nonlocal calls
+        calls += 1
+        return make_media(play, record and Path(str(record).replace("{n}", str(calls))))
+
+    client = Client(
+        identity,
+        _client.read_password(password_file, identity),
+        server=server,
+        trust=[ca] if ca else None,
+        nameservers=nameserver or (),
+        interfaces=interface,
+        relays=[parse_relay_url(url) for url in relay or ()],
+        relay_only=relay_only,
+        ring_for=ring_for,
+        media=media,
+        trace=trace,
+        node=_client.node_name(identity),
+    )
+
+    async def main() -> int:
+        try:
+            await client.start()
+        except RegistrationFailed as failure:
+            return _client.not_registered(tell, failure, client.explain())
+        try:
+            tell.step("registered", f"registered as {identity}, waiting for calls", identity=identity)
+            while True:
+                live = await client.incoming()
+                tell.step("ringing", f"{live.peer} calls", peer=live.peer)
+                try:
+                    await live.answered()
+                    tell.step("answered", f"talking with {live.peer}", peer=live.peer)
+                except CallFailed as failure:
+                    tell.step("failed", f"no call: {failure}", peer=live.peer, reason=str(failure))
+                else:
+                    await live.ended()
+                    path = live.path
+                    tell.step("ended", headline(path), path=path.path.value, reason=live.end_reason)
+                if once:
+                    return Exit.DONE if live.was_answered else Exit.FAILED
+        finally:
+            await client.stop()
+
+    ending = run(main())
+    return Exit.DONE if ending is None else ending

@@ -1,0 +1,407 @@
+"""One user's phone: registered, supplied with relay credentials, ready to call and be called.
+
+    locate → register → ask for relay credentials → Ready → calls
+
+It is a user agent (SIP) and any number of calls (ICE and sound), joined: what SIP brings goes to the call
+concerned, what a call wants said goes out through SIP. Relay credentials are asked for as soon as the front end
+has said where, and again before they run out; a call that starts meanwhile waits a moment for them, never long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iceway import __version__
+from iceway.client import events, relays
+from iceway.client.call import Call
+from iceway.client.config import PhoneConfig
+from iceway.client.line import Line
+from iceway.core.address import Address, Transport, is_ip
+from iceway.core.errors import ParseError, UsageError
+from iceway.core.machine import AddressesChanged, ClockSet, Input, Outbox, earliest
+from iceway.core.switchboard import Switchboard
+from iceway.core.timers import Timers
+from iceway.ice.config import IceServer
+from iceway.media.files import Sink, Source
+from iceway.media.session import MediaStats
+from iceway.sip.locate import Located, Locator, NotLocated
+from iceway.sip.transport import Target
+from iceway.sip.useragent import (
+    Answered,
+    Confirmed,
+    Deregistered,
+    Ended,
+    Incoming,
+    Listening,
+    Provisional,
+    ProvisionalAcknowledged,
+    RegistrationFailed,
+    RegistrationSucceeded,
+    ReinviteAnswered,
+    ReinviteFailed,
+    ReinviteReceived,
+    RequestAnswered,
+    RequestFailed,
+    UserAgent,
+    UserAgentConfig,
+)
+from iceway.trace.records import CredentialsRefused, CredentialsRequested, Started
+from iceway.wire import mras
+from iceway.wire.sip import NameAddr, Response, SipUri
+
+if TYPE_CHECKING:
+    from random import Random
+
+STOP_LIMIT = 2.0  # seconds for saying goodbye
+RETRY_RELAYS = 60.0  # seconds until relay credentials are asked for again after a refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What a call plays, where what it hears goes, and what the caller hears while it rings."""
+
+    source: Source
+    sink: Sink
+    early: Source
+
+
+class Phone(Outbox):
+    """Machine. `attend` gives an incoming caller's URI its media. Events are those of `client/events.py`."""
+
+    def __init__(self, config: PhoneConfig, rng: Random, attend: Callable[[str], Media]) -> None:
+        super().__init__()
+        self.config = config
+        self._rng = rng
+        self._attend = attend
+        self._board = Switchboard()
+        self._timers = Timers()
+        self._clock: ClockSet | None = None
+        self._ips: tuple[str, ...] = ()
+        self._locator: Locator | None = None
+        self._ua: UserAgent | None = None
+        self._registered = False
+        self._ready = False
+        self._stopping = False
+        self._outside = False
+        self._service: str | None = None
+        self._asking: str | None = None
+        self._granted: tuple[IceServer, ...] = ()
+        self._trouble = ""
+        self._calls: dict[str, Call] = {}
+        self._line = Line(self)
+        self._waiting: list[str] = []  # calls that wait for relay credentials
+        self._count = 0
+        self._finished = False
+
+    # --- facts --------------------------------------------------------------------------------------------
+    @property
+    def user_agent(self) -> UserAgent:
+        if self._ua is None:
+            raise UsageError("the phone has not started")
+        return self._ua
+
+    @property
+    def outside(self) -> bool:
+        """Whether we came in through an edge."""
+        return self._outside
+
+    def media_stats(self, name: str) -> MediaStats | None:
+        call = self._calls.get(name)
+        return call.media_stats() if call else None
+
+    # --- commands -----------------------------------------------------------------------------------------
+    def start(self, now: float) -> None:
+        """Find the server and register. Ends in `Ready` or `RegistrationFailed`."""
+        if self._ua is not None or self._locator is not None:
+            raise UsageError("a phone starts once")
+        self.emit(Started("client", __version__, self.config.identity))
+        server = self.config.server
+        if server is None:
+            self._sign_on((), now)
+        elif is_ip(server.host):
+            address = Address.of(server.host, server.port)
+            name = server.host if server.transport is Transport.TLS else None
+            self._sign_on((Target(address, server.transport, tls_name=name),), now)
+        else:
+            self._locator = Locator("server", self._rng)
+            self._board.add("server", self._locator)
+            uri = SipUri.of(None, server.host, server.port, transport=server.transport.value)
+            self._locator.locate(uri, now)
+        self._settle(now)
+
+    def call(self, peer: str, media: Media, now: float) -> str:
+        """Call somebody; the name by which events and commands speak of the call."""
+        if self._ua is None or not self._registered or self._stopping:
+            raise UsageError("not registered, so nobody can be called")
+        try:
+            NameAddr.parse(peer)
+        except ParseError as error:
+            raise UsageError(f"{peer!r} cannot be called: {error}; write sip:bob@example.test") from error
+        call = self._new_call(peer, media, incoming=False)
+        if self._asking is None:
+            self._begin(call, now)
+        else:
+            self._waiting.append(call.name)
+            self._timers.arm(("begin", call.name), now + self.config.relay_limit)
+        self._settle(now)
+        return call.name
+
+    def pick_up(self, name: str, now: float) -> None:
+        """Answer an incoming call; one that has ended meanwhile stays ended."""
+        self._timers.cancel(("pick up", name))
+        if (call := self._calls.get(name)) is not None:
+            call.pick_up(now)
+        self._settle(now)
+
+    def refuse(self, name: str, code: int, reason: str, now: float) -> None:
+        """Turn an incoming call down (486 Busy Here, 603 Decline)."""
+        if (call := self._calls.get(name)) is not None and not call.answered:
+            self._line.refuse(call, code, reason, now)
+            call.over(f"refused here: {code} {reason}", now)
+        self._settle(now)
+
+    def hang_up(self, name: str, now: float) -> None:
+        if (call := self._calls.get(name)) is not None:
+            call.hang_up(now)
+        self._settle(now)
+
+    def stop(self, now: float) -> None:
+        """Hang up, unregister, let go of everything; `Stopped` says when, after a few seconds at most."""
+        if self._stopping:
+            return
+        self._stopping = True
+        for call in self._calls.values():
+            call.hang_up(now)
+        self._timers.clear()
+        self._timers.arm("stopped", now + STOP_LIMIT)
+        if self._ua is None or not self._registered:
+            self._finish(now)
+        else:
+            self._ua.unregister(now)
+        self._settle(now)
+
+    # --- machine ------------------------------------------------------------------------------------------
+    def handle_input(self, event: Input, now: float) -> None:
+        if isinstance(event, ClockSet):
+            self._clock = event
+        elif isinstance(event, AddressesChanged):
+            self._ips = event.ips
+        self._board.route(event, now)
+        self._settle(now)
+
+    def handle_timeout(self, now: float) -> None:
+        for name in self._timers.due(now):
+            match name:
+                case ("begin", str(call)):
+                    self._begin_late(call, now)
+                case ("pick up", str(call)):
+                    self.pick_up(call, now)
+                case "renew":
+                    self._ask_for_relays(now)
+                case "stopped":
+                    self._finish(now)
+        self._board.handle_timeout(now)
+        self._settle(now)
+
+    def poll_timeout(self) -> float | None:
+        return earliest(self._board.poll_timeout(), self._timers.next_at())
+
+    # --- what the children say ----------------------------------------------------------------------------
+    def _settle(self, now: float) -> None:
+        for name, output in self._board.outputs():
+            match output:
+                case Located(targets=targets):
+                    self._sign_on(targets, now)
+                case NotLocated(reason=reason):
+                    self._not_registered(reason, final=False, now=now)
+                case _ if name == "ua":
+                    self._from_ua(output, now)
+                case events.CallEnded(call=ended):
+                    self._timers.cancel(("pick up", ended))
+                    self.emit(output)
+                case _:
+                    self.emit(output)
+        for name, call in list(self._calls.items()):
+            if call.finished:
+                del self._calls[name]
+                self._board.remove(name)
+                self._line.forget(call)
+
+    def _from_ua(self, output: object, now: float) -> None:
+        match output:
+            case RegistrationSucceeded():
+                self._signed_on(output, now)
+            case RegistrationFailed(reason=reason, retry_in=retry_in):
+                self._not_registered(reason, final=retry_in is None, now=now)
+            case Deregistered():
+                if self._stopping:
+                    self._finish(now)
+            case RequestAnswered(request=request, response=response) if request == self._asking:
+                self._relays_answered(response, now)
+            case RequestFailed(request=request, reason=reason) if request == self._asking:
+                self._no_relays(f"the request for relay credentials failed: {reason}", now)
+            case Incoming():
+                self._called(output, now)
+            case Provisional(call=key, status=status):
+                self._line.deliver(output, now)
+                if (call := self._line.call_of(key)) is not None:
+                    self.emit(events.CallProgress(call.name, status))
+            case (
+                Answered()
+                | Confirmed()
+                | Ended()
+                | ReinviteReceived()
+                | ReinviteAnswered()
+                | ReinviteFailed()
+            ):
+                self._line.deliver(output, now)
+            case (
+                ProvisionalAcknowledged() | Listening() | RequestAnswered() | RequestFailed() | Deregistered()
+            ):
+                pass  # nothing here waits for these
+            case _:
+                self.emit(output)
+
+    # --- registration -------------------------------------------------------------------------------------
+    def _sign_on(self, targets: tuple[Target, ...], now: float) -> None:
+        config = UserAgentConfig(
+            aor=self.config.identity,
+            username=self.config.user,
+            password=self.config.password,
+            outbound=targets,
+            user_agent=f"iceway/{__version__}",
+        )
+        self._ua = UserAgent("ua", config, self._rng)
+        self._board.add("ua", self._ua)
+        for event in (self._clock, AddressesChanged(self._ips)):
+            if event is not None:
+                self._ua.handle_input(event, now)
+        self._ua.register(now)
+
+    def _signed_on(self, event: RegistrationSucceeded, now: float) -> None:
+        self._registered = True
+        headers = event.response.headers
+        outside = mras.OUTSIDE in (headers.get(mras.LOGON_HEADER) or "")
+        service = headers.get(mras.SERVICE_HEADER)
+        moved = outside != self._outside
+        self._outside = outside
+        self._service = NameAddr.parse(service).uri if service else None
+        if self._service is not None and self.config.ask_for_relays:
+            if self._asking is None and (moved or not self._granted):
+                self._ask_for_relays(now)
+        else:
+            if self.config.ask_for_relays and not self.config.relays:
+                self._trouble = "the front end names no relay service"
+            self._become_ready()
+
+    def _not_registered(self, reason: str, *, final: bool, now: float) -> None:
+        self._registered = False
+        self.emit(events.RegistrationFailed(reason, final))
+        if self._stopping:
+            self._finish(now)
+
+    def _become_ready(self) -> None:
+        if not self._ready:
+            self._ready = True
+            self.emit(events.Ready(self._outside, self._trouble))
+
+    def _finish(self, now: float) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        self._timers.clear()
+        if self._ua is not None:
+            self._ua.close(now)
+        self.emit(events.Stopped())
+
+    # --- relay credentials --------------------------------------------------------------------------------
+    @property
+    def _location(self) -> mras.Location:
+        return mras.Location.INTERNET if self._outside else mras.Location.INTRANET
+
+    def _ask_for_relays(self, now: float) -> None:
+        if self._ua is None or self._service is None:
+            return
+        identity = self.config.identity
+        body = relays.question(identity, self._service, self._location, f"{self._rng.getrandbits(31)}")
+        self.emit(CredentialsRequested(identity, self._location.value, relays.WANTED))
+        self._asking = self._ua.request_out_of_dialog(
+            "SERVICE", self._service, now, body=body, content_type=mras.CONTENT_TYPE
+        )
+
+    def _relays_answered(self, response: Response, now: float) -> None:
+        if response.status != 200:
+            self._no_relays(f"{response.status} {response.reason}", now)
+            return
+        try:
+            granted = relays.grant(response.body, self._location)
+        except ParseError as error:
+            self._no_relays(str(error), now)
+            return
+        for record in granted.records:
+            self.emit(record)
+        self._granted, self._trouble = granted.servers, ""
+        self._timers.arm("renew", now + relays.RENEW_AT * granted.duration)
+        self._relays_known(now)
+
+    def _no_relays(self, reason: str, now: float) -> None:
+        """Calls go on without a relay, or with the last credentials; the next try is in a minute."""
+        self._trouble = reason
+        self.emit(CredentialsRefused(self.config.identity, reason))
+        self._timers.arm("renew", now + RETRY_RELAYS)
+        self._relays_known(now)
+
+    def _relays_known(self, now: float) -> None:
+        self._asking = None
+        self._become_ready()
+        for name in list(self._waiting):
+            self._begin_late(name, now)
+
+    # --- calls --------------------------------------------------------------------------------------------
+    def _new_call(self, peer: str, media: Media, *, incoming: bool) -> Call:
+        self._count += 1
+        call = Call(
+            f"call.{self._count}",
+            self.config,
+            self._rng,
+            self._line,
+            peer=peer,
+            source=media.source,
+            sink=media.sink,
+            early_source=media.early,
+            incoming=incoming,
+        )
+        self._calls[call.name] = call
+        self._board.add(call.name, call)
+        return call
+
+    def _begin(self, call: Call, now: float) -> None:
+        ips = self._ips if self.config.interfaces is None else self.config.interfaces
+        if self._clock is not None:
+            call.handle_input(self._clock, now)
+        call.begin(ips, self._granted + self.config.relays, now)
+
+    def _begin_late(self, name: str, now: float) -> None:
+        self._timers.cancel(("begin", name))
+        self._waiting.remove(name)
+        if name in self._calls and not self._calls[name].ended:
+            self._begin(self._calls[name], now)
+
+    def _called(self, event: Incoming, now: float) -> None:
+        assert self._ua is not None
+        if event.offer is None:
+            self._ua.reject(event.call, 488, now, "An INVITE without an offer is not answered here")
+            return
+        if self._stopping:
+            self._ua.reject(event.call, 480, now)
+            return
+        peer = event.caller.uri
+        call = self._new_call(peer, self._attend(peer), incoming=True)
+        if not self._line.ring_in(call, event, now):
+            return
+        self.emit(events.IncomingCall(call.name, peer))
+        if self.config.ring_for is not None:
+            self._timers.arm(("pick up", call.name), now + self.config.ring_for)
+        self._begin(call, now)

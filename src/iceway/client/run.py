@@ -1,0 +1,311 @@
+"""The client on real sockets: iceway's public API.
+
+    async with Client("sip:alice@example.test", "secret") as me:
+        call = await me.call("sip:bob@example.test", play="hello.wav", record="heard.wav")
+        await call.answered()
+        await call.played()
+        print(call.path, call.explain())
+
+A `Client` registers when it is entered and hangs up and unregisters when it is left. What goes wrong raises
+`CallFailed` or `RegistrationFailed`, whose text names the cause; `call.explain()` tells the whole story.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Self, TypeVar
+
+from rich.console import Console
+
+from iceway.client import events
+from iceway.client.config import PhoneConfig, ServerAddress
+from iceway.client.phone import Media, Phone
+from iceway.core.address import Address
+from iceway.core.errors import IcewayError, UsageError
+from iceway.explain.findings import findings
+from iceway.explain.model import PathVerdict
+from iceway.explain.path import verdict
+from iceway.explain.summary import summary
+from iceway.ice.config import IceServer
+from iceway.ice.events import CandidatePath
+from iceway.io.driver import Driver
+from iceway.io.keystore import KeyStore
+from iceway.io.recorder import Recorder
+from iceway.io.resolver import Resolver
+from iceway.media.files import FileSource, NullSink, SilenceSource, Sink, Source, ToneSource, WavSink
+from iceway.media.session import MediaStats, SourceFinished
+from iceway.trace.entry import Entry
+from iceway.trace.records import Measured, Record
+
+T = TypeVar("T")
+STOP_LIMIT = 3.0  # seconds for BYE, unregistering and giving relays back
+
+
+class RegistrationFailed(IcewayError):
+    """The client could not register; the text says why and, where it can, what to look at."""
+
+
+class CallFailed(IcewayError):
+    """The call ended before what was waited for; the text is the reason."""
+
+
+class LiveCall:
+    """One call. Its waits return when the step is reached and raise CallFailed if the call ends before."""
+
+    def __init__(self, client: Client, name: str, peer: str) -> None:
+        self.name = name
+        self.peer = peer
+        self.end_reason = ""
+        self.was_answered = False
+        self.selected: CandidatePath | None = None
+        self._client = client
+        self._reached: dict[str, asyncio.Event] = {}
+
+    async def connected(self, within: float | None = None) -> None:
+        """Media can flow, whether or not somebody has picked up."""
+        await self._reach("connected", within)
+
+    async def answered(self, within: float | None = None) -> None:
+        await self._reach("answered", within)
+
+    async def settled(self, within: float | None = None) -> None:
+        """Both sides named the path in SDP."""
+        await self._reach("settled", within)
+
+    async def played(self, within: float | None = None) -> None:
+        """The recording given as `play` is out."""
+        await self._reach("played", within)
+
+    async def ended(self, within: float | None = None) -> None:
+        try:
+            await asyncio.wait_for(self._event("ended").wait(), within)
+        except TimeoutError:
+            raise CallFailed(f"the call to {self.peer} is not over after {within:.0f} s") from None
+
+    def pick_up(self) -> None:
+        """Answer an incoming call."""
+        self._client._command(lambda phone, now: phone.pick_up(self.name, now))
+
+    def refuse(self, code: int = 486, reason: str = "Busy Here") -> None:
+        self._client._command(lambda phone, now: phone.refuse(self.name, code, reason, now))
+
+    def hang_up(self) -> None:
+        self._client._command(lambda phone, now: phone.hang_up(self.name, now))
+
+    @property
+    def path(self) -> PathVerdict:
+        """What carries the call and why nothing better did, as far as this end knows."""
+        return verdict(self._client.trace, f"{self.name}/ice")
+
+    def explain(self) -> str:
+        """The story for people: the path, what was tried, what went wrong and what to do about it."""
+        return _text(self._client.trace)
+
+    def stats(self) -> MediaStats | None:
+        return self._client.phone.media_stats(self.name)
+
+    def note(self, measured: Measured) -> None:
+        """Add a figure to the trace."""
+        self._client.note(measured)
+
+    def _event(self, step: str) -> asyncio.Event:
+        return self._reached.setdefault(step, asyncio.Event())
+
+    def _happened(self, step: str) -> None:
+        self._event(step).set()
+
+    async def _reach(self, step: str, within: float | None) -> None:
+        reached = asyncio.ensure_future(self._event(step).wait())
+        over = asyncio.ensure_future(self._event("ended").wait())
+        try:
+            done, _ = await asyncio.wait(
+                {reached, over}, timeout=within, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            reached.cancel()
+            over.cancel()
+        if reached in done or self._event(step).is_set():
+            return
+        if over in done:
+            raise CallFailed(self.end_reason or "the call ended")
+        raise CallFailed(f"the call was not {step} within {within:.0f} s")
+
+
+class Client:
+    """One user's client. `trust` are PEM files of certificate authorities (None: the system's)."""
+
+    def __init__(
+        self,
+        identity: str,
+        password: str,
+        *,
+        server: str | None = None,
+        trust: Sequence[Path | str] | None = None,
+        nameservers: Sequence[str] = (),
+        relays: Sequence[IceServer] = (),
+        ask_for_relays: bool = True,
+        relay_only: bool = False,
+        interfaces: Sequence[str] | None = None,
+        codecs: Sequence[str] = ("opus", "PCMU", "PCMA"),
+        allow_clear: bool = False,
+        ring_for: float | None = None,
+        media: Callable[[str], Media] | None = None,
+        trace: Path | str | None = None,
+        listeners: tuple[Callable[[Entry], None], ...] = (),
+        node: str = "",
+    ) -> None:
+        """`media` gives an incoming caller's URI its source and sink; silence for nobody's ears if None."""
+        config = PhoneConfig(
+            identity=identity,
+            password=password,
+            server=ServerAddress.parse(server) if server else None,
+            relays=tuple(relays),
+            ask_for_relays=ask_for_relays,
+            relay_only=relay_only,
+            interfaces=tuple(interfaces) if interfaces is not None else None,
+            codecs=tuple(codecs),
+            allow_clear=allow_clear,
+            ring_for=ring_for,
+        )
+        self.phone = Phone(config, random.SystemRandom(), media or (lambda _: make_media()))
+        self._recorder = Recorder(Path(trace) if trace else None, keep=True, listeners=listeners)
+        keystore = KeyStore(trust=[Path(file) for file in trust or ()], system_trust=trust is None)
+        self._driver = Driver(
+            self.phone,
+            keystore=keystore,
+            resolver=Resolver(tuple(Address.parse(text, 53) for text in nameservers)),
+            recorder=self._recorder,
+            node=node or config.user,
+            on_event=self._heard,
+        )
+        self._calls: dict[str, LiveCall] = {}
+        self._waiting: asyncio.Queue[LiveCall] = asyncio.Queue()
+        self._ready: asyncio.Future[events.Ready] | None = None
+        self._stopped = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> events.Ready:
+        """Find the server and register. Raises RegistrationFailed."""
+        self._ready = asyncio.get_running_loop().create_future()
+        await self._driver.start()
+        self._command(lambda phone, now: phone.start(now))
+        try:
+            return await self._ready
+        except BaseException:
+            await self._driver.stop()
+            self._recorder.close()
+            raise
+
+    async def stop(self) -> None:
+        """Hang up, unregister, give relays back; bounded by a few seconds."""
+        self._command(lambda phone, now: phone.stop(now))
+        try:
+            await asyncio.wait_for(self._stopped.wait(), STOP_LIMIT)
+        except TimeoutError:
+            pass  # whoever did not answer by now learns it from silence
+        finally:
+            await self._driver.stop()
+            self._recorder.close()
+
+    async def call(
+        self,
+        peer: str,
+        *,
+        play: Path | str | Source | None = None,
+        record: Path | str | Sink | None = None,
+    ) -> LiveCall:
+        """Call somebody. Returns at once; wait for the steps on the call."""
+        media = make_media(play, record)
+        name = self._command(lambda phone, now: phone.call(peer, media, now))
+        return self._calls.setdefault(name, LiveCall(self, name, peer))
+
+    async def incoming(self) -> LiveCall:
+        """The next call that comes in; it is ringing."""
+        return await self._waiting.get()
+
+    @property
+    def trace(self) -> list[Entry]:
+        return self._recorder.entries
+
+    def explain(self) -> str:
+        """The story of everything so far, also where there was no call at all."""
+        return _text(self.trace)
+
+    def problems(self) -> list[str]:
+        """What is worth an operator's look, in one line each."""
+        return [f"{finding.title}: {finding.remedy}" for finding in findings(self.trace)]
+
+    def note(self, record: Record) -> None:
+        self._driver.record(record)
+
+    def _command(self, command: Callable[[Phone, float], T]) -> T:
+        return self._driver.call(lambda now: command(self.phone, now))
+
+    def _heard(self, event: object, now: float) -> None:
+        match event:
+            case events.Ready():
+                if self._ready is not None and not self._ready.done():
+                    self._ready.set_result(event)
+            case events.RegistrationFailed(reason=reason):
+                if self._ready is not None and not self._ready.done():
+                    self._ready.set_exception(RegistrationFailed(reason))
+            case events.IncomingCall(call=name, peer=peer):
+                call = self._calls.setdefault(name, LiveCall(self, name, peer))
+                self._waiting.put_nowait(call)
+            case events.CallConnected(call=name):
+                self._step(name, "connected")
+            case events.CallAnswered(call=name):
+                self._step(name, "answered").was_answered = True
+            case events.CallSettled(call=name, path=path):
+                self._step(name, "settled").selected = path
+            case SourceFinished(name=name):
+                self._step(name.rpartition("/")[0], "played")
+            case events.CallEnded(call=name, reason=reason):
+                call = self._calls.setdefault(name, LiveCall(self, name, ""))
+                call.end_reason = reason
+                call._happened("ended")
+            case events.Stopped():
+                self._stopped.set()
+            case _:
+                pass
+
+    def _step(self, name: str, step: str) -> LiveCall:
+        call = self._calls.setdefault(name, LiveCall(self, name, ""))
+        call._happened(step)
+        return call
+
+
+def make_media(
+    play: Path | str | Source | None = None,
+    record: Path | str | Sink | None = None,
+    ringback: bool = True,
+) -> Media:
+    """Source and sink of a call: files by path, anything with `read` or `write`, or silence. Raises UsageError."""
+    if isinstance(play, str | Path):
+        if not Path(play).is_file():
+            raise UsageError(f"there is no recording {play}; name a WAV file to play")
+        play = FileSource(play)
+    if isinstance(record, str | Path):
+        record = WavSink(record)
+    return Media(
+        source=play if play is not None else SilenceSource(),
+        sink=record if record is not None else NullSink(),
+        early=ToneSource(425.0, 0.1) if ringback else SilenceSource(),
+    )
+
+
+def _text(entries: Sequence[Entry]) -> str:
+    console = Console(width=100, file=StringIO(), color_system=None)
+    console.print(summary(entries))
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
