@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from iceway.core.address import Address
+from iceway.explain.cast import Cast
 from iceway.explain.messages import attribute, is_check
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
@@ -68,9 +69,8 @@ class Remapping:
 class NatEvidence:
     """What the records prove about the NAT in front of each node."""
 
-    def __init__(self, entries: Sequence[Entry], place: dict[str, str]) -> None:
-        """`place` maps IPs to node names for sentences; an IP without a node speaks for itself."""
-        self._place = place
+    def __init__(self, entries: Sequence[Entry], cast: Cast) -> None:
+        self._cast = cast
         self._symmetric: dict[str, Remapping] = {}
         self._seen: dict[tuple[str, Address, str], tuple[Address, str, int]] = {}
         self._owner = {
@@ -137,7 +137,7 @@ class NatEvidence:
             for node, base, address, gathered in announced.get(came_from.ip, ()):
                 if node not in (seer, *self._symmetric) and came_from not in told:
                     self._symmetric[node] = Remapping(
-                        base, address, "the edge", came_from, seer, seen=(gathered, entry.id)
+                        base, address, "the edge", came_from, self._cast.name(seer), seen=(gathered, entry.id)
                     )
 
     def _saw(
@@ -154,4 +154,6 @@ class NatEvidence:
         self._seen.setdefault((node, inside, to.ip), (outside, self._named(to), seen))
 
     def _named(self, address: Address) -> str:
-        return self._place.get(address.ip, str(address))
+        """Who looked at an outside address from there, as a sentence calls them."""
+        node = self._cast.known(address)
+        return self._cast.name(node) if node else str(address)

@@ -15,7 +15,7 @@ from iceway.explain.cast import Cast
 from iceway.explain.model import PathVerdict
 from iceway.explain.path import verdicts
 from iceway.trace.entry import Entry
-from iceway.trace.records import CandidateGathered, Record
+from iceway.trace.records import Record
 
 R = TypeVar("R", bound=Record)
 
@@ -74,9 +74,7 @@ class Case:
 
     @cached_property
     def nats(self) -> NatEvidence:
-        place = {record.candidate.address.ip: entry.node for entry, record in self.of(CandidateGathered)}
-        place.update({ip: node for ip, node in self.cast.ips() if self.cast.roles.get(node) == "edge"})
-        return NatEvidence(self.entries, place)
+        return NatEvidence(self.entries, self.cast)
 
 
 Rule = Callable[[Case], Iterable[Finding]]

@@ -96,10 +96,13 @@ class Cast:
         """Every IP that a node is known to hold, with the node."""
         return list(self._by_ip.items())
 
+    def known(self, address: Address) -> str | None:
+        """The party or server an address leads to, if anybody in the trace knows."""
+        return self._announced.get(address) or self._relayed.get(address) or self.owner(address)
+
     def behind(self, address: Address, seen_by: str = "") -> str:
         """The party somebody means who sends to this address; its IP when nobody in the trace knows."""
-        found = self._announced.get(address) or self._relayed.get(address) or self.owner(address)
-        return found or self._peer_of.get(seen_by, "") or address.ip
+        return self.known(address) or self._peer_of.get(seen_by, "") or address.ip
 
     def relay_of(self, address: Address) -> str | None:
         """The node whose relay owns a relayed address."""

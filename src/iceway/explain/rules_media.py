@@ -82,7 +82,7 @@ def _symmetric_nats(case: Case) -> Iterator[Finding]:
         if not proven or not one.path.relayed:
             continue
         both = len(proven) == 2
-        lines = "; ".join(f"{case.name(node)}: {remapping}" for node, remapping in proven)
+        lines = "; ".join(f"for {case.cast.name(node)}, {remapping}" for node, remapping in proven)
         yield Finding(
             Severity.INFO,
             "Both sides are behind symmetric NATs, so sound has to go through the relay"

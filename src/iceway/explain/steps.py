@@ -105,7 +105,7 @@ _CHAPTER_OF: tuple[tuple[tuple[type[Record], ...], str], ...] = (
         "gather",
     ),
     (
-        (CandidateReceived, PairFormed, PairPruned, PairChecked, PairSucceeded, PairFailed, PairNominated,
+        (PairFormed, PairPruned, PairChecked, PairSucceeded, PairFailed, PairNominated,
          PairSelected, RoleConflict, PermissionInstalled, ChannelBound),
         "check",
     ),
@@ -216,6 +216,8 @@ def _note_step(entry: Entry, words: Words, peers: dict[str, str]) -> Step:
         chapter = _STATE_CHAPTER.get(record.state, "")
     if isinstance(record, IceStateChanged):
         kind, chapter = "check", "gather" if record.state in ("new", "gathering") else "check"
+    if isinstance(record, MediaStarted) and record.early:
+        chapter = "check"
     sent = isinstance(record, MediaStarted) and record.direction == "sent"
     return Step(
         entry.at, kind, chapter, entry.node, peers.get(entry.node, "") if sent else "", _title(record),

@@ -36,11 +36,7 @@ def why_not(
     one: PathVerdict, view: AgentView, peer: AgentView | None, entries: Sequence[Entry], cast: Cast
 ) -> tuple[WhyNot, ...]:
     """For each class better than the chosen one, from the best: what was tried and why it carried nothing."""
-    place = {candidate.address.ip: v.node for v in (view, peer) if v for candidate in v.gathered}
-    place.update(
-        {ip: node for node in cast.nodes if cast.roles[node] == "edge" for ip in _ips(node, entries)}
-    )
-    scene = _Scene(one, view, peer, entries, cast, NatEvidence(entries, place))
+    scene = _Scene(one, view, peer, entries, cast, NatEvidence(entries, cast))
     found: list[WhyNot] = []
     for path in PathClass:
         if path.rank >= one.path.rank:
@@ -48,14 +44,6 @@ def why_not(
         tried = [pair for pair in one.pairs if pair.path is path and pair.outcome != "pruned"]
         found += _grouped(scene, path, tried) if tried else _untried(scene, path)
     return tuple(found)
-
-
-def _ips(node: str, entries: Sequence[Entry]) -> set[str]:
-    return {
-        local.ip
-        for e in entries
-        if e.node == node and (local := getattr(e.record, "local", None)) is not None
-    }
 
 
 def _grouped(scene: _Scene, path: PathClass, tried: list[PairTried]) -> list[WhyNot]:
@@ -127,7 +115,7 @@ def _reflexive_cause(scene: _Scene) -> str:
     for node in (scene.one.node, scene.one.peer):
         remapped = scene.nats.symmetric(node)
         if remapped is not None:
-            box = remapped.nat or f"the NAT in front of {scene.name(node)}"
+            box = scene.name(remapped.nat) if remapped.nat else f"the NAT in front of {scene.name(node)}"
             causes.append(f"{box} maps each destination anew (symmetric): {remapped}")
     if causes:
         dropped = _dropped_by(scene)
@@ -148,7 +136,7 @@ def _dropped_by(scene: _Scene) -> str | None:
         and not is_private(entry.record.destination.ip)
     ]
     said = dict.fromkeys(
-        f"{drop.where} dropped what came from {drop.source} ({drop.reason})" for drop in drops
+        f"{scene.name(drop.where)} dropped what came from {drop.source} ({drop.reason})" for drop in drops
     )
     return "; ".join(list(said)[:2]) or None
 

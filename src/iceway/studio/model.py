@@ -85,6 +85,7 @@ class _Shown:
     times: int = 1
     lost: bool = False
     more: list[str] = field(default_factory=list)
+    ids: tuple[int, ...] = ()
 
 
 def call_model(call: CallReport) -> dict[str, Any]:
@@ -94,7 +95,11 @@ def call_model(call: CallReport) -> dict[str, Any]:
     picture = call.picture or from_entries(entries, cast)
     ways = verdicts(entries)
     one = ways[0] if ways else PathVerdict("", "", PathClass.NONE, reason="no call in this trace")
+    sound = _media_route(one, picture, cast)
     rows = [_Row(shown, cast, picture, entries).plain() for shown in _selected(steps(entries, cast))]
+    for row in rows:
+        if "media" in row and sound:
+            row["r"] = sound if row["f"] == sound[0] else sound[::-1]
     _spend(rows)
     return {
         "title": call.title,
@@ -110,7 +115,7 @@ def call_model(call: CallReport) -> dict[str, Any]:
         "chapters": list(CHAPTERS),
         "steps": rows,
         "names": {node: cast.name(node) for node in {*cast.nodes, *(n.name for n in picture.nodes)}},
-        "media": _media_route(one, picture, cast),
+        "media": sound,
         "sides": _sides(one, cast),
         "pairs": [_pair(pair) for pair in one.pairs if pair.outcome != "pruned"][:100],
         "why": [{"title": why.title, "cause": why.cause, "detail": why.detail, "path": why.path.value}
@@ -150,6 +155,7 @@ def _selected(every: Sequence[Step]) -> list[_Shown]:
             if known is not None:
                 known.times += 1
                 known.lost = known.lost and step.lost
+                known.ids += step.seen
                 continue
             first[key] = _Shown(step, lost=step.lost)
             shown.append(first[key])
@@ -194,7 +200,7 @@ class _Row:
             "n": self._short(),
             "p": self._plain_line(),
             "x": step.technical,
-            "ids": list(step.seen),
+            "ids": [*step.seen, *self._shown.ids],
         }
         if step.message is not None:
             row.update(self._travel(step.message))
@@ -223,6 +229,8 @@ class _Row:
         if isinstance(record, SipSent | SipReceived):
             line = record.start_line
             return line[8:] if line.startswith("SIP/2.0 ") else line.partition(" ")[0]
+        if isinstance(record, StunSent | StunReceived):
+            return _stun_word(self._step.title)
         if isinstance(record, MediaStarted):
             return "sound" if self._step.receiver else "first sound"
         if isinstance(record, CallState):
@@ -272,13 +280,13 @@ class _Row:
         gates = [name for name in route[1:-1] if self._kind(name) == "nat"]
         seen, arrived = message.heard_from, message.heard_at
         via = route.index(message.via) if message.via in route else len(route)
-        outward = [gate for gate in gates if route.index(gate) < via]
+        outward = [gate for gate in gates if route.index(gate) < via][:1]
         mapped = self._mapped(message, local, destination) or (seen if relay is None else None)
         if outward and mapped is not None and mapped != local:
             tags.append({"at": outward[0], "from": str(mapped), "to": tags[-1]["to"]})
         if message.via and seen is not None and str(seen) != tags[-1]["from"]:
             tags.append({"at": message.via, "from": str(seen), "to": tags[-1]["to"]})
-        inward = [gate for gate in gates if gate not in outward[:1]]
+        inward = [gate for gate in gates if gate not in outward or len(tags) == 1]
         if arrived is not None and str(arrived) != tags[-1]["to"] and (inward or message.via):
             where = inward[-1] if inward else str(message.via)
             tags.append({"at": where, "from": tags[-1]["from"], "to": str(arrived)})
@@ -298,6 +306,17 @@ class _Row:
     def _kind(self, name: str) -> str:
         node = self._picture.node(name)
         return node.kind if node else ""
+
+
+def _stun_word(title: str) -> str:
+    """`Allocate request` → Allocate, `Allocate error 401` → 401, `check answered` → check ok."""
+    fixed = {"check, nominating": "use this way", "check answered": "check ok"}
+    if title in fixed:
+        return fixed[title]
+    method, _, kind = title.partition(" ")
+    if kind.startswith("error"):
+        return f"{method}: {kind.removeprefix('error').strip() or 'error'}"
+    return f"{method} ok" if kind.startswith("success") else method
 
 
 def _details(step: Step) -> dict[str, Any]:
@@ -341,9 +360,14 @@ def _spend(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _steps_of(seen: Sequence[int], rows: Sequence[dict[str, Any]]) -> list[int]:
-    """Positions of the steps that a finding rests on."""
-    wanted = set(seen)
-    return [place for place, row in enumerate(rows) if wanted & set(row["ids"])][:8]
+    """Positions of the steps that a finding rests on; what has no step of its own stands with the one before it."""
+    found = []
+    for wanted in seen:
+        exact = next((place for place, row in enumerate(rows) if wanted in row["ids"]), None)
+        before = [place for place, row in enumerate(rows) if row["ids"] and min(row["ids"]) < wanted]
+        if exact is not None or before:
+            found.append(exact if exact is not None else before[-1])
+    return list(dict.fromkeys(found))[:8]
 
 
 # --- around the steps -----------------------------------------------------------------------------------
@@ -352,7 +376,7 @@ def _picture(picture: Picture, cast: Cast) -> dict[str, Any]:
         "areas": [{"label": area.label, "b": area.begin, "e": area.end} for area in picture.areas],
         "nodes": [
             {"id": n.name, "kind": n.kind, "name": _short_name(n.name, n.kind, cast), "ips": list(n.ips), "x": n.along,
-             "y": n.across, "note": n.note}
+             "y": n.across, "note": n.note, "area": n.area}
             for n in picture.nodes
         ],
         "links": [[link.node, link.to] for link in picture.links],
@@ -360,11 +384,12 @@ def _picture(picture: Picture, cast: Cast) -> dict[str, Any]:
 
 
 def _short_name(node: str, kind: str, cast: Cast) -> str:
-    if kind == "client":
-        return node[:1].upper() + node[1:]
-    return {"edge": "Edge", "frontend": "Front end", "nameserver": "DNS"}.get(
-        kind, cast.name(node).removeprefix("the ")
-    )
+    fixed = {"edge": "Edge", "frontend": "Front end", "nameserver": "DNS"}.get(kind)
+    return fixed or _capital(cast.name(node).removeprefix("the "))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _lanes(rows: Sequence[dict[str, Any]], cast: Cast) -> list[str]:

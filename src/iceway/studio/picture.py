@@ -241,9 +241,9 @@ def _place_area(
             for place, node in enumerate(group):
                 places[node.name] = (begin + width * (place + 1) / (len(group) + 1), row)
         return places
-    hub, column = (0.80, 0.38) if position == 0 else (0.16, 0.60)
+    hub, column = (0.86, 0.36) if position == 0 else (0.12, 0.66)
     if position == 0 and area == "internet":
-        hub, column = 0.66, 0.32
+        hub, column = 0.72, 0.32
     places[area] = (begin + width * hub, 0.42)
     rows = {1: [0.42], 2: [0.24, 0.74], 3: [0.16, 0.48, 0.82]}.get(len(hosts))
     for place, node in enumerate(hosts):

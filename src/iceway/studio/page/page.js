@@ -46,6 +46,7 @@ function withCode(text) {
 }
 
 /* --- the map ------------------------------------------------------------------------------------------ */
+const GATES = new Set(["segment", "nat", "router", "firewall"]);
 const ICONS = {
   edge: "M12 3l8 4.5v9L12 21l-8-4.5v-9zM7.5 12h9M13.5 9l3 3-3 3",
   frontend: "M5 4h14v6H5zM5 14h14v6H5zM8 7h.01M8 17h.01M12 7h4M12 17h4",
@@ -64,18 +65,19 @@ class Map_ {
     this.tall = root.parentElement.clientWidth < 620;
     this.places = {};
     this.nodes = {};
+    this.bends = {};
     this.draw();
   }
 
   /* `along` and `across` run from 0 to 1; a narrow page stands the picture on its head's side. */
   point(along, across) {
     return this.tall
-      ? { x: 68 + across * 424, y: 22 + along * 716 }
-      : { x: 14 + along * 972, y: 66 + across * 338 };
+      ? { x: 68 + across * 424, y: 14 + along * 792 }
+      : { x: 14 + along * 972, y: 62 + across * 390 };
   }
 
   draw() {
-    const [width, height] = this.tall ? [560, 760] : [1000, 452];
+    const [width, height] = this.tall ? [560, 820] : [1000, 500];
     const root = this.root;
     root.replaceChildren();
     root.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -95,7 +97,10 @@ class Map_ {
     for (const [from, to] of this.picture.links) {
       const a = this.places[from];
       const b = this.places[to];
-      if (a && b) root.append(svg("line", { class: "m-link", x1: a.x, y1: a.y, x2: b.x, y2: b.y }));
+      if (!a || !b) continue;
+      const bend = this.bend(from, to);
+      if (bend) this.bends[`${from} ${to}`] = this.bends[`${to} ${from}`] = bend;
+      root.append(svg("path", { class: "m-link", d: Map_.path(bend ? [a, bend, b] : [a, b]) }));
     }
     this.bed = root.appendChild(svg("path", { class: "m-flow-bed" }));
     this.flow = root.appendChild(svg("path", { class: "m-flow" }));
@@ -107,7 +112,7 @@ class Map_ {
 
   drawNode(node) {
     const { x, y } = this.places[node.id];
-    const group = svg("g", { class: `m-node m-${node.kind}`, transform: `translate(${x} ${y})` });
+    const group = svg("g", { class: `m-node m-${node.kind}${node.area === "internet" ? " in-net" : GATES.has(node.kind) ? "" : " in-area"}`, transform: `translate(${x} ${y})` });
     this.nodes[node.id] = group;
     if (node.kind === "segment") {
       group.append(svg("circle", { class: "m-hub", r: 6 }));
@@ -118,19 +123,22 @@ class Map_ {
         svg("circle", { class: "m-tile", r: 33 }),
         svg("circle", { class: "m-icon", cx: 0, cy: -8, r: 8.5 }),
         svg("path", { class: "m-icon", d: "M-16 17c1-10 8-13 16-13s15 3 16 13" }),
-        svg("text", { class: "m-name", y: 54 }, node.name),
-        svg("text", { class: "m-ip", y: 71 }, node.ips[0] || ""),
+        ...(this.tall
+          ? [svg("text", { class: "m-name m-side", x: 42, y: 2 }, node.name), svg("text", { class: "m-ip m-side", x: 42, y: 20 }, node.ips[0] || "")]
+          : [svg("text", { class: "m-name", y: 54 }, node.name), svg("text", { class: "m-ip", y: 71 }, node.ips[0] || "")]),
       );
     } else if (node.kind === "nat" || node.kind === "router" || node.kind === "firewall") {
       const outer = node.ips.length ? node.ips[node.ips.length - 1] : "";
       group.append(
-        svg("rect", { class: "m-tile", x: -22, y: -31, width: 44, height: 62, rx: 13 }),
+        this.tall
+          ? svg("rect", { class: "m-tile", x: -31, y: -20, width: 62, height: 40, rx: 13 })
+          : svg("rect", { class: "m-tile", x: -22, y: -31, width: 44, height: 62, rx: 13 }),
         svg("path", { class: "m-icon", transform: "translate(-12 -12)", d: ICONS[node.kind] }),
       );
       const lines = [["m-name", node.name], ["m-ip", outer], ["m-note", node.note]].filter(([, text]) => text);
       if (this.tall) {
         lines.forEach(([css, text], row) =>
-          group.append(svg("text", { class: css, x: 32, y: (row - lines.length / 2) * 18 + 14, "text-anchor": "start", "data-side": "1" }, text)));
+          group.append(svg("text", { class: `${css} m-side`, x: 40, y: (row - lines.length / 2) * 18 + 14 }, text)));
       } else {
         lines.forEach(([css, text], row) => group.append(svg("text", { class: css, y: 50 + row * 17 }, text)));
       }
@@ -139,14 +147,42 @@ class Map_ {
         svg("rect", { class: "m-tile", x: -30, y: -30, width: 60, height: 60, rx: 16 }),
         svg("path", { class: "m-icon", transform: "translate(-18 -18) scale(1.5)", d: ICONS[node.kind] || ICONS.host }),
         svg("text", { class: "m-name", y: 49 }, node.name),
-        svg("text", { class: "m-ip", y: 66 }, node.ips.join("  ")),
+        ...(this.tall ? node.ips : [node.ips.join("  ")]).map((ip, row) => svg("text", { class: "m-ip", y: 66 + row * 17 }, ip)),
       );
     }
     return group;
   }
 
+  /* A server with a foot in another network: its link goes around the NAT in between. */
+  bend(from, to) {
+    const [a, b] = [from, to].map((id) => this.picture.nodes.find((node) => node.id === id));
+    const foreign = !GATES.has(a.kind) && b.kind === "segment" && a.area !== b.id;
+    if (!foreign) return null;
+    const [near, far] = [this.places[from], this.places[to]];
+    return this.tall ? { x: near.x, y: far.y } : { x: far.x, y: near.y };
+  }
+
+  /* The corners of a route, and which of them are nodes. */
   line(route) {
-    return route.map((name) => this.places[name]).filter(Boolean);
+    const points = [];
+    const at = {};
+    route.forEach((name, place) => {
+      const bend = place ? this.bends[`${route[place - 1]} ${name}`] : null;
+      if (bend) points.push(bend);
+      at[place] = points.length;
+      points.push(this.places[name]);
+    });
+    return { points, at };
+  }
+
+  /* Packets stop beside a node, not on it. */
+  static shorten(points, by) {
+    const end = points[points.length - 1];
+    const before = points[points.length - 2];
+    const length = Math.hypot(end.x - before.x, end.y - before.y);
+    const flat = Math.abs(end.x - before.x) > Math.abs(end.y - before.y);
+    const share = Math.max(0.1, (length - (flat ? by : 56)) / length);
+    return [...points.slice(0, -1), { x: before.x + (end.x - before.x) * share, y: before.y + (end.y - before.y) * share }];
   }
 
   static path(points) {
@@ -161,7 +197,7 @@ class Map_ {
 
   /* Sound flows along its path in both directions, each once it has begun. */
   media(route, out, back) {
-    const points = this.line(route);
+    const { points } = this.line(route.filter((name) => this.places[name]));
     const shown = points.length > 1 && (out || back);
     const path = shown ? Map_.path(points) : "";
     this.bed.setAttribute("d", path);
@@ -184,33 +220,35 @@ class Map_ {
     this.clear();
     this.color(step);
     const route = step.r.filter((name) => this.places[name]);
-    const points = this.line(route);
+    const whole = this.line(route);
+    const half = (Math.min(step.n.length, 22) * (this.tall ? 9.6 : 8) + 24) / 2;
+    const points = whole.points.length > 1 ? Map_.shorten(whole.points, 38 + half) : whole.points;
     const lengths = points.map((p, i) => (i ? Math.hypot(p.x - points[i - 1].x, p.y - points[i - 1].y) : 0));
     const marks = lengths.map(((sum) => (value) => (sum += value))(0));
     const total = marks[marks.length - 1] || 1;
     let stop = total;
     if (step.lost) {
       const where = route.indexOf(step.lostAt);
-      stop = where > 0 ? marks[where] : total * 0.72;
+      stop = where > 0 ? marks[whole.at[where]] - 34 : total * 0.72;
     }
     const packet = this.packet(step);
     this.over.append(packet.group);
     if (this.nodes[step.f]) this.nodes[step.f].classList.add("here");
-    const gates = step.tags.map((tag) => ({ ...tag, mark: marks[Math.max(0, route.indexOf(tag.at))] }));
+    const gates = (step.tags || []).map((tag) => ({ ...tag, mark: marks[whole.at[Math.max(0, route.indexOf(tag.at))]] }));
     let shownTag = -1;
     return (done) => {
       const travelled = stop * done;
       let leg = 1;
       while (leg < marks.length - 1 && marks[leg] < travelled) leg += 1;
       const share = lengths[leg] ? clamp((travelled - marks[leg - 1]) / lengths[leg], 0, 1) : 1;
-      const from = points[leg - 1];
+      const from = points[Math.min(leg, points.length) - 1];
       const to = points[leg] || from;
       const x = from.x + (to.x - from.x) * share;
       const y = from.y + (to.y - from.y) * share;
       this.route.setAttribute("d", Map_.path([...points.slice(0, leg), { x, y }]));
       let tag = 0;
       gates.forEach((gate, place) => { if (gate.mark <= travelled + 0.5) tag = place; });
-      if (tag !== shownTag) {
+      if (gates.length && tag !== shownTag) {
         packet.say(gates[tag], shownTag < 0 ? null : gates[shownTag]);
         if (shownTag >= 0 && this.nodes[gates[tag].at]) this.nodes[gates[tag].at].classList.add("flash");
         shownTag = tag;
@@ -236,23 +274,22 @@ class Map_ {
       const lines = [["from", now.from, before && before.from !== now.from], ["to", now.to, before && before.to !== now.to]];
       const longest = Math.max(now.from.length + 5, now.to.length + 5);
       half = (longest * (this.tall ? 8.5 : 7.3) + 18) / 2;
-      tag.replaceChildren(svg("rect", { class: "m-tag", x: -half, y: 19, width: half * 2, height: 42, rx: 9 }));
+      tag.replaceChildren(svg("rect", { class: "m-tag", x: -half, y: -61, width: half * 2, height: 42, rx: 9 }));
       lines.forEach(([word, value, fresh], row) => tag.append(
-        svg("text", { class: "m-tag-text", x: -half + 9, y: 36 + row * 17 },
+        svg("text", { class: "m-tag-text", x: -half + 9, y: -44 + row * 17 },
           svg("tspan", { class: "k" }, `${word.padEnd(5, "\u00a0")}`), svg("tspan", { class: fresh ? "new" : "" }, value))));
     };
     const move = (x, y, done, room) => {
       group.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
       const shift = clamp(x, half + 8, room - half - 8) - x;
-      const high = this.tall ? 690 : 380;
-      tag.setAttribute("transform", `translate(${shift.toFixed(1)} ${y > high ? -80 : 0})`);
+      tag.setAttribute("transform", `translate(${shift.toFixed(1)} ${y < 78 ? 80 : 0})`);
     };
     const lose = (why) => {
       pill.append(
         svg("path", { class: "m-cross", d: `M${-width / 2 - 4} -18L${width / 2 + 4} 18M${width / 2 + 4} -18L${-width / 2 - 4} 18` }));
       if (why) {
         const wide = why.length * 7.4 + 20;
-        const left = svg("g", { transform: "translate(0 -34)" },
+        const left = svg("g", { transform: "translate(0 36)" },
           svg("rect", { class: "m-think", x: -wide / 2, y: -13, width: wide, height: 26, rx: 9 }),
           svg("text", { class: "m-think-text", y: 5 }, why));
         group.append(left);
@@ -378,19 +415,19 @@ function pause() {
 /* --- chapters and lanes ------------------------------------------------------------------------------- */
 function chapterStarts() {
   const starts = [];
-  let last = -1;
+  const seen = new Set();
   steps().forEach((step, at) => {
-    if (step.c > last) {
-      starts.push({ at, c: step.c });
-      last = step.c;
-    }
+    if (seen.has(step.c)) return;
+    seen.add(step.c);
+    starts.push({ at, c: step.c });
   });
   return starts;
 }
 
 function drawChapters() {
   const starts = chapterStarts();
-  $("chapters").replaceChildren(...starts.map(({ at, c }, place) => {
+  const box = $("chapters");
+  box.replaceChildren(...starts.map(({ at, c }, place) => {
     const end = place + 1 < starts.length ? starts[place + 1].at : steps().length;
     const name = call().chapters[c];
     const button = el("button", { "data-chapter": c, title: name, on: { click: () => { pause(); go(at); } } },
@@ -398,6 +435,7 @@ function drawChapters() {
     button.style.flex = `${end - at} 1 0`;
     return button;
   }));
+  for (const button of box.children) button.classList.toggle("slim", button.scrollWidth > button.clientWidth + 1);
 }
 
 function markChapter(chapter) {
@@ -405,7 +443,8 @@ function markChapter(chapter) {
   const now = reached.includes(chapter) ? chapter : reached[reached.length - 1];
   for (const button of $("chapters").children) {
     const mine = Number(button.dataset.chapter);
-    button.className = mine === now ? "now" : reached.includes(mine) ? "past" : "";
+    button.classList.toggle("now", mine === now);
+    button.classList.toggle("past", mine !== now && reached.includes(mine));
   }
 }
 
@@ -424,12 +463,12 @@ function drawLanes() {
     return head;
   }));
   const rows = [];
-  let chapter = -1;
+  const seen = new Set();
   steps().forEach((step, place) => {
     if (!visible(step)) return;
-    if (step.c > chapter) {
-      chapter = step.c;
-      const name = call().chapters[chapter];
+    if (!seen.has(step.c)) {
+      seen.add(step.c);
+      const name = call().chapters[step.c];
       rows.push(el("div", { class: "chapter-row" }, name[0].toUpperCase() + name.slice(1)));
     }
     rows.push(laneRow(step, place, places));
@@ -500,7 +539,7 @@ function drawLook(step) {
   if (step.d.sip) parts.push(el("h4", {}, "The message, without its secrets"), sipText(step.d.sip));
   if (step.d.attrs) {
     parts.push(el("div", { class: "columns" },
-      el("div", {}, el("h4", {}, "Attributes"), step.d.attrs.length ? el("table", {}, step.d.attrs.map(([name, value]) => el("tr", {}, el("th", {}, name), el("td", {}, value)))) : el("p", {}, "none")),
+      el("div", { class: "scroll" }, el("h4", {}, "Attributes"), step.d.attrs.length ? el("table", {}, step.d.attrs.map(([name, value]) => el("tr", {}, el("th", {}, name), el("td", {}, value)))) : el("p", {}, "none")),
       step.d.hex ? el("div", {}, el("h4", {}, `Bytes (${step.d.hex.length / 2})`), hexDump(step.d.hex)) : null));
   }
   if (step.d.fields) parts.push(el("h4", {}, "The record"), el("table", {}, step.d.fields.map(([name, value]) => el("tr", {}, el("th", {}, name.replaceAll("_", " ")), el("td", {}, value)))));
@@ -646,6 +685,7 @@ function choose(place, step = 0, moving = false) {
   [...$("tabs").children].forEach((tab, i) => {
     tab.setAttribute("aria-selected", String(i === state.call));
     tab.tabIndex = i === state.call ? 0 : -1;
+    if (i === state.call) $("tabs").scrollLeft = tab.offsetLeft - ($("tabs").clientWidth - tab.offsetWidth) / 2;
   });
   const c = call();
   $("call").setAttribute("aria-labelledby", `tab-${state.call}`);
