@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iceway.core.address import Address, Transport
-from iceway.core.machine import ClockSet, SendDatagram, SendStream
+from iceway.core.machine import ClockSet, Listen, SendDatagram, SendStream, TlsClient, TlsServer
 from iceway.trace.records import (
     AllocationCreated,
     AllocationEnded,
@@ -19,6 +19,7 @@ from iceway.trace.records import (
 )
 from iceway.turn.auth import TimeLimitedAuthenticator
 from iceway.turn.client import State, TurnClient
+from iceway.turn.config import TurnListener
 from iceway.turn.events import Allocated, AllocationFailed, AllocationLost, PeerData, PeerRefused
 from iceway.turn.server import Listening
 from iceway.wire import stun
@@ -308,6 +309,19 @@ def test_a_relay_that_dies_is_noticed_at_the_next_refresh() -> None:
 
 
 # --- streams --------------------------------------------------------------------------------------------
+def test_under_tls_it_is_the_same_with_another_name() -> None:
+    net = Net()
+    listener = TurnListener(Transport.TLS, Address(RELAY.ip, 443), TlsServer("edge"))
+    server = add_server(net, server_config(listeners=(listener,)))
+    alice = add_client(
+        net, "198.51.100.7", Transport.TLS, server=listener.address, tls=TlsClient("av.example.test")
+    )
+    allocate(net, alice)
+    assert Listen("turn/tls.0", listener.address, TlsServer("edge")) in server.outputs
+    assert [record.transport for record in server.records(AllocationCreated)] == ["tls"]
+    assert machine(alice).label == "turn:203.0.113.1:443?transport=tls"
+
+
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_messages_over_tcp_arrive_however_they_are_cut(size: int) -> None:
     net = Net()
@@ -383,6 +397,22 @@ def test_time_limited_credentials_work_until_they_expire() -> None:
     (lost,) = alice.events(AllocationLost)
     assert "401: Credentials expired" in lost.reason  # type: ignore[attr-defined]
     assert server.records(RelayRefused)[0].detail.startswith("credentials expired")  # type: ignore[attr-defined]
+
+
+def test_credentials_renewed_in_time_carry_a_call_over_their_expiry() -> None:
+    """The user name changes with the expiry; the allocation belongs to the user."""
+    net = Net()
+    authenticator = TimeLimitedAuthenticator("secret")
+    server = add_server(net, authenticator=authenticator)
+    first = authenticator.credentials("alice", WALL + 1000)
+    second = authenticator.credentials("alice", WALL + 10_000)
+    alice = add_client(net, "198.51.100.7", user=first[0], password=first[1])
+    allocate(net, alice)
+    net.run(900)
+    net.call(alice, machine(alice).renew, *second)
+    net.run(2000)
+    assert not alice.events(AllocationLost)
+    assert not server.records(RelayRefused, AllocationEnded)
 
 
 def test_expired_credentials_fail_and_both_sides_know_for_how_long() -> None:

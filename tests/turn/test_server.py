@@ -505,6 +505,23 @@ def test_a_stream_that_does_nothing_is_closed_after_half_a_minute(net: Net, serv
     assert server.machine.poll_timeout() is None
 
 
+def test_a_stranger_on_tcp_cannot_make_us_hold_much(net: Net, server: Node) -> None:
+    stream = RawStream(net, CLIENT, RELAY)
+    net.run(0.1)
+    stream.sends(b"\x00\x01\xff\xf0\x21\x12\xa4\x42" + bytes(100))
+    net.run(1)
+    assert stream.closed == "closed by peer"
+    assert "at most 4096" in server.records(Malformed)[0].reason  # type: ignore[attr-defined]
+
+
+def test_with_an_allocation_messages_may_be_long(net: Net, server: Node) -> None:
+    stream, relayed = tcp_allocation(net)
+    peer = net.peer(*PEER)
+    stream.sends(serialize_channel_data(0x4000, bytes(60_000), stream=True))
+    net.run(1)
+    assert peer.heard == [(relayed, bytes(60_000))]
+
+
 def test_idle_streams_of_one_ip_are_limited(net: Net) -> None:
     server = add_server(net, server_config(max_idle_streams_per_ip=3))
     streams = [RawStream(net, Address(CLIENT.ip, 1000 + n), RELAY) for n in range(5)]

@@ -175,6 +175,10 @@ class TurnClient(Outbox):
         if number is not None:
             self._send_bind(peer, number, now)
 
+    def renew(self, username: str | bytes, password: str | bytes, now: float) -> None:
+        """Go on with new credentials of the same user, before the old ones expire."""
+        self._requester.renew(username, password)
+
     def close(self, now: float) -> None:
         """Give the relayed address back. Over UDP the machine wants up to 2.5 s for that; nobody need wait."""
         previous = self.state

@@ -61,7 +61,8 @@ class _Pending:
     attributes: Attributes
     requests: int
     challenges: int
-    nonce: bytes | None
+    key: bytes | None
+    """What it was protected with, and its answer must be; None for a request without credentials."""
     transaction: Transaction
 
 
@@ -108,6 +109,13 @@ class Requester:
 
     def owns(self, transaction_id: bytes) -> bool:
         return transaction_id in self._pending
+
+    def renew(self, username: str | bytes, password: str | bytes) -> None:
+        """Use other credentials of the same user from the next request on."""
+        self._username = username.encode() if isinstance(username, str) else username
+        self._password = password
+        if self._realm is not None:
+            self._key = stun.long_term_key(self._username, self._realm, password)
 
     def new_transaction_id(self) -> bytes:
         return self._rng.randbytes(12)
@@ -180,17 +188,16 @@ class Requester:
         request = StunMessage(method, MessageClass.REQUEST, transaction_id, full)
         data = stun.serialize(request, key, fingerprint=True)
         transaction = Transaction(data, now, reliable=self._reliable, rto=self._rto, requests=requests)
-        nonce = self._nonce if key is not None else None
         self._pending[transaction_id] = _Pending(
-            purpose, method, attributes, requests, challenges, nonce, transaction
+            purpose, method, attributes, requests, challenges, key, transaction
         )
         self._transmit(data)
 
     def _trusted(self, message: StunMessage, pending: _Pending) -> bool:
-        if pending.nonce is None:
+        if pending.key is None:
             return True
         if message.has_integrity:
-            return stun.verify_integrity(message, self._key)
+            return stun.verify_integrity(message, pending.key)
         return message.message_class is MessageClass.ERROR
 
     def _accept_challenge(self, message: StunMessage, pending: _Pending, code: int) -> bool:
@@ -199,7 +206,7 @@ class Requester:
         realm = self._realm if realm is None else realm
         if realm is None or nonce is None or pending.challenges >= MAX_CHALLENGES:
             return False
-        if code == 401 and pending.nonce is not None and realm == self._realm:
+        if code == 401 and pending.key is not None and realm == self._realm and pending.key == self._key:
             # It saw our credentials and does not like them (RFC 8489 §9.2.5).
             return False
         if realm != self._realm:

@@ -51,11 +51,14 @@ from iceway.turn.policy import PeerPolicy
 from iceway.turn.relay import Relay
 from iceway.turn.strangers import Strangers
 from iceway.wire import stun
-from iceway.wire.channel_data import StreamFramer
+from iceway.wire.channel_data import MAX_FRAME, StreamFramer
 from iceway.wire.stun import MessageClass, Method
 
 if TYPE_CHECKING:
     from random import Random
+
+STRANGER_FRAME = 4096
+"""The longest message on a stream without allocation: requests are short, and each stream holds a buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +247,8 @@ class TurnServer(Outbox):
         client.allocation = allocation
         self._relay.add(allocation)
         self._timers.arm(_Expiry(allocation.relayed), allocation.expires_at)
-        if client.stream is not None:
+        if client.framer is not None:
+            client.framer.max_frame = MAX_FRAME
             self._set_idle(client, False, now)
         self.emit(
             AllocationCreated(
@@ -311,7 +315,11 @@ class TurnServer(Outbox):
                 self.emit(ConnectionClosed(event.stream, f"too many connections from {ip}", event.remote))
             return
         client = Client(
-            listener.transport, event.local, ClientAddress(event.remote), event.stream, StreamFramer()
+            listener.transport,
+            event.local,
+            ClientAddress(event.remote),
+            event.stream,
+            StreamFramer(STRANGER_FRAME),
         )
         self._streams[event.stream] = client
         self.emit(

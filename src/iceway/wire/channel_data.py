@@ -52,12 +52,12 @@ def serialize_channel_data(channel: int, payload: bytes, *, stream: bool = False
 class StreamFramer:
     """Cuts what a stream brings into whole STUN messages and (still padded) ChannelData messages.
 
-    Holds at most one unfinished message, of at most `max_frame` bytes.
+    Holds at most one unfinished message, of at most `max_frame` bytes; that may be raised as trust grows.
     """
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
-        self._max_frame = max_frame
+        self.max_frame = max_frame
 
     @property
     def waiting(self) -> int:
@@ -100,6 +100,6 @@ class StreamFramer:
         if first < 4 and size % 4:
             raise ParseError("a STUN message whose length is not a multiple of 4 on the stream")
         total = header + size + -size % 4
-        if total > self._max_frame:
-            raise ParseError(f"a message of {total} bytes on the stream, at most {self._max_frame} are taken")
+        if total > self.max_frame:
+            raise ParseError(f"a message of {total} bytes on the stream, at most {self.max_frame} are taken")
         return at + total
