@@ -525,6 +525,7 @@ def test_no_candidates_of_the_peer_is_no_failure_yet() -> None:
     network.run(300)
     assert not alice.events(Failed)
     alice.do(lambda agent, now: agent.end_of_remote_candidates(now))
+    network.run(0.1)
     assert "no candidate of the peer" in alice.events(Failed)[0].reason
 
 

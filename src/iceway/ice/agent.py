@@ -332,12 +332,7 @@ class Agent(Outbox):
         if at > now:
             self._timers.arm("release", at)
         else:
-            self._gatherer.release(self._selected_bases(), now)
-
-    def _selected_bases(self) -> tuple[Address, ...]:
-        components = range(1, self._config.components + 1)
-        pairs = [self._session.selected(component) for component in components]
-        return tuple(pair.base for pair in pairs if pair is not None)
+            self._gatherer.release(self._session.needed_bases, now)
 
     # --- after every change --------------------------------------------------------------------------------
     def _settle(self, now: float) -> None:
@@ -345,7 +340,7 @@ class Agent(Outbox):
         if self.state is IceState.CLOSED:
             return
         session = self._session
-        ips = session.remote_ips()
+        ips = session.remote_ips
         if ips != self._permitted:
             self._permitted = ips
             self._gatherer.permit(ips, now)

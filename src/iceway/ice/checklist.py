@@ -41,7 +41,8 @@ UNFINISHED = (PairState.FROZEN, PairState.WAITING, PairState.IN_PROGRESS)
 
 @dataclass(slots=True, eq=False)
 class CandidatePair:
-    """`id` numbers it in records. `heard_at`: when an authentic check last came in on it."""
+    """`id` numbers it in records. `heard_at`: when an authentic check last came in on it.
+    `failure` says why it failed, `hint` what answers that do not count said, `hopeless` that it cannot come back."""
 
     id: int
     local: Candidate
@@ -55,6 +56,8 @@ class CandidatePair:
     round_trip: float | None = None
     heard_at: float | None = None
     failure: str = ""
+    hint: str = ""
+    hopeless: bool = False
 
     @property
     def base(self) -> Address:

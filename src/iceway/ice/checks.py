@@ -10,19 +10,15 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import Protocol, TypedDict
 
 from iceway.core.address import Address
 from iceway.core.timers import Timers
-from iceway.ice.candidate import TYPE_PREFERENCE, CandidateType
 from iceway.ice.checklist import CandidatePair, Checklist, PairState
 from iceway.ice.config import LAST_WAIT, REQUESTS, AgentConfig
-from iceway.ice.messages import Credentials, check_request, transaction_id
+from iceway.ice.standing import Standing
 from iceway.trace.records import PairChecked
 from iceway.turn.transaction import Transaction
-
-if TYPE_CHECKING:
-    from random import Random
 
 TRIGGERED_IN_A_ROW = 3
 """Then one ordinary check: behind two symmetric NATs every check triggers another that leads nowhere."""
@@ -85,11 +81,6 @@ class Check:
         return now - self.sent_at
 
 
-def reflexive_priority(pair: CandidatePair) -> int:
-    """What the PRIORITY of a check says: the priority of a prflx candidate of this base (RFC 8445 §7.1.1)."""
-    return (TYPE_PREFERENCE[CandidateType.PRFLX] << 24) + (pair.local.priority & 0xFFFFFF)
-
-
 class Checks:
     """The outgoing transactions of one session. Its timers live in the session's, named `pace` and by Check."""
 
@@ -97,16 +88,16 @@ class Checks:
         self,
         agent: str,
         config: AgentConfig,
+        standing: Standing,
         checklist: Checklist,
         timers: Timers,
-        rng: Random,
         outlet: Outlet,
     ) -> None:
         self._agent = agent
         self._config = config
+        self._standing = standing
         self._checklist = checklist
         self._timers = timers
-        self._rng = rng
         self._outlet = outlet
         self._queue: deque[tuple[CandidatePair, Cause]] = deque()
         self._current: dict[CandidatePair, Check] = {}
@@ -150,9 +141,7 @@ class Checks:
         self._queue = deque(item for item in self._queue if item[0].component != component)
 
     # --- sending -----------------------------------------------------------------------------------------
-    def pace(
-        self, local: Credentials, remote: Credentials, controlling: bool, tie_breaker: int, now: float
-    ) -> None:
+    def pace(self, now: float) -> None:
         """The pacer's turn: send the next check, if there is one, and look again after `ta`."""
         found = self._next()
         if found is None:
@@ -160,18 +149,9 @@ class Checks:
         pair, cause = found
         if cause is not Cause.NOMINATION:
             pair.move(PairState.IN_PROGRESS)
-        id = transaction_id(self._rng)
-        data = check_request(
-            id,
-            local,
-            remote,
-            priority=reflexive_priority(pair),
-            controlling=controlling,
-            tie_breaker=tie_breaker,
-            nominate=cause is Cause.NOMINATION,
-        )
+        id, data = self._standing.request(pair, nominate=cause is Cause.NOMINATION)
         transaction = Transaction(data, now, reliable=False, rto=self._rto(cause), **_SCHEDULE[cause])
-        check = Check(id, pair, cause, controlling, transaction, now)
+        check = Check(id, pair, cause, self._standing.controlling, transaction, now)
         self._current[pair] = check
         self._transactions[id] = check
         while len(self._transactions) > MAX_REMEMBERED:
@@ -199,6 +179,13 @@ class Checks:
 
     def current(self, pair: CandidatePair) -> Check | None:
         return self._current.get(pair)
+
+    def silence(self, pair: CandidatePair, now: float) -> str:
+        """What to say of a pair that never answered."""
+        assert pair.first_sent_at is not None
+        checks = "1 check" if pair.attempts == 1 else f"{pair.attempts} checks"
+        text = f"no answer to {checks} in {now - pair.first_sent_at:.1f} s"
+        return f"{text}; {pair.hint}" if pair.hint else text
 
     def _next(self) -> tuple[CandidatePair, Cause] | None:
         if self._in_a_row < TRIGGERED_IN_A_ROW:

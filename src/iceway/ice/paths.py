@@ -1,0 +1,291 @@
+"""Which valid pair each component uses: the best one at first, then the nominated one, for as long as it lives.
+
+How both ends come to the same pair: only the controlling agent decides, and it decides once, after looking
+(regular nomination, RFC 8445 §8.1.1). It selects when its nomination is answered; the controlled agent selects
+when a nominated pair works in its own direction too. If the controlling one had to give a nomination up and a
+late answer shows that it arrived after all, it repeats the nomination that holds, so the last word is clear.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iceway.core.address import Address
+from iceway.core.timers import Timers
+from iceway.ice.checklist import CandidatePair, Checklist, PairState
+from iceway.ice.checks import Check, Checks, Outlet
+from iceway.ice.config import AgentConfig
+from iceway.ice.consent import Consent
+from iceway.ice.events import ConsentLostEvent, PairValid, Selected
+from iceway.ice.messages import keepalive_indication, transaction_id
+from iceway.ice.nomination import Following, decide, most_recently_heard
+from iceway.ice.standing import Standing
+from iceway.trace import records
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class Component:
+    """The state of one component. Media may flow on `active` as soon as there is one (RFC 8445 §12).
+
+    `nominating` is the pair whose nomination waits for its answer, `given_up` how many never got one.
+    `consent` watches the active pair.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.active: CandidatePair | None = None
+        self.selected = False
+        self.valid_since: float | None = None
+        self.nominating: CandidatePair | None = None
+        self.given_up = 0
+        self.following = Following()
+        self.consent: Consent | None = None
+        self.consent_timer = "consent", number
+        self.nomination_timer = "nominate", number
+
+
+class Paths:
+    """All components of one session. `failure` says why a selected path ended, once it has."""
+
+    def __init__(
+        self,
+        agent: str,
+        config: AgentConfig,
+        standing: Standing,
+        checklist: Checklist,
+        checks: Checks,
+        timers: Timers,
+        rng: Random,
+        outlet: Outlet,
+    ) -> None:
+        self.components = {number: Component(number) for number in range(1, config.components + 1)}
+        self.failure = ""
+        self.more_to_come = True
+        """Candidates of either side are still being found; the session keeps it up to date."""
+        self.nominated_at = 0.0
+        """When the peer last nominated, if it is the controlling one."""
+        self._agent = agent
+        self._config = config
+        self._standing = standing
+        self._checklist = checklist
+        self._checks = checks
+        self._timers = timers
+        self._rng = rng
+        self._outlet = outlet
+        self._accepted: dict[tuple[Address, Address], int] = {}
+
+    # --- questions ---------------------------------------------------------------------------------------
+    @property
+    def connected(self) -> bool:
+        return all(component.active is not None for component in self.components.values())
+
+    @property
+    def completed(self) -> bool:
+        return all(component.selected for component in self.components.values())
+
+    def needed_bases(self) -> tuple[Address, ...]:
+        """What selected pairs stand on, and pairs that the peer wants and that do not work yet."""
+        pairs = [
+            pair
+            for c in self.components.values()
+            for pair in (c.active, c.following.wanted)
+            if pair is not None
+        ]
+        return tuple(pair.base for pair in pairs)
+
+    def accepts(self, base: Address, source: Address) -> int | None:
+        """The component that data from there belongs to, or None if no authentic check came from there."""
+        return self._accepted.get((base, source))
+
+    def accept(self, pair_or_early: tuple[Address, Address], component: int) -> None:
+        if len(self._accepted) < 4 * self._config.max_remote_candidates:
+            self._accepted[pair_or_early] = component
+
+    def ignore(self, base: Address, source: Address) -> None:
+        self._accepted.pop((base, source), None)
+
+    # --- what happens to pairs ---------------------------------------------------------------------------
+    def heard(self, pair: CandidatePair, nominates: bool, transaction_id: bytes, now: float) -> None:
+        """The peer checks this pair: so shall we, and perhaps it is the one (RFC 8445 §7.3.1.4, §7.3.1.5)."""
+        first, pair.heard_at = pair.heard_at is None, now
+        component = self.components[pair.component]
+        if nominates and not self._standing.controlling:
+            self.nominated_at = now
+            if component.following.nominated(pair, transaction_id, first):
+                self._outlet.emit(records.PairNominated(self._agent, pair.id, by_us=False))
+        wanted = component.following.wanted is pair
+        if pair.state is not PairState.SUCCEEDED and (wanted or not component.selected):
+            self._checks.trigger(pair, now)
+        self.settle(pair.component, now)
+
+    def works(self, pair: CandidatePair, check: Check, now: float) -> None:
+        """A check of the pair was answered."""
+        component = self.components[pair.component]
+        if component.valid_since is None:
+            component.valid_since = now
+        self.accept((pair.base, pair.remote.address), pair.component)
+        if check.nominates and check.controlling and self._standing.controlling:
+            if component.nominating is pair:
+                if not component.selected:
+                    self._select(component, pair, now)
+            elif component.nominating is not None:
+                # The peer heard a nomination that we had given up. Say again which one holds.
+                self._checks.nominate(component.nominating, now)
+        self.settle(pair.component, now)
+
+    def nomination_unanswered(self, check: Check, now: float) -> None:
+        component = self.components[check.pair.component]
+        if not component.selected:  # A repeated nomination of a selected pair need not be answered.
+            component.given_up += 1
+            self.lose(check.pair, f"{check.transaction.failure(now)} that nominated it", now)
+
+    def lose(self, pair: CandidatePair, reason: str, now: float, *, for_good: bool = False) -> None:
+        """The pair does not work, or no longer. `for_good`: nothing can bring it back."""
+        pair.hopeless = pair.hopeless or for_good
+        if pair.state is PairState.FAILED:
+            return
+        self._checks.abandon(pair)
+        pair.move(PairState.FAILED)
+        pair.failure = reason
+        self._outlet.emit(records.PairFailed(self._agent, pair.id, reason))
+        component = self.components[pair.component]
+        if component.nominating is pair and not component.selected:
+            component.nominating = None
+        if component.active is pair:
+            self.ignore(pair.base, pair.remote.address)
+            component.active = component.consent = None
+            self._timers.cancel(component.consent_timer)
+            if component.selected:
+                self.failure = reason
+                return
+        self.settle(pair.component, now)
+
+    def switched_role(self) -> None:
+        """Nominations of the other role are void."""
+        for component in self.components.values():
+            component.nominating = None
+            self._timers.cancel(component.nomination_timer)
+
+    def close(self) -> None:
+        for component in self.components.values():
+            component.active = component.consent = None
+
+    # --- choosing ----------------------------------------------------------------------------------------
+    def settle(self, number: int, now: float) -> None:
+        """Something changed for the component: use the best valid pair, nominate, or follow a nomination."""
+        if self.failure or self._standing.remote is None:
+            return
+        component = self.components[number]
+        wanted = None if self._standing.controlling else component.following.wanted
+        works = wanted is not None and wanted.state is PairState.SUCCEEDED
+        if wanted is not None and works and not (component.selected and component.active is wanted):
+            self._select(component, wanted, now)
+        if component.selected:
+            return
+        valid = self._checklist.valid(number)
+        if valid and valid[0] is not component.active:
+            first = component.active is None
+            self._activate(component, valid[0], now)
+            self._outlet.emit(self._chosen(valid[0], early=True))
+            if first:
+                self._outlet.emit(PairValid(valid[0].path))
+        if self._standing.controlling and component.nominating is None:
+            self._consider(component, valid, now)
+
+    def _consider(self, component: Component, valid: list[CandidatePair], now: float) -> None:
+        plan = decide(
+            most_recently_heard(valid) if component.given_up else valid,
+            self._checklist.of(component.number),
+            valid_since=now if component.valid_since is None else component.valid_since,
+            more_to_come=self.more_to_come,
+            patience=self._config.nomination_patience,
+            now=now,
+        )
+        if plan is None:
+            self._timers.cancel(component.nomination_timer)
+        elif plan.at > now:
+            self._timers.arm(component.nomination_timer, plan.at)
+        else:
+            self._timers.cancel(component.nomination_timer)
+            component.nominating = plan.pair
+            self._outlet.emit(records.PairNominated(self._agent, plan.pair.id, by_us=True))
+            self._checks.nominate(plan.pair, now)
+
+    def _select(self, component: Component, pair: CandidatePair, now: float) -> None:
+        """The nominated pair works both ways: it is the component's pair from now on (RFC 8445 §8.1.2)."""
+        component.selected = True
+        self._timers.cancel(component.nomination_timer)
+        self._activate(component, pair, now)
+        self._outlet.emit(self._chosen(pair, early=False))
+        self._outlet.emit(Selected(pair.path))
+        self._outlet.pair_selected(pair, now)
+        self._checks.clear_queue(component.number)
+        for other in self._checklist.of(component.number):
+            if other.unfinished:
+                if other.first_sent_at is None:
+                    reason = f"never checked: pair {pair.id} was selected first"
+                else:
+                    reason = f"{self._checks.silence(other, now)}; given up when pair {pair.id} was selected"
+                self.lose(other, reason, now)
+        if self.completed:
+            self._checks.stop_ordinary()
+
+    def _activate(self, component: Component, pair: CandidatePair, now: float) -> None:
+        if component.active is not pair:
+            component.active = pair
+            interval, expiry = self._config.consent_interval, self._config.consent_expiry
+            component.consent = Consent(pair, interval, expiry, self._rng, now)
+            self._timers.arm(component.consent_timer, component.consent.next_at)
+
+    def _chosen(self, pair: CandidatePair, early: bool) -> records.PairSelected:
+        path = pair.path
+        local, remote = path.local.info, path.remote.info
+        return records.PairSelected(self._agent, pair.id, local, remote, early, path.round_trip)
+
+    # --- keeping it --------------------------------------------------------------------------------------
+    def watch(self, number: int, now: float) -> None:
+        """Consent (RFC 7675): ask again, or notice that it is gone."""
+        component = self.components[number]
+        consent = component.consent
+        if consent is None:
+            return
+        pair = consent.pair
+        if consent.expired(now):
+            silent_for = consent.silent_for(now)
+            self._outlet.emit(records.ConsentLost(self._agent, pair.id, silent_for))
+            if component.selected:
+                self._outlet.emit(ConsentLostEvent(pair.path, silent_for))
+            self.lose(pair, f"the peer stopped answering {silent_for:.0f} s ago", now)
+            return
+        if consent.request_due(now):
+            id, data = self._standing.request(pair)
+            consent.sent(id, now)
+            self._outlet.send_stun(pair.base, pair.remote.address, data, now)
+        self._timers.arm(component.consent_timer, consent.next_at)
+
+    def is_consent(
+        self, transaction_id: bytes, base: Address, source: Address, granted: bool, now: float
+    ) -> bool:
+        """Whether an answer belongs to a consent request; if it is `granted` and took the right way, it counts."""
+        for component in self.components.values():
+            consent = component.consent
+            if consent is not None and consent.knows(transaction_id):
+                pair = consent.pair
+                if granted and (base, source) == (pair.base, pair.remote.address):
+                    pair.round_trip = consent.answered(transaction_id, now)
+                    self._timers.arm(component.consent_timer, consent.next_at)
+                return True
+        return False
+
+    def keep_alive(self, now: float) -> None:
+        """Valid pairs that wait for a nomination keep their NATs awake; consent does it for the active one."""
+        for component in self.components.values():
+            waiting = [] if component.selected else self._checklist.valid(component.number)
+            for pair in waiting:
+                if pair is not component.active:
+                    data = keepalive_indication(transaction_id(self._rng))
+                    self._outlet.send_stun(pair.base, pair.remote.address, data, now)
+        if not self.completed:
+            self._timers.arm("keepalive", now + self._config.keepalive)

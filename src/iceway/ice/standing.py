@@ -1,0 +1,57 @@
+"""Who the two agents are to each other in one session: credentials, role, tie-breaker (RFC 8445 §5.3, §6.1.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iceway.ice.candidate import TYPE_PREFERENCE, CandidateType
+from iceway.ice.checklist import CandidatePair
+from iceway.ice.messages import Credentials, check_request, transaction_id
+from iceway.wire import stun
+from iceway.wire.stun import StunMessage
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class Standing:
+    """`remote` is None until the peer's answer came; no request can be made before."""
+
+    def __init__(self, local: Credentials, controlling: bool, tie_breaker: int, rng: Random) -> None:
+        self.local = local
+        self.remote: Credentials | None = None
+        self.controlling = controlling
+        self._tie_breaker = tie_breaker
+        self._rng = rng
+
+    def request(self, pair: CandidatePair, *, nominate: bool = False) -> tuple[bytes, bytes]:
+        """A new check or consent request for the pair: its transaction id and its bytes."""
+        assert self.remote is not None
+        id = transaction_id(self._rng)
+        data = check_request(
+            id,
+            self.local,
+            self.remote,
+            priority=reflexive_priority(pair),
+            controlling=self.controlling,
+            tie_breaker=self._tie_breaker,
+            nominate=nominate,
+        )
+        return id, data
+
+    def signed_by_peer(self, response: StunMessage) -> bool:
+        return self.remote is not None and stun.verify_integrity(
+            response, stun.short_term_key(self.remote.pwd)
+        )
+
+    def conflict(self, request: StunMessage) -> bool | None:
+        """RFC 8445 §7.3.1.1. None: the roles agree; False: they clash and we must switch; True: the peer must."""
+        theirs = request.get(stun.ICE_CONTROLLING if self.controlling else stun.ICE_CONTROLLED)
+        if theirs is None:
+            return None
+        return self.controlling == (self._tie_breaker >= theirs)
+
+
+def reflexive_priority(pair: CandidatePair) -> int:
+    """What the PRIORITY of a check says: the priority of a prflx candidate of this base (RFC 8445 §7.1.1)."""
+    return (TYPE_PREFERENCE[CandidateType.PRFLX] << 24) + (pair.local.priority & 0xFFFFFF)
