@@ -201,7 +201,8 @@ class _Stream:
                 self._obey(tls.server_meets(unit, self._server, self._streams.keys, wall))
             case tls.ClientHello() if self._server is not None and not self.is_up:
                 certificate = self._streams.keys.identities[self._server.identity]
-                hello = tls.ServerHello(certificate, self._server.require_client_certificate)
+                # As io/ does: whoever can judge a client's certificate asks for one, needed or not.
+                hello = tls.ServerHello(certificate, bool(self._streams.keys.trusted))
                 self._answer(hello)
             case bytes():
                 self._end("peer does not speak TLS", abort=True)

@@ -1,0 +1,158 @@
+"""The company of the demo: its edge, front end and people, put into one of the office topologies.
+
+The configurations are those of real deployments (`edge.toml`, `frontend.toml` as values); `VirtualOffice` runs
+the programs in the virtual world, `iceway.lab.kernel_office` the same ones as processes on kernel NATs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from iceway.client import events
+from iceway.client.config import PhoneConfig
+from iceway.client.phone import Media, Phone
+from iceway.edge.config import AccessSection, CredentialsSection, EdgeConfig, RelaySection
+from iceway.edge.credentials import KeyRing, TokenKeys
+from iceway.edge.edge import Edge
+from iceway.frontend.config import EdgeConfig as TrustedEdge
+from iceway.frontend.config import FrontEndConfig
+from iceway.frontend.frontend import FrontEnd
+from iceway.frontend.store import SqlStore
+from iceway.frontend.users import add_user
+from iceway.lab.topologies import ACCESS_PORT, DOMAIN, EDGE_INNER, EDGE_OUTER, FRONTEND_PORT
+from iceway.lab.topology import Topology
+from iceway.lab.world import World
+from iceway.lab.world.tls import Certificate
+from iceway.media.files import MemorySink, SilenceSource, Source, ToneSource
+from iceway.trace.entry import Entry
+
+PEOPLE = ("alice", "bob")
+RINGBACK = 425.0  # Hz
+MRAS_PORT = 5062
+
+
+def edge_config() -> EdgeConfig:
+    """The edge in the perimeter: clients come to its outer address, the front end to its inner one."""
+    return EdgeConfig(
+        name=f"edge.{DOMAIN}",
+        domain=DOMAIN,
+        frontend=f"frontend.{DOMAIN}:{FRONTEND_PORT}",
+        access=AccessSection(listen=(f"{EDGE_OUTER}:{ACCESS_PORT}",)),
+        credentials=CredentialsSection(listen=f"{EDGE_INNER}:{MRAS_PORT}"),
+        relay=RelaySection(host=f"av.{DOMAIN}", listen=EDGE_OUTER),
+    )
+
+
+def frontend_config(database: str = "sqlite://") -> FrontEndConfig:
+    """The front end inside."""
+    return FrontEndConfig(
+        domain=DOMAIN,
+        name=f"frontend.{DOMAIN}",
+        edges=(TrustedEdge(name=f"edge.{DOMAIN}", mras=f"edge.{DOMAIN}:{MRAS_PORT}"),),
+        database=database,
+    )
+
+
+def password_of(name: str) -> str:
+    """Lab people's passwords are no secret."""
+    return f"{name}'s lab password"
+
+
+@dataclass
+class VirtualPerson:
+    """Somebody with a phone in the virtual world. `heard` is what their calls played, in order."""
+
+    name: str
+    phone: Phone
+    world: World
+    events: list[object] = field(default_factory=list)
+    heard: list[MemorySink] = field(default_factory=list)
+
+    def saw(self, kind: type) -> bool:
+        return any(isinstance(event, kind) for event in self.events)
+
+    def waits_for(self, kind: type, seconds: float = 20.0) -> bool:
+        """Let virtual time pass until such an event has come."""
+        return self.world.run_until(lambda: self.saw(kind), seconds)
+
+    def calls(self, peer: str, say: Source | None = None) -> str:
+        media = self.media(say)
+        return self.world.call(self.name, lambda now: self.phone.call(f"sip:{peer}@{DOMAIN}", media, now))
+
+    def picks_up(self, call: str = "call.1") -> None:
+        self.world.call(self.name, lambda now: self.phone.pick_up(call, now))
+
+    def hangs_up(self, call: str = "call.1") -> None:
+        self.world.call(self.name, lambda now: self.phone.hang_up(call, now))
+
+    def media(self, say: Source | None) -> Media:
+        sink = MemorySink()
+        self.heard.append(sink)
+        return Media(say or SilenceSource(), sink, ToneSource(RINGBACK, 0.1))
+
+
+class VirtualOffice:
+    """Edge and front end running in a world; people join. The same seed gives the same trace."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        seed: int = 0,
+        *,
+        keys: KeyRing | None = None,
+        edge: EdgeConfig | None = None,
+    ) -> None:
+        self.world = World(topology, seed)
+        self.people: dict[str, VirtualPerson] = {}
+        self.store = SqlStore()
+        for name in PEOPLE:
+            add_user(self.store, name, password_of(name), DOMAIN, 0.0)
+        self.keys = keys or KeyRing(TokenKeys.derive(b"the private key of the office's edge"))
+        self._edge_config = edge or edge_config()
+        self.start_edge()
+        self.start_frontend()
+
+    def start_edge(self) -> None:
+        self.edge = Edge(self._edge_config, self.keys, self.world.rng("edge"))
+        self.world.run("edge", self.edge, identities={"edge": Certificate((f"edge.{DOMAIN}",))})
+        self.world.call("edge", self.edge.start)
+
+    def start_frontend(self) -> None:
+        """Also starts it again after `world.kill("frontend")`, with the store as it was."""
+        self.frontend = FrontEnd(frontend_config(), self.store, self.world.rng("frontend"))
+        identities = {"frontend": Certificate((f"frontend.{DOMAIN}",))}
+        self.world.run("frontend", self.frontend, identities=identities)
+        self.world.call("frontend", self.frontend.start)
+
+    def joins(
+        self,
+        name: str,
+        *,
+        says: Callable[[], Source] = SilenceSource,
+        ring_for: float | None = None,
+        password: str | None = None,
+        wall_skew: float = 0.0,
+    ) -> VirtualPerson:
+        """Somebody registers; wait for `events.Ready`. `says` gives what they say in each call they take."""
+        config = PhoneConfig(
+            f"sip:{name}@{DOMAIN}", password if password is not None else password_of(name), ring_for=ring_for
+        )
+        heard: list[VirtualPerson] = []
+        phone = Phone(config, self.world.rng(name), lambda _: heard[0].media(says()))
+        person = VirtualPerson(name, phone, self.world)
+        heard.append(person)
+        self.people[name] = person
+        self.world.run(
+            name, phone, wall_skew=wall_skew, on_event=lambda event, _: person.events.append(event)
+        )
+        self.world.call(name, phone.start)
+        return person
+
+    def close(self) -> list[Entry]:
+        """Everybody leaves; the whole trace."""
+        for person in self.people.values():
+            self.world.call(person.name, person.phone.stop)
+        self.world.run_until(lambda: all(p.saw(events.Stopped) for p in self.people.values()), 10.0)
+        self.store.close()
+        return self.world.trace
