@@ -14,7 +14,7 @@ import pytest
 from iceway.core.address import Address
 from iceway.core.errors import EnvironmentFailure, UsageError
 from iceway.lab import topologies
-from iceway.lab.namespaces import KernelLab, launcher
+from iceway.lab.namespaces import KernelLab, available, kernel, launcher
 from iceway.lab.namespaces import lab as lab_module
 from iceway.lab.probe import KernelField
 from iceway.lab.topology import Behaviour, Firewall, Forward, Host, Interface, Nat, Segment, Topology
@@ -219,3 +219,29 @@ def test_it_stands_inside_an_unprivileged_user_namespace_too():
 
 def test_who_has_the_rights_needs_no_launcher():
     assert launcher() == ()
+
+
+def test_who_has_no_rights_is_told_what_to_do():
+    script = "from iceway.lab.namespaces import available, launcher\nprint(available())\nlauncher()"
+    done = subprocess.run(
+        ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout.startswith("(False, 'no network namespaces for this process")
+    assert "run as root, or under `unshare -Urn`" in done.stdout
+    assert "EnvironmentFailure: kernel networks are not available" in done.stderr
+
+
+def test_a_missing_tool_is_named_with_its_package(monkeypatch):
+    monkeypatch.setattr(kernel.shutil, "which", lambda tool, path: None if tool == "nft" else tool)
+    assert available() == (False, "`nft` is missing: install nftables")
+
+
+def test_a_command_that_fails_says_what_it_complained_about():
+    with (
+        KernelLab(topologies.one_lan()) as lab,
+        pytest.raises(EnvironmentFailure, match=r"ip link set nothing up.*nothing"),
+    ):
+        lab._namespaces["alice"].run("ip", "link", "set", "nothing", "up")

@@ -1,10 +1,13 @@
 """Firewalls: no UDP, only some TCP, nothing unasked."""
 
+import dataclasses
+
 import pytest
 
+from iceway.core.address import Address
 from iceway.core.machine import StreamClosed, StreamConnected
 from iceway.lab import topologies
-from iceway.lab.topology import Behaviour, Firewall, Nat
+from iceway.lab.topology import Behaviour, Firewall, Nat, Route
 from iceway.lab.world import World
 from iceway.trace.records import PacketDropped
 from tests.lab.toys import Desk
@@ -86,3 +89,23 @@ def test_rules_may_change_while_the_world_runs():
         alice.sends(ours, theirs, data)
         world.advance(1)
     assert edge.toy.data == [b"one", b"three"]
+
+
+def test_a_packet_for_the_router_itself_ends_there():
+    world = World(topologies.nats(None, None))
+    edge = Desk(world, "edge")
+    edge.sends(edge.opens("198.51.100.2:1"), Address("198.51.100.77", 9))
+    world.advance(1)
+    assert drops(world) == [("home-nat", "nobody listens on the router")]
+
+
+def test_a_nat_does_not_carry_packets_to_inside_addresses_from_outside():
+    office = topologies.reflexive()
+    edge_host = dataclasses.replace(office.host("edge"), routes=(Route("192.168.1.0/24", "198.51.100.77"),))
+    hosts = tuple(edge_host if host.name == "edge" else host for host in office.hosts)
+    world = World(dataclasses.replace(office, hosts=hosts))
+    alice, edge = Desk(world, "alice"), Desk(world, "edge")
+    edge.sends(edge.opens("198.51.100.2:1"), alice.opens("192.168.1.20:5"))
+    world.advance(1)
+    assert alice.toy.data == []
+    assert drops(world) == [("home-nat", "no mapping")]

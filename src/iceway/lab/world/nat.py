@@ -57,9 +57,11 @@ class Translator:
         self._rng = rng
         self._by_key: dict[_Key, _Mapping] = {}
         self._by_port: dict[tuple[Transport, int], _Mapping] = {}
+        self._static: dict[tuple[Transport, Address], _Mapping] = {}
         for forward in nat.forwards:
+            transport = Transport(forward.transport)
             mapping = _Mapping(forward.to, Address(outside_ip, forward.port), static=True)
-            self._by_port[Transport(forward.transport), forward.port] = mapping
+            self._static[transport, forward.to] = self._by_port[transport, forward.port] = mapping
 
     def outgoing(self, packet: Packet, now: float) -> Translated | Refused:
         """Rewrite the source of a packet from inside, making or refreshing its mapping."""
@@ -87,20 +89,14 @@ class Translator:
 
     # --- mappings ---------------------------------------------------------------------------------------
     def _mapping_for(self, packet: Packet, now: float) -> _Mapping | None:
-        for mapping in self._by_port.values():
-            if not mapping.static:
-                break  # static ones were entered first
-            if (
-                mapping.inside == packet.source
-                and self._by_port.get((packet.transport, mapping.outside.port)) is mapping
-            ):
-                return mapping
+        if (forwarded := self._static.get((packet.transport, packet.source))) is not None:
+            return forwarded
         key = packet.transport, packet.source, part_of(packet.destination, self._nat.mapping)
-        mapping_or_none = self._by_key.get(key)
-        if mapping_or_none is not None and self._alive(mapping_or_none, packet.transport, now):
-            return mapping_or_none
-        if mapping_or_none is not None:
-            self._by_port.pop((packet.transport, mapping_or_none.outside.port), None)
+        mapping = self._by_key.get(key)
+        if mapping is not None and self._alive(mapping, packet.transport, now):
+            return mapping
+        if mapping is not None and self._by_port.get((packet.transport, mapping.outside.port)) is mapping:
+            del self._by_port[packet.transport, mapping.outside.port]
         port = self._free_port(packet, now)
         if port is None:
             return None
