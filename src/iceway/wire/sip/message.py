@@ -337,8 +337,8 @@ def validate(message: Request | Response) -> None:
 
 def split_head(head: bytes) -> tuple[str, Headers]:
     """The start line and the header fields of a message's head, unfolded. Raises MalformedMessage."""
-    if head.count(b"\n") != head.count(b"\r\n") or head.count(b"\r") != head.count(b"\r\n") or b"\0" in head:
-        raise MalformedMessage("a header line holds a control character")
+    if head.count(b"\n") != (ends := head.count(b"\r\n")) or head.count(b"\r") != ends:
+        raise MalformedMessage("a header line ends in a bare CR or LF")
     try:
         text = head.decode()
     except UnicodeDecodeError as error:

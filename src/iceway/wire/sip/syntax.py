@@ -16,6 +16,7 @@ _PARAM = re.compile(
     r'(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^\s";,<>]+))?\s*'  # =value or ="value"
 )
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_TO_ESCAPE = re.compile(r'[\\"\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
 _STRUCTURE = re.compile(r'["<>\\]|[,;]')
 
 
@@ -68,7 +69,7 @@ def is_token(text: str) -> bool:
 
 def quote(text: str) -> str:
     """A quoted string holding the text."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + _TO_ESCAPE.sub(r"\\\g<0>", text) + '"'
 
 
 def unquote(text: str) -> str:
