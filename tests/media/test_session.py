@@ -440,6 +440,15 @@ def test_what_was_not_negotiated_or_does_not_decode() -> None:
     assert len(stranger.sink.samples) > 0
 
 
+def test_a_few_bytes_that_open_the_path_are_no_offence() -> None:
+    stranger = Stranger()
+    for data in (b"", b"\0", bytes.fromhex("80cc00031727d21750494e47504f4e47")):
+        stranger.bob.receive(data, 0.0)
+    assert stranger.rejections() == []
+    stranger.bob.receive(b"\x80" * 30, 0.0)
+    assert stranger.rejections() == ["bad authentication: encrypted with another key, or damaged on the way"]
+
+
 def test_a_repeat_is_a_duplicate_and_no_rejection() -> None:
     stranger = Stranger()
     data = stranger.sender.protect(serialize_rtp(RtpPacket(111, 1, 0, 5, b"\xf8")))

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 REPORT_INTERVAL = 5.0  # RFC 3550 §6.2
 _CATCH_UP = 10 * FRAME_DURATION  # a clock later than this has stood still; frames of that time are skipped
+_SHORTEST_SRTP = 12 + 4  # a header and the shortest tag
+_SHORTEST_SRTCP = 8 + 4 + 10
 _MAX_CAUSES = 32
 _MAX_ROUND_TRIP = 30.0
 
@@ -183,6 +185,8 @@ class AudioSession(Outbox):
         """A datagram of the other side that is neither STUN nor TURN."""
         if self._closed:
             return
+        if self._receiver is not None and len(data) < (_SHORTEST_SRTCP if is_rtcp(data) else _SHORTEST_SRTP):
+            return  # some peers open the path with a few bytes in clear (RFC 6263 keepalives, baresip's PING)
         try:
             if is_rtcp(data):
                 self._receive_rtcp(parse_rtcp(self._opened(data, rtcp=True)), now)
