@@ -227,6 +227,7 @@ class UserAgent(Outbox):
     ) -> str:
         """Send a request such as SERVICE; gives the id that `RequestAnswered` or `RequestFailed` will name."""
         self._now = now
+        _checked(uri)
         key = self._next_name("request")
         cseq = iter(range(1, 2**31))
         request = Request(
@@ -262,11 +263,8 @@ class UserAgent(Outbox):
         self, target: str, offer: bytes | None, now: float, fields: tuple[tuple[str, str], ...] = ()
     ) -> str:
         """Call somebody: a SIP URI or a name-addr. Without an offer, theirs is asked for."""
-        try:
-            address = NameAddr.parse(target)
-        except ParseError as error:
-            raise UsageError(f"cannot call {target!r}: {error}") from error
         self._now = now
+        address = _checked(target)
         key = self._next_name("call")
         call = OutgoingCall(key, NameAddr(address.uri, address.display), self._switch)
         self._calls[key] = call
@@ -511,6 +509,14 @@ class UserAgent(Outbox):
     def _next_name(self, kind: str) -> str:
         self._named += 1
         return f"{self._name}/{kind}.{self._named}"
+
+
+def _checked(address: str) -> NameAddr:
+    """An address that our user gave; UsageError if it is none."""
+    try:
+        return NameAddr.parse(address)
+    except ParseError as error:
+        raise UsageError(f"cannot send to {address!r}: {error}") from error
 
 
 def _same_request(call: Call, request: Request) -> bool:

@@ -279,7 +279,8 @@ def make_response(
 ) -> Response:
     """A response that mirrors the request's Via, From, To, Call-ID and CSeq (RFC 3261 §8.2.6.2).
 
-    `to_tag` is added to a To that has none; a 100 gets none. Timestamp is copied into a 100.
+    `to_tag` is added to a To that has none; a 100 gets none. Timestamp is copied into a 100. A reason given is
+    made one line.
     """
     mirrored = {"via", "from", "to", "call-id", "cseq"} | ({"timestamp"} if status == 100 else set())
     fields = []
@@ -289,7 +290,8 @@ def make_response(
             if key == "to" and to_tag and status > 100:
                 value = _tagged(value, to_tag)
             fields.append((name, value))
-    return Response(status, reason_phrase(status) if reason is None else reason, headers=Headers(fields))
+    words = reason_phrase(status) if reason is None else " ".join(reason.split())
+    return Response(status, words, headers=Headers(fields))
 
 
 def parse_message(data: bytes) -> Request | Response:
