@@ -177,6 +177,13 @@ def test_a_client_inside_registers_and_learns_where_credentials_are_to_be_had(st
     assert registered.outside is False
 
 
+def test_a_client_that_knows_only_md5_and_stumbles_over_more_is_offered_md5(store: SqlStore) -> None:
+    alice = Domain(store).inside("alice")
+    alice.sends(alice.request("REGISTER", f"sip:{DOMAIN}", "User-Agent: baresip v1.0.0 (x86_64/linux)"))
+    (challenge,) = alice.peer.hears_response(401).headers.all("WWW-Authenticate")
+    assert "algorithm=MD5" in challenge
+
+
 def test_a_client_outside_is_known_by_the_edge_it_comes_through(store: SqlStore) -> None:
     domain = Domain(store)
     alice = Client("alice", domain.edge())

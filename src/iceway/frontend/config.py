@@ -54,6 +54,14 @@ class RegistrationConfig(Section):
         return self
 
 
+class AuthenticationConfig(Section):
+    """Digest algorithms, strongest first. Clients whose User-Agent begins with one of `md5_only_agents` are
+    offered MD5 alone, because they give up when another is named as well."""
+
+    algorithms: Annotated[tuple[Literal["SHA-256", "MD5"], ...], Field(min_length=1)] = ("SHA-256", "MD5")
+    md5_only_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.")
+
+
 class RelayConfig(Section):
     """Asking edges for relay credentials: `timeout` seconds an edge before the next is tried."""
 
@@ -69,6 +77,7 @@ class FrontEndConfig(Section):
     tls: TlsFiles = TlsFiles()
     database: str = "frontend.sqlite"
     registration: RegistrationConfig = RegistrationConfig()
+    authentication: AuthenticationConfig = AuthenticationConfig()
     relay: RelayConfig = RelayConfig()
 
     @model_validator(mode="after")

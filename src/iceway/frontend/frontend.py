@@ -77,7 +77,7 @@ class FrontEnd(Outbox):
     def start(self, now: float) -> None:
         """Open the listeners; answered by the endpoint's `Listening` or `ListenFailed`."""
         self.emit(Started("frontend", __version__, self.config.name))
-        self._doorkeeper = Doorkeeper(self.config.domain, self._store, self._rng)
+        self._doorkeeper = Doorkeeper(self.config.domain, self._store, self._rng, self.config.authentication)
         for listen in self.config.listen:
             transport = Transport(listen.transport)
             tls = TlsServer(IDENTITY) if transport is Transport.TLS else None

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iceway.core.errors import ParseError
+from iceway.frontend.config import AuthenticationConfig
 from iceway.frontend.store import UserStore
 from iceway.sip.digest import Algorithm, DigestServer, NotAuthenticated
 from iceway.sip.registrar import address_of_record
-from iceway.wire.sip import Credentials, NameAddr, Request
+from iceway.wire.sip import Challenge, Credentials, NameAddr, Request
 
 if TYPE_CHECKING:
     from random import Random
-
-ALGORITHMS = (Algorithm.SHA_256, Algorithm.MD5)  # those whose digests the store keeps, strongest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,12 @@ class Challenged:
 class Doorkeeper:
     """One realm's digest server over the store. `now` is wall time, so nonces of a pool agree."""
 
-    def __init__(self, realm: str, store: UserStore, rng: Random) -> None:
+    def __init__(self, realm: str, store: UserStore, rng: Random, config: AuthenticationConfig) -> None:
         self._realm = realm
         self._store = store
-        self._digest = DigestServer(realm, rng.randbytes(32), rng, ALGORITHMS)
+        self._config = config
+        algorithms = tuple(map(Algorithm, config.algorithms))
+        self._digest = DigestServer(realm, rng.randbytes(32), rng, algorithms)
 
     def identify(self, request: Request, *, proxy: bool, wall_now: float) -> User | Challenged:
         """`proxy`: challenge as a proxy (407), for requests that are somebody else's to answer."""
@@ -53,7 +54,7 @@ class Doorkeeper:
             verdict = NotAuthenticated("the user was removed", verdict.username, failed=True)
         name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
         values = self._digest.challenges(wall_now, verdict.stale)
-        headers = tuple((name, value) for value in values)
+        headers = tuple((name, value) for value in values if self._understands(request, value))
         return Challenged(407 if proxy else 401, headers, verdict.reason, verdict.username, verdict.failed)
 
     def without_our_credentials(self, request: Request) -> Request:
@@ -62,6 +63,12 @@ class Doorkeeper:
             kept = [value for value in request.headers.all(name) if not self._is_ours(value)]
             request = request.with_header(name, *kept) if kept else request.without_header(name)
         return request
+
+    def _understands(self, request: Request, challenge: str) -> bool:
+        agent = request.headers.get("User-Agent") or ""
+        if not agent.startswith(self._config.md5_only_agents) or "MD5" not in self._config.algorithms:
+            return True
+        return Challenge.parse(challenge).algorithm == Algorithm.MD5
 
     def _ha1(self, login: str, algorithm: Algorithm) -> str | None:
         return self._store.ha1(login, self._realm, algorithm.value)
