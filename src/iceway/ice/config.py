@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from iceway.core.address import Address, Transport
+from iceway.core.errors import UsageError
 
 TA = 0.050  # RFC 8445 §14.2: between two new checks of one agent
 GATHERING_TA = 0.005  # RFC 8445 §14.2 lets nothing go faster than one transaction in 5 ms
@@ -45,6 +46,10 @@ class IceServer:
     username: str = ""
     password: str = ""
     address: Address | None = None
+
+    def __post_init__(self) -> None:
+        if self.address is None and not (self.host and 0 < self.port < 65536):
+            raise UsageError(f"a server needs an address, or a host and a port: {self.host!r} {self.port}")
 
     @property
     def label(self) -> str:

@@ -10,11 +10,10 @@ dead server still gets its 39.5 s.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from iceway.core.address import Address, Transport, is_ip
-from iceway.core.errors import ParseError
 from iceway.core.machine import (
     CloseUdp,
     Input,
@@ -26,7 +25,6 @@ from iceway.core.machine import (
     StreamCongested,
     StreamConnected,
     StreamReceived,
-    TlsClient,
     UdpFailed,
     UdpOpened,
     earliest,
@@ -36,10 +34,9 @@ from iceway.core.timers import Timers
 from iceway.ice.candidate import Candidate, CandidateType, Foundations, local_preference, priority
 from iceway.ice.config import GATHERING_TA, AgentConfig, IceServer, Policy, ServerKind
 from iceway.ice.messages import keepalive_indication, transaction_id
-from iceway.ice.scope import is_private, usable_interfaces
+from iceway.ice.scope import usable_interfaces
+from iceway.ice.servers import HostSocket, Job, ServerState, claims, client_of, refusal
 from iceway.trace import records
-from iceway.turn.binding import BindingClient
-from iceway.turn.client import State, TurnClient
 from iceway.turn.events import (
     Allocated,
     AllocationFailed,
@@ -50,8 +47,6 @@ from iceway.turn.events import (
     PeerRefused,
 )
 from iceway.turn.trace import stun_sent
-from iceway.wire.channel_data import is_channel_data
-from iceway.wire.stun import is_stun
 
 if TYPE_CHECKING:
     from random import Random
@@ -60,7 +55,7 @@ SETTLE = 0.5  # what a server that lives may take at least, in seconds
 SETTLE_ROUND_TRIPS = 4  # or this many of the slowest round trips seen: connect, ask, be challenged, ask again
 SETTLE_ALONE = 2.0  # while nobody has answered at all
 SERVERS_PER_INTERFACE = 64  # ranks of one interface's candidates before the next interface's begin
-DATA_INDICATION = b"\x00\x17"  # RFC 8656 §17: how its header begins
+MAX_SPARES = 4  # addresses tried for one name
 NOWHERE = Address("0.0.0.0", 0)  # RFC 8839 §5.1: related address of those who hide theirs
 
 
@@ -76,46 +71,6 @@ class Owner(Protocol):
     def peer_refused(self, base: Address, ip: str, reason: str, now: float) -> None: ...
 
     def base_lost(self, base: Address, reason: str, now: float) -> None: ...
-
-
-@dataclass(slots=True, eq=False)
-class HostSocket:
-    """One open UDP socket: an interface and a component. `rank` counts interfaces, best first."""
-
-    local: Address
-    component: int
-    rank: int
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One server asked from one place. `socket` is None over TCP and TLS."""
-
-    server: IceServer
-    address: Address
-    component: int
-    rank: int
-    socket: HostSocket | None
-    client: TurnClient | BindingClient
-    started_at: float | None = None
-    answered: bool = False
-    finished: bool = False
-    relayed: Address | None = None
-    retired: bool = False
-
-    @property
-    def local(self) -> Address | None:
-        return self.socket.local if self.socket else None
-
-
-@dataclass(slots=True, eq=False)
-class ServerState:
-    """A server on the list: its addresses once known, and how many look-ups are under way."""
-
-    server: IceServer
-    rank: int
-    addresses: tuple[Address, ...] = ()
-    asked: int = 0
 
 
 class Gatherer:
@@ -192,7 +147,6 @@ class Gatherer:
     def close(self, now: float) -> None:
         self._closing = True
         self._timers.clear()
-        self._opening.clear()
         self._looking_up.clear()
         self._waiting.clear()
         for job in list(self._jobs):
@@ -205,22 +159,19 @@ class Gatherer:
         if job is None:
             self._owner.emit(SendDatagram(base, remote, data))
         else:
-            assert isinstance(job.client, TurnClient)
-            job.client.send(remote, data, now)
+            job.turn.send(remote, data, now)
             self._pump(job, now)
 
     def permit(self, ips: tuple[str, ...], now: float) -> None:
         for job in list(self._relays.values()):
-            assert isinstance(job.client, TurnClient)
-            job.client.permit(ips, now)
+            job.turn.permit(ips, now)
             self._pump(job, now)
 
     def bind(self, base: Address, peer: Address, now: float) -> None:
         """A channel for the peer that media will go to, if the base is a relay."""
         job = self._relays.get(base)
         if job is not None:
-            assert isinstance(job.client, TurnClient)
-            job.client.bind(peer, now)
+            job.turn.bind(peer, now)
             self._pump(job, now)
 
     # --- questions ---------------------------------------------------------------------------------------
@@ -233,7 +184,7 @@ class Gatherer:
     @property
     def closed(self) -> bool:
         """Nothing is left: every relay was told goodbye and every socket closed."""
-        return self._closing and not self._jobs and not self._sockets
+        return self._closing and not (self._jobs or self._sockets or self._opening)
 
     def is_relay(self, base: Address) -> bool:
         return base in self._relays
@@ -248,7 +199,7 @@ class Gatherer:
         if jobs is None:
             return False
         for job in jobs:
-            if _claims(job.client, datagram.data):
+            if claims(job.client, datagram.data):
                 job.client.handle_input(datagram, now)
                 self._pump(job, now)
                 return True
@@ -315,8 +266,8 @@ class Gatherer:
 
     def _opened(self, key: str, local: Address, now: float) -> None:
         waited = self._opening.pop(key, None)
-        if waited is None:
-            self._owner.emit(CloseUdp(local))  # Closed while it was opening.
+        if waited is None or self._closing:
+            self._owner.emit(CloseUdp(local))
             return
         rank, component = waited
         socket = HostSocket(local, component, rank)
@@ -368,14 +319,11 @@ class Gatherer:
             return
         answers = tuple(answer.data for answer in event.answers)
         self._owner.emit(records.NameResolved(event.name, event.record_type, answers, event.error))
-        for data in answers:
-            try:
-                address = Address.of(data, state.server.port)
-            except ParseError:
-                continue
-            self._known(state, address, now)
-            return
-        if not state.addresses and state not in self._looking_up.values():
+        found = [Address.of(data, state.server.port) for data in answers if is_ip(data)]
+        if found:
+            state.spares = (*state.spares, *found[1:MAX_SPARES])
+            self._known(state, found[0], now)
+        elif not state.addresses and state not in self._looking_up.values():
             detail = f"its name did not resolve: {event.error or 'no such name'}"
             self._owner.emit(records.ServerUnreachable(self._agent, state.server.label, detail))
             self.troubles[f"{state.server.label}: {detail}"] = None
@@ -411,24 +359,10 @@ class Gatherer:
         rank = (socket.rank if socket else 0) * SERVERS_PER_INTERFACE + min(
             state.rank, SERVERS_PER_INTERFACE - 1
         )
-        client: TurnClient | BindingClient
-        if server.kind is ServerKind.TURN:
-            client = TurnClient(
-                name,
-                address,
-                server.transport,
-                server.username,
-                server.password,
-                self._rng,
-                local=socket.local if socket else None,
-                tls=TlsClient(server.host) if server.transport is Transport.TLS else None,
-                server_label=server.label,
-            )
-        elif socket is not None:
-            client = BindingClient(name, address, self._rng, local=socket.local, server_label=server.label)
-        else:
-            return  # A reflexive address of a stream is of no use to UDP.
-        job = Job(server, address, component, rank, socket, client)
+        client = client_of(name, server, address, socket, self._rng)
+        if client is None:
+            return
+        job = Job(state, address, component, rank, socket, client)
         self._jobs.append(job)
         self._names[name] = job
         self._route(job, address)
@@ -439,11 +373,7 @@ class Gatherer:
     def _start_next(self, now: float) -> None:
         if self._waiting:
             job = self._waiting.pop(0)
-            job.started_at = now
-            if isinstance(job.client, TurnClient):
-                job.client.allocate(now)
-            else:
-                job.client.ask(now)
+            job.start(now)
             self._pump(job, now)
         if self._waiting:
             self._timers.arm("start", now + GATHERING_TA)
@@ -467,13 +397,13 @@ class Gatherer:
                         self._owner.relayed_data(job.relayed, peer, data, now)
                 case PeerRefused(peer_ip=ip, code=code, reason=reason):
                     if job.relayed is not None:
-                        self._owner.peer_refused(job.relayed, ip, _refusal(ip, code, reason), now)
+                        self._owner.peer_refused(job.relayed, ip, refusal(ip, code, reason), now)
                 case _:
                     self._owner.emit(output)
         if job.client.server != job.address:
             job.address = job.client.server  # The server sent us to another one (300).
             self._route(job, job.address)
-        if _ended(job):
+        if job.ended:
             self._forget(job)
 
     def _answered(self, job: Job, answer: Allocated | Bound, now: float) -> None:
@@ -498,6 +428,7 @@ class Gatherer:
         if failure.code is None:
             self._owner.emit(records.ServerUnreachable(self._agent, label, failure.detail))
             self.troubles[f"{label}: {failure.detail}"] = None
+            self._try_spare(job.state, now)
             return
         self.troubles[f"{label} refused: {failure.detail}"] = None
         self._owner.emit(
@@ -509,6 +440,13 @@ class Gatherer:
             self._forget(job)
             self._ask_from(state, job.address, job.socket, now)
 
+    def _try_spare(self, state: ServerState, now: float) -> None:
+        """Another address that the name resolved to."""
+        if state.spares and not self._closing:
+            spare, *rest = state.spares
+            state.spares = tuple(rest)
+            self._known(state, spare, now)
+
     def _lost(self, job: Job, reason: str, now: float) -> None:
         base = job.relayed
         self._forget(job)
@@ -518,6 +456,9 @@ class Gatherer:
 
     def _retire(self, job: Job, now: float) -> None:
         """Stop asking, or give the relay back; a relay over UDP lives on until that is said."""
+        if not job.finished and job.started_at is not None:
+            detail = f"no answer in {now - job.started_at:.1f} s; then it was not needed any more"
+            self._owner.emit(records.ServerUnreachable(self._agent, job.server.label, detail))
         job.finished = job.retired = True
         base = job.relayed
         job.client.close(now)
@@ -610,25 +551,3 @@ class Gatherer:
             relay_transport=transport,
             server=job.server.label,
         )
-
-
-def _claims(client: TurnClient | BindingClient, data: bytes) -> bool:
-    """Whether a datagram from a server's address is for its client, and not a check or media from there."""
-    if is_stun(data):
-        if client.owns(data[8:20]):
-            return True
-        return isinstance(client, TurnClient) and data[:2] == DATA_INDICATION
-    return isinstance(client, TurnClient) and is_channel_data(data)
-
-
-def _ended(job: Job) -> bool:
-    return job.client.state is State.ENDED if isinstance(job.client, TurnClient) else job.client.done
-
-
-def _refusal(ip: str, code: int | None, reason: str) -> str:
-    if code is None:
-        return f"the relay did not say whether it may forward to {ip}: {reason}"
-    if code == 403:
-        kind = "private " if is_private(ip) else ""
-        return f"relay refuses {kind}peer address {ip}: 403 {reason}".rstrip()
-    return f"relay refuses peer address {ip}: {code} {reason}".rstrip()

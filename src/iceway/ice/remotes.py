@@ -37,6 +37,8 @@ class RemoteCandidates:
         self._known: dict[tuple[int, Address], Candidate] = {}
         self._early: dict[tuple[Address, Address], HeardCheck] = {}
         self._learned = 0
+        self.ips: tuple[str, ...] = ()
+        """Every IP of the peer; asked for with every packet, so it is kept ready."""
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(tuple(self._known.values()))
@@ -44,18 +46,16 @@ class RemoteCandidates:
     def __len__(self) -> int:
         return len(self._known)
 
-    @property
-    def ips(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(address.ip for _, address in self._known))
-
     def get(self, component: int, address: Address) -> Candidate | None:
         return self._known.get((component, address))
 
     def add(self, candidate: Candidate) -> None:
         self._known[candidate.component, candidate.address] = candidate
+        self._note_ips()
 
     def forget(self, candidate: Candidate) -> None:
         del self._known[candidate.component, candidate.address]
+        self._note_ips()
 
     def useless(self, candidate: Candidate) -> str:
         """Why an announced candidate is not used; empty if it is."""
@@ -101,3 +101,6 @@ class RemoteCandidates:
         """The kept checks of this peer; those of others are dropped."""
         early, self._early = self._early, {}
         return [check for check in early.values() if check.ufrag == ufrag]
+
+    def _note_ips(self) -> None:
+        self.ips = tuple(dict.fromkeys(address.ip for _, address in self._known))

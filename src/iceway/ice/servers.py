@@ -1,0 +1,124 @@
+"""STUN and TURN servers as the gatherer keeps them: what is known of each, and one job per place to ask from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iceway.core.address import Address, Transport
+from iceway.core.machine import TlsClient
+from iceway.ice.config import IceServer, ServerKind
+from iceway.ice.scope import is_private
+from iceway.turn.binding import BindingClient
+from iceway.turn.client import State, TurnClient
+from iceway.wire.channel_data import is_channel_data
+from iceway.wire.stun import is_stun
+
+if TYPE_CHECKING:
+    from random import Random
+
+DATA_INDICATION = b"\x00\x17"  # RFC 8656 §17: how its header begins
+
+Client = TurnClient | BindingClient
+
+
+@dataclass(slots=True, eq=False)
+class HostSocket:
+    """One open UDP socket: an interface and a component. `rank` counts interfaces, best first."""
+
+    local: Address
+    component: int
+    rank: int
+
+
+@dataclass(slots=True, eq=False)
+class ServerState:
+    """A server on the list and its addresses, once known. `spares` are tried when it does not answer."""
+
+    server: IceServer
+    rank: int
+    addresses: tuple[Address, ...] = ()
+    spares: tuple[Address, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One server asked from one place. `socket` is None over TCP and TLS."""
+
+    state: ServerState
+    address: Address
+    component: int
+    rank: int
+    socket: HostSocket | None
+    client: Client
+    started_at: float | None = None
+    answered: bool = False
+    finished: bool = False
+    relayed: Address | None = None
+    retired: bool = False
+
+    @property
+    def server(self) -> IceServer:
+        return self.state.server
+
+    @property
+    def local(self) -> Address | None:
+        return self.socket.local if self.socket else None
+
+    @property
+    def turn(self) -> TurnClient:
+        """The client of a job that has a relay."""
+        assert isinstance(self.client, TurnClient)
+        return self.client
+
+    @property
+    def ended(self) -> bool:
+        client = self.client
+        return client.state is State.ENDED if isinstance(client, TurnClient) else client.done
+
+    def start(self, now: float) -> None:
+        self.started_at = now
+        if isinstance(self.client, TurnClient):
+            self.client.allocate(now)
+        else:
+            self.client.ask(now)
+
+
+def client_of(
+    name: str, server: IceServer, address: Address, socket: HostSocket | None, rng: Random
+) -> Client | None:
+    """The machine that asks this server; None if the answer would be of no use to UDP (STUN over a stream)."""
+    if server.kind is ServerKind.TURN:
+        tls = TlsClient(server.host or address.ip) if server.transport is Transport.TLS else None
+        return TurnClient(
+            name,
+            address,
+            server.transport,
+            server.username,
+            server.password,
+            rng,
+            local=socket.local if socket else None,
+            tls=tls,
+            server_label=server.label,
+        )
+    if socket is not None:
+        return BindingClient(name, address, rng, local=socket.local, server_label=server.label)
+    return None
+
+
+def claims(client: Client, data: bytes) -> bool:
+    """Whether a datagram from a server's address is for its client, and not a check or media from there."""
+    if is_stun(data):
+        if client.owns(data[8:20]):
+            return True
+        return isinstance(client, TurnClient) and data[:2] == DATA_INDICATION
+    return isinstance(client, TurnClient) and is_channel_data(data)
+
+
+def refusal(ip: str, code: int | None, reason: str) -> str:
+    if code is None:
+        return f"the relay did not say whether it may forward to {ip}: {reason}"
+    if code == 403:
+        kind = "private " if is_private(ip) else ""
+        return f"relay refuses {kind}peer address {ip}: 403 {reason}".rstrip()
+    return f"relay refuses peer address {ip}: {code} {reason}".rstrip()
