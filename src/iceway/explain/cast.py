@@ -19,7 +19,6 @@ from iceway.trace.records import (
     ConnectionOpened,
     CredentialsMinted,
     GatheringStarted,
-    NameResolved,
     PacketDropped,
     PacketTranslated,
     Registered,
@@ -116,7 +115,7 @@ class Cast:
             case Started(role=role):
                 self.roles[node] = _ROLE_ALIASES.get(role.lower(), role.lower())
             case PacketTranslated():
-                self.roles.setdefault(record.nat, "nat")
+                self._guess(record.nat, "nat")
                 outside = record.after if record.outgoing else record.before
                 self._by_ip.setdefault(outside.ip, record.nat)
                 return
@@ -128,23 +127,28 @@ class Cast:
                 if record.relay is None or record.relay != local:
                     self._own(node, local)
             case GatheringStarted(interfaces=interfaces):
-                self.roles.setdefault(node, "client")
+                self._guess(node, "client")
                 for ip in interfaces:
                     self._by_ip[ip] = node
             case CandidateGathered(candidate=candidate):
                 self._announced.setdefault(candidate.address, node)
             case AllocationCreated(relayed=relayed):
-                self.roles.setdefault(node, "edge")
+                self._guess(node, "edge")
                 self._relayed[relayed] = node
             case CredentialsMinted():
-                self.roles.setdefault(node, "edge")
+                self._guess(node, "edge")
             case Registered(outside=bool()):
-                self.roles.setdefault(node, "frontend")
-            case NameResolved() | CallState():
-                self.roles.setdefault(node, "client")
+                self._guess(node, "frontend")
+            case CallState():
+                self._guess(node, "client")
             case _:
                 pass
         self.roles.setdefault(node, "")
+
+    def _guess(self, node: str, role: str) -> None:
+        """A role by what the node does, unless it said its role itself."""
+        if not self.roles.get(node):
+            self.roles[node] = role
 
     def _own(self, node: str, local: Address) -> None:
         self._exact.setdefault(local, node)

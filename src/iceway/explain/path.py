@@ -113,9 +113,13 @@ def _ends(view: AgentView) -> tuple[set[Address], Address]:
     """All addresses the local end of the selected pair goes by, and the remote one."""
     assert view.selected is not None
     local = view.selected.local
-    pair = view.pairs.get(view.selected.pair)
-    known = {local.address, local.related if local.type != "relay" else None, pair.mapped if pair else None}
-    return {address for address in known if address is not None}, view.selected.remote.address
+    known = {local.address}
+    if local.type != "relay":
+        pair = view.pairs.get(view.selected.pair)
+        known |= {
+            address for address in (local.related, pair.mapped if pair else None) if address is not None
+        }
+    return known, view.selected.remote.address
 
 
 def _same_path(view: AgentView, peer: AgentView) -> bool:
