@@ -173,6 +173,10 @@ class Endpoint(Outbox):
         """The flow of that id, if it is up."""
         return self._transports.flow(flow_id)
 
+    def has_udp_socket(self, remote: Address) -> bool:
+        """Whether a UDP socket is open from which the address can be reached."""
+        return self._transports.has_udp_socket(remote)
+
     def keep_alive(self, flow_id: str, now: float) -> None:
         """Ping this flow from now on; `FlowClosed` comes when nobody answers."""
         self._transports.keep_alive(flow_id, now)

@@ -9,7 +9,7 @@ wait for stray copies last no time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from iceway.wire.sip import Request, Response
@@ -223,7 +223,7 @@ class Transaction:
     request: Request
     flow: str
     reliable: bool
-    state: State = State.TERMINATED
+    state: State = field(init=False)
     response: Response | None = None
     wire: bytes = b""
     branch: str = ""

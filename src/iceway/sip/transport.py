@@ -60,7 +60,10 @@ class TransportConfig:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A path to one far end. `id` names it; `peer_names` are those of its verified certificate."""
+    """A path to one far end. `id` names it; `peer_names` are those of its verified certificate.
+
+    `incoming`: the far end opened the connection. A UDP flow has no such history.
+    """
 
     id: str
     transport: Transport
@@ -256,14 +259,16 @@ class Transports:
         self._listeners.clear()
         self._timers.clear()
 
+    def has_udp_socket(self, remote: Address) -> bool:
+        """Whether a UDP socket is open from which the address can be reached."""
+        return self._udp_socket(remote) is not None
+
     # --- inputs ---------------------------------------------------------------------------------------
     def handle_input(self, event: Input, now: float) -> Iterator[Happened]:
         match event:
             case DatagramReceived(local, remote, data):
                 if data.strip(b"\r\n\0 "):  # anything else is somebody's keep-alive
-                    yield Arrived(
-                        Flow(udp_flow_id(local, remote), Transport.UDP, local, remote, incoming=True), data
-                    )
+                    yield Arrived(Flow(udp_flow_id(local, remote), Transport.UDP, local, remote), data)
             case StreamReceived(stream, data):
                 yield from self._received(stream, data, now)
             case UdpOpened(key, local) | ListenerOpened(key, local):

@@ -100,15 +100,15 @@ class Uplink:
         if not self._targets:
             faults, self._faults = self._faults, []
             self.on_failed("; ".join(faults) or "no server to go to", now)
-        elif self._targets[0].transport is Transport.UDP and self._socket_for(self._targets[0]) is None:
-            wildcard = "::" if self._targets[0].address.family == 6 else self.local_ip
-            self._socket = self.endpoint.listen(Transport.UDP, Address(wildcard, 0), now)
+            return
+        target = self._targets[0]
+        if target.transport is Transport.UDP and not self.endpoint.has_udp_socket(target.address):
+            local_ip = self.local_ip
+            if target.address.family == 6 and ":" not in local_ip:
+                local_ip = "::"
+            self._socket = self.endpoint.listen(Transport.UDP, Address(local_ip, 0), now)
         else:
             self._open(self._targets.pop(0), now)
-
-    def _socket_for(self, target: Target) -> Flow | None:
-        flow_id = self.endpoint.open_flow(target, 0.0)
-        return self.endpoint.flow(flow_id) if flow_id else None
 
     def _open(self, target: Target, now: float) -> None:
         flow_id = self.endpoint.open_flow(target, now)
