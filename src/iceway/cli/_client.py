@@ -43,7 +43,7 @@ Trace = Annotated[Path | None, typer.Option(help="Write every step to this file,
 AsJson = Annotated[bool, typer.Option("--json", help="Print events and the result as JSON, a line each.")]
 
 
-def read_password(file: Path | None, identity: str) -> str:
+def read_password(file: Path | None, identity: str, *, again: bool = False) -> str:
     """From the file, the environment, or a prompt; never from the command line, where others can read it."""
     if file is not None:
         try:
@@ -54,7 +54,7 @@ def read_password(file: Path | None, identity: str) -> str:
         return os.environ["ICEWAY_PASSWORD"]
     if not sys.stdin.isatty():
         raise UsageError("no password: name a --password-file or set ICEWAY_PASSWORD")
-    return str(typer.prompt(f"Password of {identity}", hide_input=True))
+    return str(typer.prompt(f"Password of {identity}", hide_input=True, confirmation_prompt=again))
 
 
 def sip_uri(text: str) -> str:
