@@ -1,0 +1,224 @@
+"""Calls once there is a dialog: ACK and 2xx, re-INVITE, glare, BYE."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from iceway.core.address import Transport
+from iceway.core.machine import DatagramReceived
+from iceway.sip.endpoint import TransactionFailed
+from iceway.sip.useragent import (
+    Answered,
+    Confirmed,
+    Ended,
+    Incoming,
+    Provisional,
+    ReinviteAnswered,
+    ReinviteFailed,
+    ReinviteReceived,
+    UserAgent,
+)
+from iceway.trace.records import CallState, SipReceived
+from iceway.wire.sip import parse_message
+from tests.sip.phones import ALICE, ANSWER, BOB, OFFER, Phones, both_transports
+
+
+@both_transports
+def test_a_call_from_ringing_to_hanging_up(transport: Transport) -> None:
+    phones = Phones(transport)
+    call = phones.calls()
+    (incoming,) = phones.b.seen(Incoming)
+    assert incoming.caller.uri == "sip:alice@example.test"
+    assert incoming.offer == OFFER
+    phones.bob.ring(incoming.call, phones.net.now)
+    phones.run()
+    (ringing,) = phones.a.seen(Provisional)
+    assert (ringing.status, ringing.sdp, ringing.reliable) == (180, None, False)
+    phones.bob.accept(incoming.call, ANSWER, phones.net.now)
+    phones.run()
+    assert phones.a.seen(Answered) == [Answered(call, ANSWER, ringing.branch)]
+    assert phones.b.seen(Confirmed) == [Confirmed(incoming.call)]
+    phones.alice.bye(call, phones.net.now)
+    phones.run()
+    assert phones.a.seen(Ended) == [Ended(call, "hung up", 0, True)]
+    assert phones.b.seen(Ended) == [Ended(incoming.call, "the other side hung up", 0, False)]
+    assert phones.a.said() == ["INVITE", "ACK", "BYE"]
+    assert phones.b.said() == ["180", "200", "200"]
+    assert [r.state for r in phones.a.seen(CallState)] == ["trying", "ringing", "confirmed", "ended"]
+    assert [r.state for r in phones.b.seen(CallState)] == ["trying", "ringing", "confirmed", "ended"]
+    phones.run(100)
+    assert phones.alice._calls == phones.bob._calls == {}
+    assert phones.alice._requester._by_transaction == {}
+
+
+@both_transports
+def test_the_called_side_hangs_up(transport: Transport) -> None:
+    phones = Phones(transport)
+    phones.answered()
+    phones.bob.hang_up(phones.bobs, phones.net.now)
+    phones.run()
+    assert phones.b.said()[-1] == "BYE"
+    assert [event.by_us for event in phones.a.seen(Ended)] == [False]
+
+
+def test_a_2xx_is_repeated_until_its_ack_and_each_copy_acknowledged() -> None:
+    phones = Phones()
+    lost = iter([True, True])
+    phones.net.loses = lambda packet: packet.data.startswith(b"ACK") and next(lost, False)
+    phones.calls()
+    phones.bob.accept(phones.bobs, ANSWER, phones.net.now)
+    phones.run(30)
+    assert phones.b.said() == ["200"] * 3
+    assert phones.a.said() == ["INVITE", "ACK", "ACK", "ACK"]
+    assert len(phones.a.seen(Answered)) == 1
+    acks = [
+        parse_message(r.text.encode()) for r in phones.b.seen(SipReceived) if r.start_line.startswith("ACK")
+    ]
+    assert len(acks) == 1
+
+
+def test_without_an_ack_the_called_side_gives_up_with_bye() -> None:
+    phones = Phones()
+    phones.net.loses = lambda packet: packet.data.startswith(b"ACK")
+    phones.calls()
+    phones.bob.accept(phones.bobs, ANSWER, phones.net.now)
+    phones.run(40)
+    assert [event.reason for event in phones.b.seen(Ended)] == ["no ACK for our answer in 32 s"]
+    assert phones.b.said()[-1] == "BYE"
+    assert [event.by_us for event in phones.a.seen(Ended)] == [False]
+
+
+@both_transports
+@pytest.mark.parametrize("by", ["alice", "bob"])
+def test_a_reinvite_in_either_direction(transport: Transport, by: str) -> None:
+    phones = Phones(transport)
+    call = phones.answered()
+    asking, asked, mine, theirs = (
+        (phones.alice, phones.bob, call, phones.bobs)
+        if by == "alice"
+        else (phones.bob, phones.alice, phones.bobs, call)
+    )
+    asker, answerer = (phones.a, phones.b) if by == "alice" else (phones.b, phones.a)
+    for round_number in range(2):
+        asking.reinvite(mine, b"new offer %d" % round_number, phones.net.now)
+        phones.run()
+        assert answerer.seen(ReinviteReceived)[-1] == ReinviteReceived(theirs, b"new offer %d" % round_number)
+        asked.answer_reinvite(theirs, b"new answer", phones.net.now)
+        phones.run()
+        assert asker.seen(ReinviteAnswered)[-1] == ReinviteAnswered(mine, b"new answer")
+    phones.run(5)
+    assert len(asker.seen(ReinviteAnswered)) == 2
+    assert answerer.said()[-1] == "200", "the ACK stopped its repetition"
+
+
+def test_a_refused_reinvite_leaves_the_call_as_it_was() -> None:
+    phones = Phones()
+    call = phones.answered()
+    phones.alice.reinvite(call, b"worse", phones.net.now)
+    phones.run()
+    phones.bob.reject_reinvite(phones.bobs, 488, phones.net.now)
+    phones.run()
+    assert phones.a.seen(ReinviteFailed) == [ReinviteFailed(call, 488, "488 Not Acceptable Here")]
+    assert not phones.a.seen(Ended)
+
+
+def test_a_reinvite_before_the_ack_waits_for_it() -> None:
+    phones = Phones()
+    phones.calls()
+    phones.bob.accept(phones.bobs, ANSWER, phones.net.now)
+    phones.bob.reinvite(phones.bobs, b"later", phones.net.now)
+    phones.run(0.015)
+    assert phones.b.said() == ["200"]
+    phones.run()
+    assert [event.offer for event in phones.a.seen(ReinviteReceived)] == [b"later"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_glare_is_settled_the_caller_waiting_longer(seed: int) -> None:
+    phones = Phones(seed=seed * 10)
+    call = phones.answered()
+
+    def answers(agent: UserAgent) -> Callable[[object, float], None]:
+        def on_event(event: object, now: float) -> None:
+            if isinstance(event, ReinviteReceived):
+                agent.answer_reinvite(event.call, b"yes", now)
+
+        return on_event
+
+    phones.a.on_event, phones.b.on_event = answers(phones.alice), answers(phones.bob)
+    phones.alice.reinvite(call, b"alice wants", phones.net.now)
+    phones.bob.reinvite(phones.bobs, b"bob wants", phones.net.now)
+    phones.run(0.1)
+    assert phones.a.said()[-2:] == ["491", "ACK"] or phones.a.said()[-2:] == ["ACK", "491"]
+    phones.run(10)
+    assert [event.offer for event in phones.b.seen(ReinviteReceived)] == [b"alice wants"]
+    assert [event.offer for event in phones.a.seen(ReinviteReceived)] == [b"bob wants"]
+    first = [r.text for r in phones.b.seen(SipReceived) if "alice wants" in r.text]
+    assert len(first) == 2, "once refused, once taken"
+
+
+def test_a_reinvite_the_other_side_knows_nothing_of_ends_the_call() -> None:
+    phones = Phones()
+    call = phones.answered()
+    phones.bob._calls.clear()
+    phones.alice.reinvite(call, OFFER, phones.net.now)
+    phones.run()
+    assert [event.status for event in phones.a.seen(Ended)] == [481]
+
+
+def test_hanging_up_amid_a_reinvite() -> None:
+    phones = Phones()
+    call = phones.answered()
+    phones.alice.reinvite(call, b"x", phones.net.now)
+    phones.run()
+    phones.alice.bye(call, phones.net.now)
+    phones.run(1)
+    assert len(phones.a.seen(Ended)) == len(phones.b.seen(Ended)) == 1
+    assert "487" in phones.b.said()
+    phones.bob.answer_reinvite(phones.bobs, b"y", phones.net.now)
+    phones.run(100)
+    assert phones.alice._requester._by_transaction == {}
+
+
+def test_a_request_out_of_order_is_answered_500() -> None:
+    phones = Phones()
+    call = phones.answered()
+    phones.alice.reinvite(call, b"x", phones.net.now)
+    phones.run()
+    phones.bob.answer_reinvite(phones.bobs, b"y", phones.net.now)
+    phones.run()
+    invite = next(r.text for r in phones.b.seen(SipReceived) if r.start_line.startswith("INVITE"))
+    to = phones.alice._calls[call].dialog
+    assert to is not None
+    old = invite.replace("branch=z9hG4bK", "branch=z9hG4bKold").replace(
+        "To: <sip:bob@example.test>", f"To: {to.remote}"
+    )
+    phones.bob.handle_input(DatagramReceived(BOB, ALICE, old.encode()), phones.net.now)
+    phones.run()
+    assert phones.b.said()[-1] == "500"
+
+
+def test_any_conversation_survives_loss() -> None:
+    """A third of all datagrams lost: the call still comes about, or is given up, alike at both ends."""
+    for seed in range(20):
+        phones = Phones(seed=seed)
+        chance = random.Random(seed)
+        phones.net.loses = lambda packet, chance=chance: chance.random() < 0.33  # type: ignore[misc]
+
+        def picks_up(event: object, now: float, phones: Phones = phones) -> None:
+            if isinstance(event, Incoming):
+                phones.bob.ring(event.call, now, ANSWER)
+                phones.bob.accept(event.call, ANSWER, now)
+
+        phones.b.on_event = picks_up
+        call = phones.alice.invite("sip:bob@example.test", OFFER, phones.net.now)
+        phones.run(70)
+        assert len(phones.a.seen(Answered)) == len(phones.b.seen(Confirmed)) == 1
+        phones.alice.hang_up(call, phones.net.now)
+        phones.run(110)
+        assert len(phones.a.seen(Ended)) == len(phones.b.seen(Ended)) == 1
+        assert not [e for e in phones.a.events if isinstance(e, TransactionFailed)]
+        assert phones.alice._calls == phones.bob._calls == {}
