@@ -1,21 +1,21 @@
 """The company of the demo: its edge, front end and people, put into one of the office topologies.
 
-The configurations are those of real deployments (`edge.toml`, `frontend.toml` as values); `VirtualOffice` runs
-the programs in the virtual world, `iceway.lab.kernel_office` the same ones as processes on kernel NATs.
+The configurations are those of real deployments. `VirtualOffice` runs the programs in the virtual world,
+`iceway.lab.kernel_office` the same ones, from the same configurations, as processes on kernel NATs.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from iceway.client import events
 from iceway.client.config import PhoneConfig
 from iceway.client.phone import Media, Phone
-from iceway.edge.config import AccessSection, CredentialsSection, EdgeConfig, RelaySection
+from iceway.edge.config import EdgeConfig
 from iceway.edge.credentials import KeyRing, TokenKeys
 from iceway.edge.edge import Edge
-from iceway.frontend.config import EdgeConfig as TrustedEdge
 from iceway.frontend.config import FrontEndConfig
 from iceway.frontend.frontend import FrontEnd
 from iceway.frontend.store import SqlStore
@@ -32,26 +32,38 @@ RINGBACK = 425.0  # Hz
 MRAS_PORT = 5062
 
 
+EDGE_TOML = f"""\
+# The edge in the perimeter: clients come to its outer address, the front end to its inner one.
+domain = "{DOMAIN}"
+name = "edge.{DOMAIN}"
+frontend = "frontend.{DOMAIN}:{FRONTEND_PORT}"
+
+[access]
+listen = ["{EDGE_OUTER}:{ACCESS_PORT}"]
+
+[credentials]
+listen = "{EDGE_INNER}:{MRAS_PORT}"
+
+[relay]
+host = "av.{DOMAIN}"
+listen = "{EDGE_OUTER}"
+"""
+
+FRONTEND_TOML = f"""\
+# The front end inside.
+domain = "{DOMAIN}"
+name = "frontend.{DOMAIN}"
+edges = [{{ name = "edge.{DOMAIN}", mras = "edge.{DOMAIN}:{MRAS_PORT}" }}]
+listen = [{{ address = "0.0.0.0:{FRONTEND_PORT}" }}]
+"""
+
+
 def edge_config() -> EdgeConfig:
-    """The edge in the perimeter: clients come to its outer address, the front end to its inner one."""
-    return EdgeConfig(
-        name=f"edge.{DOMAIN}",
-        domain=DOMAIN,
-        frontend=f"frontend.{DOMAIN}:{FRONTEND_PORT}",
-        access=AccessSection(listen=(f"{EDGE_OUTER}:{ACCESS_PORT}",)),
-        credentials=CredentialsSection(listen=f"{EDGE_INNER}:{MRAS_PORT}"),
-        relay=RelaySection(host=f"av.{DOMAIN}", listen=EDGE_OUTER),
-    )
+    return EdgeConfig.model_validate(tomllib.loads(EDGE_TOML))
 
 
-def frontend_config(database: str = "sqlite://") -> FrontEndConfig:
-    """The front end inside."""
-    return FrontEndConfig(
-        domain=DOMAIN,
-        name=f"frontend.{DOMAIN}",
-        edges=(TrustedEdge(name=f"edge.{DOMAIN}", mras=f"edge.{DOMAIN}:{MRAS_PORT}"),),
-        database=database,
-    )
+def frontend_config() -> FrontEndConfig:
+    return FrontEndConfig.model_validate(tomllib.loads(FRONTEND_TOML))
 
 
 def password_of(name: str) -> str:
@@ -132,11 +144,15 @@ class VirtualOffice:
         says: Callable[[], Source] = SilenceSource,
         ring_for: float | None = None,
         password: str | None = None,
+        relay_only: bool = False,
         wall_skew: float = 0.0,
     ) -> VirtualPerson:
         """Somebody registers; wait for `events.Ready`. `says` gives what they say in each call they take."""
         config = PhoneConfig(
-            f"sip:{name}@{DOMAIN}", password if password is not None else password_of(name), ring_for=ring_for
+            f"sip:{name}@{DOMAIN}",
+            password if password is not None else password_of(name),
+            relay_only=relay_only,
+            ring_for=ring_for,
         )
         heard: list[VirtualPerson] = []
         phone = Phone(config, self.world.rng(name), lambda _: heard[0].media(says()))

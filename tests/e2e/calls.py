@@ -1,0 +1,81 @@
+"""Calls in the office: two people join, one calls the other, and what came of it."""
+
+from __future__ import annotations
+
+from iceway.client import events
+from iceway.explain.findings import findings
+from iceway.explain.model import PathClass
+from iceway.explain.path import verdict
+from iceway.lab.office import VirtualOffice, VirtualPerson
+from iceway.lab.topology import Topology
+from iceway.media.files import FileSource, Source
+from iceway.media.heard import compare
+from iceway.media.speech import speech
+from iceway.trace.entry import Entry
+
+SPEECH = 7.0
+"""Seconds in which everything is said."""
+
+
+def voice(name: str) -> Source:
+    return FileSource(speech(name))
+
+
+def both_join(
+    topology: Topology, seed: int = 1, *, ring_for: float | None = 1.0
+) -> tuple[VirtualOffice, VirtualPerson, VirtualPerson]:
+    """An office whose two people are ready; Bob picks up after `ring_for` seconds."""
+    office = VirtualOffice(topology, seed)
+    alice = office.joins("alice", says=lambda: voice("alice"))
+    bob = office.joins("bob", says=lambda: voice("bob"), ring_for=ring_for)
+    for person in (alice, bob):
+        assert person.waits_for(events.Ready), f"{person.name} does not get ready: {person.events}"
+    return office, alice, bob
+
+
+def connect(caller: VirtualPerson, callee: VirtualPerson, seconds: float = 20.0) -> str:
+    """A call that gets through, the caller's name for it; who is called picks up by themselves."""
+    for person in (caller, callee):
+        person.events.clear()
+    call = caller.calls(callee.name, voice(caller.name))
+    for person in (caller, callee):
+        assert person.waits_for(events.CallSettled, seconds), f"{person.name}: {person.events}"
+    return call
+
+
+def talk(caller: VirtualPerson, callee: VirtualPerson, seconds: float = SPEECH) -> None:
+    """A whole call: both speak, the caller hangs up, and it is over for both."""
+    call = connect(caller, callee)
+    caller.world.advance(seconds)
+    caller.hangs_up(call)
+    for person in (caller, callee):
+        assert person.waits_for(events.CallEnded), f"{person.name}: {person.events}"
+
+
+def shares(alice: VirtualPerson, bob: VirtualPerson) -> tuple[float, float]:
+    """How much of the other's speech each of them heard in the last call."""
+    return tuple(
+        compare(speech(other.name), me.heard[-1].samples).share for me, other in ((alice, bob), (bob, alice))
+    )  # type: ignore[return-value]
+
+
+def agreed_path(trace: list[Entry]) -> PathClass:
+    """The path that both ends say they took."""
+    one, other = verdict(trace, "alice"), verdict(trace, "bob")
+    assert (one.agreed, other.agreed) == (True, True), (
+        f"{one.local} ↔ {one.remote} but {other.local} ↔ {other.remote}"
+    )
+    assert one.path is other.path
+    return one.path
+
+
+def end_of(person: VirtualPerson) -> events.CallEnded:
+    """How their last call ended."""
+    ends = [event for event in person.events if isinstance(event, events.CallEnded)]
+    assert ends, f"no call of {person.name} has ended: {person.events}"
+    return ends[-1]
+
+
+def titles(trace: list[Entry]) -> str:
+    """What the explanation says, a line each: severity, title, meaning."""
+    return "\n".join(f"{one.severity}: {one.title} | {one.meaning}" for one in findings(trace))
