@@ -1,0 +1,5 @@
+"""`python -m iceway`."""
+
+from iceway.cli import main
+
+main()

@@ -1,0 +1,187 @@
+"""`iceway demo`: four calls through four networks, told and drawn."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iceway.cli import Exit
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from iceway.explain.model import PathVerdict
+    from iceway.lab.demo import Outcome
+
+
+class Where(StrEnum):
+    AUTO = "auto"
+    KERNEL = "kernel"
+    WORLD = "world"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("demo")(demo)
+
+
+def demo(
+    where: Annotated[
+        Where, typer.Option(help="On kernel NATs, in the virtual world, or whichever can be.")
+    ] = (Where.AUTO),
+    out: Annotated[Path, typer.Option(help="Directory for report, traces and recordings.")] = Path(
+        "demo-out"
+    ),
+    only: Annotated[list[str] | None, typer.Option(help="Play only this call (may be given again).")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> int:
+    """Play four calls: in one LAN, through two NATs, through a symmetric NAT, through a firewall without UDP.
+
+    Exit code 1 if any call took another path than it should, or was not heard.
+    """
+    from rich.console import Console
+
+    from iceway.core.errors import UsageError
+    from iceway.lab.demo import SCENARIOS, play_in_world, play_on_kernel
+
+    console = Console(quiet=json, highlight=False)
+    on_kernel, why_not = _kernel(where)
+    known = [scenario.name for scenario in SCENARIOS]
+    if unknown := [name for name in only or () if name not in known]:
+        raise UsageError(f"there is no call {unknown[0]!r}; there are {', '.join(known)}")
+    chosen = [scenario for scenario in SCENARIOS if not only or scenario.name in only]
+    console.print(
+        "[bold]iceway demo[/]: a home office behind one NAT, headquarters behind another, an edge in the perimeter,"
+        " a front end inside."
+    )
+    console.print("Networks: this kernel's own NATs." if on_kernel else f"Networks: simulated ({why_not}).")
+    outcomes = []
+    for number, scenario in enumerate(chosen, 1):
+        started = time.monotonic()
+        console.print(f"\n[bold]{number}/{len(chosen)} {scenario.title}[/]  {scenario.lead}")
+        with console.status("") as status:
+
+            def progress(text: str, number: int = number) -> None:
+                if console.is_terminal:
+                    status.update(f"call {number}: {text}")
+                else:
+                    console.print(f"    … {text}")
+
+            play = play_on_kernel if on_kernel else play_in_world
+            outcome = play(scenario, out / f"{number}-{scenario.name}", progress)
+        _tell(console, outcome, time.monotonic() - started)
+        outcomes.append(outcome)
+    report = _report(outcomes, out, on_kernel)
+    failed = sum(not outcome.ok for outcome in outcomes)
+    if json:
+        typer.echo(json_module.dumps(_facts(outcomes, on_kernel, report), ensure_ascii=False, indent=2))
+    console.print(
+        f"\n{len(outcomes)} calls, {failed} not as they should be."
+        if failed
+        else f"\nAll {len(outcomes)} calls took the path they should, and were heard."
+    )
+    console.print(f"Step through them in [bold]{report}[/]", soft_wrap=True)
+    return Exit.FAILED if failed else Exit.DONE
+
+
+def _kernel(where: Where) -> tuple[bool, str]:
+    """Whether to use kernel NATs, and why not. Starts this command again where that gives the rights."""
+    from iceway.core.errors import EnvironmentFailure
+    from iceway.lab.namespaces import launcher
+
+    if where is Where.WORLD:
+        return False, "as asked"
+    try:
+        prefix = launcher()
+    except EnvironmentFailure as failure:
+        if where is Where.KERNEL:
+            raise
+        return False, failure.remedy or failure.cause
+    if prefix:
+        sys.stdout.flush()
+        os.execvp(prefix[0], [*prefix, sys.executable, "-m", "iceway", *sys.argv[1:]])
+    return True, ""
+
+
+def _tell(console: Console, outcome: Outcome, seconds: float) -> None:
+    for end in outcome.ends:
+        offered = ", ".join(str(candidate) for candidate in end.local_candidates)
+        console.print(f"  {end.node.capitalize():<6} offers {offered or 'nothing'}", soft_wrap=True)
+    caller = outcome.ends[0]
+    if caller.local and caller.remote:
+        mark = "[green]✓[/]" if outcome.ok else "[red]✗[/]"
+        agreed = "both ends agree" if all(end.agreed for end in outcome.ends) else "the ends DISAGREE"
+        console.print(
+            f"  {mark} [bold]{caller.path.value}[/]: {caller.local} ↔ {caller.remote}, {agreed}",
+            soft_wrap=True,
+        )
+    for cause in dict.fromkeys(str(why) for end in outcome.ends for why in end.why_not):
+        console.print(f"    not {cause}", soft_wrap=True)
+    console.print(f"    first sound: {_first_sound(caller)}")
+    heard = ", ".join(
+        f"{listener.capitalize()} heard {one.share:.0%} (correlation {one.correlation:.3f})"
+        for listener, one in outcome.heard.items()
+    )
+    console.print(f"    {heard}; {seconds:.1f} s")
+    for fault in outcome.faults:
+        console.print(f"  [red]✗ {fault}[/]")
+
+
+def _first_sound(end: PathVerdict) -> str:
+    if end.answered_at is None or end.first_media_at is None:
+        return "none"
+    if end.first_media_at <= end.answered_at:
+        ahead = end.answered_at - end.first_media_at
+        return f"0 round trips after the answer; early media came {ahead:.2f} s before it"
+    trips = end.media_round_trips
+    return f"{trips:.1f} round trips after the answer" if trips is not None else "after the answer"
+
+
+def _report(outcomes: list[Outcome], out: Path, on_kernel: bool) -> Path:
+    from iceway.studio.model import CallReport
+    from iceway.studio.picture import from_topology
+    from iceway.studio.report import write_report
+
+    path = out / "report.html"
+    calls = [
+        CallReport(
+            outcome.scenario.title,
+            outcome.entries,
+            from_topology(outcome.scenario.topology()),
+            outcome.scenario.lead,
+        )
+        for outcome in outcomes
+    ]
+    kind = "this kernel's own NATs" if on_kernel else "simulated networks"
+    write_report(path, calls, title=f"Four calls, step by step, through {kind}")
+    return path
+
+
+def _facts(outcomes: list[Outcome], on_kernel: bool, report: Path) -> dict[str, Any]:
+    return {
+        "networks": "kernel" if on_kernel else "world",
+        "report": str(report),
+        "calls": [
+            {
+                "name": outcome.scenario.name,
+                "ok": outcome.ok,
+                "expected": outcome.scenario.expected.value,
+                "path": outcome.ends[0].path.value,
+                "pair": [str(outcome.ends[0].local), str(outcome.ends[0].remote)],
+                "round_trip": outcome.ends[0].round_trip,
+                "answer_to_media": outcome.ends[0].answer_to_media,
+                "heard": {
+                    listener: {"share": one.share, "correlation": one.correlation}
+                    for listener, one in outcome.heard.items()
+                },
+                "faults": list(outcome.faults),
+            }
+            for outcome in outcomes
+        ],
+    }
