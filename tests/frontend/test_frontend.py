@@ -110,7 +110,8 @@ class Client:
 
     def sends(self, request: Request) -> None:
         self.branch += 1
-        via = f"SIP/2.0/TLS 192.168.1.2:{self.seed};branch=z9hG4bK{self.name}{self.branch}"
+        transport = "TLS" if self.peer.stream else "UDP"
+        via = f"SIP/2.0/{transport} 192.168.1.2:{self.seed};rport;branch=z9hG4bK{self.name}{self.branch}"
         self.peer.sends(request.with_first("Via", via).serialize())
 
     def asks(self, request: Request) -> Response:
@@ -372,11 +373,31 @@ def test_bindings_survive_the_front_end(store: SqlStore) -> None:
     assert edge.hears_request("INVITE").headers.all("Route") == (EDGE_PATH,)
 
 
-def test_a_nonce_of_the_front_ends_life_before_is_stale_not_wrong(store: SqlStore) -> None:
+def test_a_nonce_of_the_front_ends_life_before_is_good_and_another_servers_is_stale(store: SqlStore) -> None:
     alice = Domain(store).inside("alice")
     alice.registers()
     alice.peer = Domain(store, seed=2).inside("alice").peer
+    alice.sends(alice.digest.authorize(alice.request("REGISTER", f"sip:{DOMAIN}")))
+    alice.peer.hears_response(200)
+    other = SqlStore()
+    add_user(other, "alice", "alice's secret", DOMAIN, 0.0)
+    alice.peer = Domain(other, seed=3).inside("alice").peer
     assert alice.registers().status == 200
+    other.close()
+
+
+def test_a_client_over_udp_is_found_by_the_front_ends_next_life(store: SqlStore) -> None:
+    listen = (
+        ListenConfig(address="10.0.0.1:5060", transport="udp"),
+        ListenConfig(address="10.0.0.1:5060", transport="tcp"),
+    )
+    first = Domain(store, listen=listen)
+    alice = Client("alice", first.bench.udp_peer("10.0.1.5", 5070))
+    alice.registers()
+    second = Domain(store, seed=2, listen=listen)
+    heard = second.bench.udp_peer("10.0.1.5", 5070)
+    second.inside("bob").invites("alice")
+    heard.hears_request("INVITE")
 
 
 def test_both_devices_of_a_user_ring(store: SqlStore) -> None:

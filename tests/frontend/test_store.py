@@ -105,3 +105,13 @@ def test_a_database_that_cannot_be_opened_names_a_remedy(url: str) -> None:
         SqlStore(url)
     assert "cannot be opened" in failure.value.cause
     assert failure.value.remedy
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    store = SqlStore(str(tmp_path / "fe.sqlite"))
+    assert store.secret("nonces", b"first") == b"first"
+    store.close()
+    again = SqlStore(str(tmp_path / "fe.sqlite"))
+    assert again.secret("nonces", b"second") == b"first"
+    assert again.secret("tokens", b"third") == b"third"
+    again.close()

@@ -441,8 +441,9 @@ def test_the_upstream_dies_and_the_phone_stops_ringing() -> None:
 
 
 def test_a_udp_phone_is_found_by_its_token_even_by_a_new_process_with_the_key() -> None:
-    key = bytes(32)
-    before, after = FlowTokens(Random(1), key), FlowTokens(Random(2), key)
+    before, after = FlowTokens(Random(1)), FlowTokens(Random(2))
+    before.use_key(bytes(32))
+    after.use_key(bytes(32))
     token = before.seal("udp|10.0.0.1:5060|192.0.2.10:5060")
     assert after.open(token) == "udp|10.0.0.1:5060|192.0.2.10:5060"
     assert after.open(before.seal("p/tls.1/3")) is None

@@ -77,7 +77,12 @@ class FrontEnd(Outbox):
     def start(self, now: float) -> None:
         """Open the listeners; answered by the endpoint's `Listening` or `ListenFailed`."""
         self.emit(Started("frontend", __version__, self.config.name))
-        self._doorkeeper = Doorkeeper(self.config.domain, self._store, self._rng, self.config.authentication)
+        # Kept keys, so that nonces and the ways to clients over UDP mean the same after a restart.
+        nonce_key = self._store.secret("nonces", self._rng.randbytes(32))
+        self._proxy.tokens.use_key(self._store.secret("flow tokens", self._rng.randbytes(32)))
+        self._doorkeeper = Doorkeeper(
+            self.config.domain, self._store, nonce_key, self._rng, self.config.authentication
+        )
         for listen in self.config.listen:
             transport = Transport(listen.transport)
             tls = TlsServer(IDENTITY) if transport is Transport.TLS else None

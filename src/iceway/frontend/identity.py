@@ -37,12 +37,14 @@ class Challenged:
 class Doorkeeper:
     """One realm's digest server over the store. `now` is wall time, so nonces of a pool agree."""
 
-    def __init__(self, realm: str, store: UserStore, rng: Random, config: AuthenticationConfig) -> None:
+    def __init__(
+        self, realm: str, store: UserStore, key: bytes, rng: Random, config: AuthenticationConfig
+    ) -> None:
         self._realm = realm
         self._store = store
         self._config = config
         algorithms = tuple(map(Algorithm, config.algorithms))
-        self._digest = DigestServer(realm, rng.randbytes(32), rng, algorithms)
+        self._digest = DigestServer(realm, key, rng, algorithms)
 
     def identify(self, request: Request, *, proxy: bool, wall_now: float) -> User | Challenged:
         """`proxy`: challenge as a proxy (407), for requests that are somebody else's to answer."""

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Column,
     Float,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -70,6 +71,12 @@ _BINDINGS = Table(
     Column("outside", Boolean, nullable=False),
     Column("user_agent", Text, nullable=False),
     Column("updated_at", Float, nullable=False),
+)
+_SECRETS = Table(
+    "secrets",
+    _METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("value", LargeBinary(64), nullable=False),
 )
 
 
@@ -172,6 +179,17 @@ class SqlStore:
                 select(_DIGESTS.c.aor).where(_DIGESTS.c.login == login, _DIGESTS.c.realm == realm).limit(1)
             ).scalar()
             return found
+
+    # --- the server's own ------------------------------------------------------------------------------
+    def secret(self, name: str, fresh: bytes) -> bytes:
+        """A key of the server's that outlives the process: the stored one, or `fresh`, now stored."""
+        with self._engine.begin() as connection:
+            found: bytes | None = connection.execute(
+                select(_SECRETS.c.value).where(_SECRETS.c.name == name)
+            ).scalar()
+            if found is None:
+                connection.execute(insert(_SECRETS).values(name=name, value=fresh))
+            return fresh if found is None else found
 
     # --- bindings (iceway.sip.registrar.BindingStore) ---------------------------------------------------
     def bindings(self, aor: str) -> list[Binding]:

@@ -21,12 +21,16 @@ _UDP = "udp|"
 
 
 class FlowTokens:
-    """Seals and opens. Without a `key` one is drawn at first use and lives as long as this object."""
+    """Seals and opens. Without `use_key` a key is drawn at first use and lives as long as this object."""
 
-    def __init__(self, rng: Random, key: bytes | None = None) -> None:
+    def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._key = key
+        self._key: bytes | None = None
         self._mark = b""
+
+    def use_key(self, key: bytes) -> None:
+        """Seal and open with this key, which outlives the process."""
+        self._key = key
 
     def seal(self, flow_id: str) -> str:
         self._draw()

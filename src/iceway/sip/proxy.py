@@ -130,10 +130,10 @@ class _Context:
 class Proxy(Outbox):
     """See the module's law."""
 
-    def __init__(self, name: str, rng: Random, config: ProxyConfig, tokens: FlowTokens | None = None) -> None:
+    def __init__(self, name: str, rng: Random, config: ProxyConfig) -> None:
         super().__init__()
         self._endpoint = Endpoint(name, rng, config.endpoint)
-        self.tokens = tokens or FlowTokens(rng)
+        self.tokens = FlowTokens(rng)
         self._config = config
         self._rng = rng
         self._mark = ""
