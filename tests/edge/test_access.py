@@ -294,3 +294,15 @@ def test_pings_are_answered() -> None:
     client = Perimeter().client()
     client.sends(b"\r\n\r\n")
     assert client.raw == b"\r\n"
+
+
+def test_who_says_nothing_is_shown_out_and_who_registered_may_be_silent() -> None:
+    perimeter = Perimeter()
+    silent = perimeter.client()
+    alice, path = register(perimeter, "alice")
+    perimeter.bench.waits(31)
+    assert silent.closed
+    perimeter.bench.waits(3500)
+    assert alice.closed is None
+    perimeter.frontend.says(*message("INVITE", "sip:alice@192.168.1.2", f"Route: {path}"))
+    alice.hears_request("INVITE")

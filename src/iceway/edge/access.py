@@ -18,7 +18,7 @@ from iceway.core.address import Address, Transport
 from iceway.core.machine import Input, Outbox, TlsServer, earliest
 from iceway.core.switchboard import Switchboard
 from iceway.core.timers import Timers
-from iceway.sip.endpoint import Flow, FlowClosed, FlowOpened, Target
+from iceway.sip.endpoint import EndpointConfig, Flow, FlowClosed, FlowOpened, Target, TransportConfig
 from iceway.sip.locate import Located, Locator, NotLocated
 from iceway.sip.proxy import Hop, HopFailed, Proxy, ProxyConfig, RequestArrived
 from iceway.trace.records import Note
@@ -33,6 +33,9 @@ LAST_RETRY = 10.0
 RATE = 50.0
 BURST = 200.0
 MAX_BODY = 256 * 1024
+SPEAK_WITHIN = 30.0
+"""Seconds a new connection may stay silent. Later a client is left in peace for as long as it is registered."""
+IDLE_TIMEOUT = 7500.0  # more than the longest registration, for clients that send no keep-alives
 # Only the domain's own servers may say these things.
 _TRUSTED_ONLY = ("P-Asserted-Identity", mras.SERVICE_HEADER, mras.LOGON_HEADER)
 
@@ -68,7 +71,8 @@ class AccessProxy(Outbox):
         super().__init__()
         self._config = config
         hosts = frozenset(host.lower() for host in (*config.names, config.public.host))
-        self._proxy = Proxy(f"{name}/sip", rng, ProxyConfig(config.public, hosts))
+        endpoint = EndpointConfig(transport=TransportConfig(idle_timeout=IDLE_TIMEOUT))
+        self._proxy = Proxy(f"{name}/sip", rng, ProxyConfig(config.public, hosts, endpoint))
         self._locator = Locator(f"{name}/dns", rng)
         self._board = Switchboard()
         self._board.add(f"{name}/sip", self._proxy)
@@ -104,8 +108,12 @@ class AccessProxy(Outbox):
 
     def handle_timeout(self, now: float) -> None:
         self._board.handle_timeout(now)
-        for _ in self._timers.due(now):
-            self._connect(now)
+        for timer in self._timers.due(now):
+            if isinstance(timer, tuple):
+                _, flow_id = timer
+                self._proxy.close_flow(flow_id, now, f"said nothing in {SPEAK_WITHIN:g} s")
+            else:
+                self._connect(now)
         self._settle(now)
 
     def poll_timeout(self) -> float | None:
@@ -182,6 +190,7 @@ class AccessProxy(Outbox):
         client = self._clients.get(flow.id)
         if client is None:
             return False
+        self._timers.cancel(("silent", flow.id))
         client.allowance = min(BURST, client.allowance + (now - client.at) * RATE)
         client.at = now
         if client.allowance < 1:
@@ -203,10 +212,12 @@ class AccessProxy(Outbox):
             return
         self._per_ip[flow.remote.ip] += 1
         self._clients[flow.id] = _Client(flow, BURST, now)
+        self._timers.arm(("silent", flow.id), now + SPEAK_WITHIN)
         if self._per_ip[flow.remote.ip] > self._config.max_connections_per_ip:
             self._proxy.close_flow(flow.id, now, "too many connections from one address")
 
     def _flow_closed(self, flow: Flow, reason: str, now: float) -> None:
+        self._timers.cancel(("silent", flow.id))
         if self._clients.pop(flow.id, None) is not None:
             self._per_ip[flow.remote.ip] -= 1
             if not self._per_ip[flow.remote.ip]:

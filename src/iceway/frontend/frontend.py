@@ -21,7 +21,16 @@ from iceway.frontend.broker import CredentialBroker
 from iceway.frontend.config import EdgeConfig, FrontEndConfig
 from iceway.frontend.identity import Challenged, Doorkeeper, User, claims
 from iceway.frontend.store import SqlStore
-from iceway.sip.endpoint import Flow, FlowClosed, FlowOpened, ResponseReceived, Target, TransactionFailed
+from iceway.sip.endpoint import (
+    EndpointConfig,
+    Flow,
+    FlowClosed,
+    FlowOpened,
+    ResponseReceived,
+    Target,
+    TransactionFailed,
+    TransportConfig,
+)
 from iceway.sip.proxy import Hop, HopFailed, Proxy, ProxyConfig, RequestArrived
 from iceway.sip.registrar import Binding, Registrar, RegistrarConfig, address_of_record
 from iceway.trace.records import Note, SipAuthenticationFailed, Started
@@ -59,7 +68,10 @@ class FrontEnd(Outbox):
         )
         first = config.listen[0]
         uri = SipUri.of(None, config.name, Address.parse(first.address).port, transport=first.transport)
-        self._proxy = Proxy(f"{name}/sip", rng, ProxyConfig(uri, frozenset({config.name.lower()})))
+        # Clients that send no keep-alives stay connected for as long as they can be registered.
+        transport = TransportConfig(idle_timeout=registration.max_expires + 300.0)
+        endpoint = EndpointConfig(transport=transport)
+        self._proxy = Proxy(f"{name}/sip", rng, ProxyConfig(uri, frozenset({config.name.lower()}), endpoint))
         self._broker = CredentialBroker(f"{name}/mras", config, self._proxy, rng)
         self._board = Switchboard()
         self._board.add(f"{name}/sip", self._proxy)
