@@ -6,8 +6,6 @@ import ipaddress
 from enum import StrEnum
 from functools import lru_cache
 
-from iceway.core.errors import ParseError
-
 
 class Scope(StrEnum):
     """`LOCAL`: link-local, multicast or unspecified; nobody else can use it."""
@@ -31,13 +29,12 @@ def scope_of(ip: str) -> Scope:
     return Scope.USABLE
 
 
-@lru_cache(maxsize=1024)
 def is_private(ip: str) -> bool:
     """Whether only a part of the world can reach it (RFC 1918, RFC 6598, RFC 4193)."""
     try:
         address = ipaddress.ip_address(ip)
-    except ValueError as error:
-        raise ParseError(f"{ip!r} is not an IP address") from error
+    except ValueError:
+        return False
     return any(address in network for network in _PRIVATE if network.version == address.version)
 
 
