@@ -9,7 +9,7 @@ import pytest
 
 from iceway.core.address import Transport
 from iceway.core.machine import DatagramReceived
-from iceway.sip.endpoint import TransactionFailed
+from iceway.sip.endpoint import Target, TransactionFailed
 from iceway.sip.useragent import (
     Answered,
     Confirmed,
@@ -222,3 +222,107 @@ def test_any_conversation_survives_loss() -> None:
         assert len(phones.a.seen(Ended)) == len(phones.b.seen(Ended)) == 1
         assert not [e for e in phones.a.events if isinstance(e, TransactionFailed)]
         assert phones.alice._calls == phones.bob._calls == {}
+
+
+def test_hanging_up_before_the_ack_waits_for_it() -> None:
+    phones = Phones()
+    lost = iter([True])
+    phones.net.loses = lambda packet: packet.data.startswith(b"ACK") and next(lost, False)
+    phones.calls()
+    phones.bob.accept(phones.bobs, ANSWER, phones.net.now)
+    phones.bob.bye(phones.bobs, phones.net.now, "changed my mind")
+    phones.run(0.4)
+    assert "BYE" not in phones.b.said()
+    phones.run(1)
+    assert phones.b.said()[-1] == "BYE"
+    assert [(event.reason, event.by_us) for event in phones.a.seen(Ended)] == [("changed my mind", False)]
+    assert [(event.reason, event.by_us) for event in phones.b.seen(Ended)] == [("changed my mind", True)]
+
+
+def test_a_reinvite_without_an_offer_asks_for_ours() -> None:
+    phones = Phones()
+    call = phones.answered()
+    dialog = phones.alice._calls[call].dialog
+    assert dialog is not None
+    stranger = dialog.request("INVITE").with_header("Contact", "<sip:alice@192.0.2.1>")
+    transaction = phones.alice.endpoint.request(stranger, Target(BOB, Transport.UDP), phones.net.now)
+    phones.run()
+    assert phones.b.seen(ReinviteReceived) == [ReinviteReceived(phones.bobs, None)]
+    phones.bob.answer_reinvite(phones.bobs, b"our offer", phones.net.now)
+    phones.run()
+    assert transaction
+    ack = dialog.request("ACK", stranger.cseq.number).with_body(b"their answer", "application/sdp")
+    phones.alice.endpoint.send_ack(ack, Target(BOB, Transport.UDP), phones.net.now)
+    phones.run()
+    assert phones.b.seen(ReinviteAnswered) == [ReinviteAnswered(phones.bobs, b"their answer")]
+
+
+@pytest.mark.parametrize(
+    ("method", "content_type", "status"),
+    [("OPTIONS", "application/sdp", 200), ("PRACK", "application/sdp", 481), ("INVITE", "text/plain", 415)],
+)
+def test_other_requests_within_a_call(method: str, content_type: str, status: int) -> None:
+    phones = Phones()
+    call = phones.answered()
+    dialog = phones.alice._calls[call].dialog
+    assert dialog is not None
+    request = dialog.request(method).with_body(b"x", content_type).with_header("RAck", "1 1 INVITE")
+    request = request.with_header("Contact", "<sip:alice@192.0.2.1>")
+    phones.alice.endpoint.request(request, Target(BOB, Transport.UDP), phones.net.now)
+    phones.run()
+    assert phones.b.said()[-1] == str(status)
+    assert not phones.b.seen(Ended)
+
+
+def test_a_second_reinvite_before_the_first_is_answered_is_told_to_come_later() -> None:
+    phones = Phones()
+    call = phones.answered()
+    dialog = phones.alice._calls[call].dialog
+    assert dialog is not None
+    for _ in range(2):
+        request = dialog.request("INVITE").with_header("Contact", "<sip:alice@192.0.2.1>")
+        phones.alice.endpoint.request(request, Target(BOB, Transport.UDP), phones.net.now)
+        phones.run()
+    assert phones.b.said()[-1] == "500"
+    assert len(phones.b.seen(ReinviteReceived)) == 1
+
+
+def test_a_lost_call_gets_no_reinvite_and_no_answer() -> None:
+    phones = Phones()
+    call = phones.answered()
+    phones.alice.reinvite(call, b"x", phones.net.now)
+    phones.run()
+    phones.bob.bye(phones.bobs, phones.net.now)
+    phones.run()
+    for command in (phones.alice.reinvite, phones.alice.answer_reinvite):
+        command(call, b"y", phones.net.now)
+    phones.alice.reject_reinvite(call, 488, phones.net.now)
+    phones.alice.bye(call, phones.net.now)
+    phones.run(5)
+    assert len(phones.a.seen(Ended)) == 1
+    assert not phones.a.seen(ReinviteFailed)
+
+
+def test_a_reinvite_nobody_answers_ends_the_call() -> None:
+    phones = Phones()
+    call = phones.answered()
+    phones.net.loses = lambda packet: True
+    phones.alice.reinvite(call, b"x", phones.net.now)
+    phones.run(40)
+    assert [event.status for event in phones.a.seen(Ended)] == [408]
+
+
+def test_a_connection_replaced_does_not_end_the_call() -> None:
+    phones = Phones(Transport.TCP)
+    call = phones.answered()
+    phones.net.break_streams("alice")
+    phones.run()
+    assert not phones.a.seen(Ended)
+    phones.alice.reinvite(call, b"from elsewhere", phones.net.now)
+    phones.run()
+    phones.bob.answer_reinvite(phones.bobs, b"fine", phones.net.now)
+    phones.run()
+    assert phones.a.seen(ReinviteAnswered) == [ReinviteAnswered(call, b"fine")]
+    phones.bob.bye(phones.bobs, phones.net.now)
+    phones.run()
+    assert [event.by_us for event in phones.a.seen(Ended)] == [False]

@@ -179,3 +179,14 @@ def test_offer_in_the_2xx_and_answer_in_the_ack() -> None:
     phones.run(5)
     assert phones.b.seen(Confirmed) == [Confirmed(phones.bobs, ANSWER)]
     assert phones.b.said().count("200") == 1
+
+
+def test_hanging_up_a_call_whose_offer_was_never_answered_sends_its_ack_first() -> None:
+    phones = Phones()
+    call = phones.calls(None)
+    phones.bob.accept(phones.bobs, OFFER, phones.net.now)
+    phones.run()
+    phones.alice.hang_up(call, phones.net.now)
+    phones.run()
+    assert phones.a.said() == ["INVITE", "ACK", "BYE"]
+    assert len(phones.b.seen(Ended)) == 1

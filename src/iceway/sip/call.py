@@ -7,6 +7,7 @@ offer and its 2xx (or reliable 183) the answer, or else the 2xx the offer and th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -19,7 +20,7 @@ from iceway.sip.endpoint import Endpoint, Flow, RequestReceived, Target
 from iceway.sip.exchange import Exchange, Requester
 from iceway.sip.transaction import T1, T2, TIMEOUT
 from iceway.trace.records import CallState
-from iceway.wire.sip import Message, NameAddr, Request, Response, make_response
+from iceway.wire.sip import Message, NameAddr, Request, Response, make_response, quote, unquote
 
 if TYPE_CHECKING:
     from random import Random
@@ -28,6 +29,7 @@ SDP = "application/sdp"
 ALLOW = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS"
 SUPPORTED = "100rel, path, outbound, gruu"
 _MAX_GLARE = 8
+_REASON_TEXT = re.compile(r';\s*text\s*=\s*("(?:[^"\\]|\\.)*")', re.IGNORECASE)
 
 M = TypeVar("M", bound=Message)
 
@@ -146,6 +148,7 @@ class Call:
         self._reinvite: Exchange | None = None  # ours, unanswered
         self._last_reinvite: Exchange | None = None  # kept while copies of its 2xx may come
         self._wished: bytes | None = None  # the offer of a re-INVITE that has to wait
+        self._leaving: str | None = None  # hung up before the ACK was here
         self._glares = 0
         self._acks: dict[tuple[str, int], Request] = {}  # by remote tag and CSeq, for copies of the 2xx
         self._asked: RequestReceived | None = None  # their re-INVITE, unanswered
@@ -169,9 +172,14 @@ class Call:
 
     # --- commands -------------------------------------------------------------------------------------
     def bye(self, now: float, reason: str | None = None) -> None:
-        if self.may("bye"):
-            self._send_bye(self._the_dialog(), now, reason)
-            self._end(reason or "hung up", 0, True, now)
+        """Hang up. Before the ACK of our answer nothing may be said; then it waits for that (RFC 3261 §15)."""
+        if not self.may("bye"):
+            return
+        if self.phase is Phase.ANSWERED:
+            self._leaving = reason or "hung up"
+            return
+        self._send_bye(self._the_dialog(), now, reason)
+        self._end(reason or "hung up", 0, True, now)
 
     def reinvite(self, offer: bytes, now: float) -> None:
         """Renegotiate, as soon as no other INVITE of the dialog is in progress (RFC 3261 §14.1)."""
@@ -228,6 +236,9 @@ class Call:
             self.phase = Phase.CONFIRMED
             self._record("confirmed")
             self._switch.emit(Confirmed(self.key, answer))
+            if self._leaving is not None:
+                self.bye(now, self._leaving)
+                return
         elif sent.is_offer:
             self._switch.emit(ReinviteAnswered(self.key, answer))
         self._reinvite_if_free(now)
@@ -251,8 +262,7 @@ class Call:
             self._switch.requester.forget(self._last_reinvite)
 
     def _bye_received(self, request: Request, now: float) -> None:
-        why = request.headers.get("Reason") or "the other side hung up"
-        self._end(why, 0, False, now)
+        self._end(reason_text(request) or "the other side hung up", 0, False, now)
 
     def _reinvited(self, event: RequestReceived, dialog: Dialog, now: float) -> None:
         if self._asked is not None or (self._sent_2xx is not None and self._sent_2xx.is_initial):
@@ -433,9 +443,17 @@ def sdp_of(message: Message) -> bytes | None:
     return message.body if message.body and message.content_type == SDP else None
 
 
+def reason_text(request: Request) -> str | None:
+    """Why a request ends a call, in the words of its Reason header (RFC 3326)."""
+    value = request.headers.get("Reason")
+    if value is None:
+        return None
+    found = _REASON_TEXT.search(value)
+    return unquote(found.group(1)) if found else value
+
+
 def _reason_value(text: str) -> str:
-    plain = "".join(c for c in text if c.isprintable() and c not in '"\\')
-    return f'SIP;text="{plain}"'
+    return f"SIP;text={quote(' '.join(text.split()))}"
 
 
 def _unheard(exchange: Exchange, response: Response, now: float) -> None:

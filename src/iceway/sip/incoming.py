@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from iceway.core.errors import ParseError
-from iceway.sip.call import SDP, Call, Phase, Switch, sdp_of
+from iceway.sip.call import SDP, Call, Phase, Switch, reason_text, sdp_of
 from iceway.sip.dialog import Dialog
 from iceway.sip.endpoint import RequestReceived
 from iceway.sip.transaction import T1, TIMEOUT
@@ -66,7 +66,7 @@ class IncomingCall(Call):
     # --- commands -------------------------------------------------------------------------------------
     def ring(self, sdp: bytes | None, now: float) -> None:
         """180, or with a session description 183, reliably if the caller supports that."""
-        if not self.may("ring"):
+        if not self.may("ring") or self._accepting is not None:
             return
         self.phase = Phase.RINGING
         response = self._response(183 if sdp is not None else 180)
@@ -106,7 +106,7 @@ class IncomingCall(Call):
     def cancelled(self, request: Request, now: float) -> None:
         if self.phase in (Phase.TRYING, Phase.RINGING):
             self._refuse(487, None, now)
-            self._end(request.headers.get("Reason") or "cancelled by the caller", 487, False, now)
+            self._end(reason_text(request) or "cancelled by the caller", 487, False, now)
 
     def handle_request(self, event: RequestReceived, dialog: Dialog, now: float) -> None:
         if event.request.method == "PRACK":
@@ -165,7 +165,11 @@ class IncomingCall(Call):
             self._respond(event, 400, now)
             return
         asked = self.invite.request.cseq
-        if unacked is None or (rack.rseq, rack.cseq, rack.method) != (unacked.rseq, asked.number, "INVITE"):
+        if (
+            self.is_over
+            or unacked is None
+            or (rack.rseq, rack.cseq, rack.method) != (unacked.rseq, asked.number, "INVITE")
+        ):
             self._respond(event, 481, now)  # RFC 3262 §3
             return
         made_offer = self.offer is None and bool(unacked.response.body)

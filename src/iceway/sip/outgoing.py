@@ -106,6 +106,13 @@ class OutgoingCall(Call):
         self._switch.timers.cancel((self.key, "answer"))
         self._switch.requester.cancel(self._invite, now)
 
+    def bye(self, now: float, reason: str | None = None) -> None:
+        if self._unacknowledged is not None and self._invite is not None and self.phase is Phase.CONFIRMED:
+            # Their offer found no answer, but the 2xx must have its ACK (RFC 3261 §13.2.2.4).
+            response, self._unacknowledged = self._unacknowledged, None
+            self._send_ack(self._the_dialog(), self._invite, response, now)
+        super().bye(now, reason)
+
     def hang_up(self, now: float, reason: str | None = None) -> None:
         """End the call, whatever its phase."""
         if self.phase is Phase.CONFIRMED:

@@ -90,7 +90,8 @@ _MAX_CALLS = 500
 class UserAgentConfig:
     """Who we are and how we reach the network.
 
-    `outbound` lists the targets to try in order; without any, the domain of `aor` is looked up. `contact_ip`
+    `outbound` lists the targets to try in order; without any, the domain of `aor` is looked up, for the
+    `transports` given: nothing but TLS unless said, since what the DNS offers may be forged. `contact_ip`
     stands in Contact where a UDP socket is bound to no address of its own. `instance` is this device's URN and
     should outlive the process; one is made up without it. `retry` is the first and the longest pause between
     attempts to register.
@@ -101,7 +102,7 @@ class UserAgentConfig:
     password: str = ""
     display_name: str = ""
     outbound: tuple[Target, ...] = ()
-    transports: tuple[Transport, ...] = tuple(Transport)
+    transports: tuple[Transport, ...] = (Transport.TLS,)
     local_ip: str = "0.0.0.0"
     contact_ip: str | None = None
     instance: str | None = None
