@@ -192,6 +192,7 @@ class CallStory:
         contact = f"<sip:{who.node}@{who.host.ip}:5061;transport=tls;ob>"
         self.say(at, "frontend", Registered(user, contact, 600.0, path, outside=not inside))
         at = self.down(who, at, "SIP/2.0 200 OK", "2 REGISTER", who.node, (
+            f"Contact: {contact};expires=600",
             "X-Iceway-Media-Relay-Service: <sip:mras@example.test;gruu;opaque=srvr:MRAS>",
         ))  # fmt: skip
         self.say(at, who.node, Registered(user, contact, 600.0))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from iceway.core.address import Address
+from iceway.core.errors import ParseError
 from iceway.explain.cast import Cast
 from iceway.explain.messages import attribute, is_check
 from iceway.trace.entry import Entry
@@ -98,7 +99,7 @@ class NatEvidence:
             if mapped and record.transport == "udp" and record.relay is None:
                 try:
                     self._saw(entry.node, record.local, Address.parse(mapped), record.remote, entry.id)
-                except ValueError:
+                except ParseError:
                     return
 
     def _read_succeeded(self, entries: Sequence[Entry]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from iceway.core.address import Address
+from iceway.core.errors import ParseError
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
     AllocationCreated,
@@ -59,6 +60,7 @@ class Cast:
         self._relayed: dict[Address, str] = {}
         self._by_ip: dict[str, str] = {}
         self._peer_of: dict[str, str] = {}
+        self._leases: dict[Address, tuple[Address, Address]] = {}
         for entry in entries:
             self._learn(entry)
         self._name_parties(entries)
@@ -109,6 +111,10 @@ class Cast:
             self.owner(address) if self.roles.get(self.owner(address) or "") == "edge" else None
         )
 
+    def lease(self, relayed: Address) -> tuple[Address, Address] | None:
+        """From where and to which server the client that leased a relayed address speaks to its relay."""
+        return self._leases.get(relayed)
+
     def _learn(self, entry: Entry) -> None:
         node, record = entry.node, entry.record
         match record:
@@ -124,8 +130,9 @@ class Cast:
             case SipSent(local=local) | SipReceived(local=local) | ConnectionOpened(local=local):
                 self._own(node, local)
             case StunSent(local=local) | StunReceived(local=local):
-                if record.relay is None or record.relay != local:
+                if record.relay is None:
                     self._own(node, local)
+                    self._learn_lease(record)
             case GatheringStarted(interfaces=interfaces):
                 self._guess(node, "client")
                 for ip in interfaces:
@@ -144,6 +151,16 @@ class Cast:
             case _:
                 pass
         self.roles.setdefault(node, "")
+
+    def _learn_lease(self, record: StunSent | StunReceived) -> None:
+        if isinstance(record, StunSent) or record.method != "Allocate":
+            return
+        for name, value in record.attributes:
+            if name == "XOR-RELAYED-ADDRESS":
+                try:
+                    self._leases[Address.parse(value)] = (record.local, record.remote)
+                except ParseError:
+                    return
 
     def _guess(self, node: str, role: str) -> None:
         """A role by what the node does, unless it said its role itself."""

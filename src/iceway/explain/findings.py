@@ -24,10 +24,9 @@ def findings(entries: Sequence[Entry]) -> list[Finding]:
     found: list[Finding] = []
     for rule in (*SIGNALLING_RULES, *RELAY_RULES, *MEDIA_RULES):
         found += [finding for finding in rule(case) if finding not in found]
-    found.sort(key=lambda finding: list(Severity).index(finding.severity))
     if not any(finding.severity is Severity.ERROR for finding in found):
-        found += _without_cause(case, found)
-    return found
+        found = _without_cause(case, found) + found
+    return sorted(found, key=lambda finding: list(Severity).index(finding.severity))
 
 
 def _without_cause(case: Case, found: list[Finding]) -> list[Finding]:
@@ -50,7 +49,8 @@ def _without_cause(case: Case, found: list[Finding]) -> list[Finding]:
                 "Record both ends and the edge at once and explain the merged trace; a cause needs its other side.",
             )
         ]
-    if found or any(one.path is PathClass.NONE for one in case.verdicts):
+    faulty = any(finding.severity is not Severity.INFO for finding in found)
+    if faulty or any(one.path is PathClass.NONE for one in case.verdicts):
         return []
     one = case.verdicts[0]
     return [

@@ -123,7 +123,7 @@ def _row(step: Step, answers: dict[str, Step]) -> Row | None:
             return Row(step.at, "media", step.sender, step.receiver, f"sound ({record.codec})")
         return Row(step.at, "media", step.sender, "", "hears the first sound")
     if isinstance(record, PairSelected):
-        way = f"chose {record.local} ↔ {record.remote}"
+        way = f"{'uses for now' if record.early else 'chose'} {record.local} ↔ {record.remote}"
         return Row(step.at, "check", step.sender, "", way)
     if isinstance(record, Note):
         return Row(step.at, "note", step.sender, "", record.text) if record.level != "info" else None
@@ -139,6 +139,8 @@ def _remark(record: object) -> str:
         return "mints relay credentials"
     if isinstance(record, Registered):
         return f"{record.aor} bound"
+    if isinstance(record, RelayRefused):
+        return f"refuses {record.method}: {record.code} {record.detail}"
     return ""
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from iceway.core.address import Address
 from iceway.explain.cast import Cast
 from iceway.trace.entry import Entry
-from iceway.trace.records import PacketDropped, SipReceived, SipSent, StunReceived, StunSent
+from iceway.trace.records import PacketDropped, RelayDropped, SipReceived, SipSent, StunReceived, StunSent
 
 _PATIENCE = 30.0  # seconds a message may travel and still be taken for the one that was sent
 
@@ -81,6 +81,19 @@ class Message:
         return None if self.sent is None or self.heard_from == self.source else self.heard_from
 
     @property
+    def dropped_at(self) -> str:
+        """The node that said it dropped the message; empty if none did."""
+        record = self.dropped.record if self.dropped else None
+        if isinstance(record, PacketDropped):
+            return record.where
+        return self.dropped.node if self.dropped else ""
+
+    @property
+    def dropped_why(self) -> str:
+        record = self.dropped.record if self.dropped else None
+        return record.reason if isinstance(record, PacketDropped | RelayDropped) else ""
+
+    @property
     def ids(self) -> tuple[int, ...]:
         return tuple(entry.id for entry in (self.sent, self.received, self.dropped) if entry)
 
@@ -104,8 +117,13 @@ def join(entries: Sequence[Entry], cast: Cast) -> list[Message]:
                 pass
     hearers = {entry.node for entry in entries if isinstance(entry.record, SipReceived | StunReceived)}
     drops = _Drops(entries)
+    askers = {
+        entry.record.transaction_id: entry.node
+        for entry in entries
+        if isinstance(entry.record, StunSent) and entry.record.message_class.lower() == "request"
+    }
     messages = [
-        _sent(entry, partner.get(entry.id), cast, hearers, drops)
+        _sent(entry, partner.get(entry.id), cast, hearers, drops, askers)
         for entry in entries
         if isinstance(entry.record, SipSent | StunSent)
     ]
@@ -146,10 +164,21 @@ def _take(sent: deque[Entry], received: Entry) -> Entry | None:
     return best
 
 
-def _sent(entry: Entry, received: Entry | None, cast: Cast, hearers: set[str], drops: _Drops) -> Message:
+def _sent(
+    entry: Entry,
+    received: Entry | None,
+    cast: Cast,
+    hearers: set[str],
+    drops: _Drops,
+    askers: dict[str, str],
+) -> Message:
     record = entry.record
     assert isinstance(record, SipSent | StunSent)
-    receiver = received.node if received else cast.behind(record.remote, entry.node)
+    asker = askers.get(record.transaction_id, entry.node) if isinstance(record, StunSent) else entry.node
+    if received:
+        receiver = received.node
+    else:
+        receiver = asker if asker != entry.node else cast.behind(record.remote, entry.node)
     via = None
     if isinstance(record, StunSent):
         if record.relay is not None:
@@ -175,18 +204,23 @@ def _heard(entry: Entry, cast: Cast) -> Message:
 
 
 class _Drops:
-    """What boxes on the way dropped, found again by destination and time (sources change in NATs)."""
+    """What NATs, firewalls and relays on the way dropped, found again by destination and time."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._by_destination: dict[Address, list[Entry]] = defaultdict(list)
+        self._by_destination: dict[Address, list[tuple[Address, Entry]]] = defaultdict(list)
         for entry in entries:
-            if isinstance(entry.record, PacketDropped):
-                self._by_destination[entry.record.destination].append(entry)
+            record = entry.record
+            if isinstance(record, PacketDropped):
+                self._by_destination[record.destination].append((record.source, entry))
+            elif isinstance(record, RelayDropped):
+                self._by_destination[record.relayed].append((record.peer, entry))
 
     def of(self, sent: Entry, record: SipSent | StunSent) -> Entry | None:
-        """A drop is recorded once a flow, so the first one stands for those after it."""
-        near = [drop for drop in self._by_destination.get(record.remote, ()) if drop.at <= sent.at + 2.0]
-        source = getattr(record, "relay", None) or record.local
-        exact = [drop for drop in near if drop.record.source == source]  # type: ignore[attr-defined]
-        translated = near if source == record.local else ()
-        return next(iter(exact or translated), None)
+        """A drop is recorded once a flow, so the first one stands for those after it.
+
+        NATs change sources on the way, so what left no relay may have been dropped under another source.
+        """
+        relay = record.relay if isinstance(record, StunSent) else None
+        near = [pair for pair in self._by_destination.get(record.remote, ()) if pair[1].at <= sent.at + 2.0]
+        exact = [entry for source, entry in near if source == (relay or record.local)]
+        return next(iter(exact or ([] if relay else [entry for _, entry in near])), None)

@@ -85,7 +85,7 @@ def _judge(
         state=view.state,
         reason=view.reason,
         local_candidates=tuple(view.gathered),
-        remote_candidates=tuple(view.received),
+        remote_candidates=_without_doubles([_better_known(candidate, typed) for candidate in view.received]),
         pairs=tuple(pairs),
         peer=peer.node if peer else cast.behind(view.received[0].address, view.node) if view.received else "",
         peer_agent=peer.agent if peer else None,
@@ -107,6 +107,16 @@ def _judge(
         agreed = False
     round_trip = chosen.round_trip if chosen.round_trip is not None else (pair.round_trip if pair else None)
     return replace(one, path=path, local=local, remote=remote, round_trip=round_trip, agreed=agreed)
+
+
+def _without_doubles(candidates: list[CandidateInfo]) -> tuple[CandidateInfo, ...]:
+    """One candidate an address: a check often comes in before the list that announces where it came from."""
+    best: dict[Address, CandidateInfo] = {}
+    for candidate in candidates:
+        known = best.get(candidate.address)
+        if known is None or known.type == "prflx":
+            best[candidate.address] = candidate
+    return tuple(best.values())
 
 
 def _ends(view: AgentView) -> tuple[set[Address], Address]:

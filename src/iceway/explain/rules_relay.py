@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from iceway.explain.case import Case, Finding, Rule, Severity, ids
 from iceway.explain.messages import attribute
-from iceway.explain.why import over
+from iceway.explain.servers import over, silent_servers
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
     CredentialsReceived,
@@ -167,19 +167,20 @@ def _no_credentials(case: Case) -> Iterator[Finding]:
 
 
 def _unreachable(case: Case) -> Iterator[Finding]:
-    groups: dict[tuple[str, str], list[tuple[Entry, ServerUnreachable]]] = defaultdict(list)
-    for entry, record in case.of(ServerUnreachable):
-        groups[entry.node, record.agent].append((entry, record))
-    for (node, agent), silent in groups.items():
-        answered = [r.server for e, r in case.of(ServerAnswered) if (e.node, r.agent) == (node, agent)]
-        dead = list(dict.fromkeys(f"{record.server}: {record.detail}" for _, record in silent))
-        seen = ids(entry for entry, _ in silent)
-        hosts = {_host(record.server) for _, record in silent}
-        only_udp = all(over(record.server) == "udp" for _, record in silent)
+    for view in case.agents:
+        node = view.node
+        silent = silent_servers(node, view.agent, case.entries)
+        if not silent:
+            continue
+        answered = [r.server for e, r in case.of(ServerAnswered) if (e.node, r.agent) == (node, view.agent)]
+        dead = "; ".join(dict.fromkeys(map(str, silent)))
+        seen = tuple(number for one in silent for number in one.seen)[:12]
+        hosts = {_host(one.server) for one in silent}
+        only_udp = all(over(one.server) == "udp" for one in silent)
         if only_udp and any(over(server) != "udp" and _host(server) in hosts for server in answered):
             yield Finding(
                 Severity.WARNING,
-                f"A firewall blocks UDP in front of {case.name(node)}: {'; '.join(dead)}",
+                f"A firewall blocks UDP in front of {case.name(node)}: {dead}",
                 seen,
                 "The same server answers over TCP, so it is up; only UDP does not get there and back. Sound goes "
                 "over TCP then, where one lost packet holds up all behind it.",
@@ -188,7 +189,7 @@ def _unreachable(case: Case) -> Iterator[Finding]:
         elif answered:
             yield Finding(
                 Severity.WARNING,
-                f"{case.name(node)} had no answer from {'; '.join(dead)}",
+                f"{case.name(node)} had no answer from {dead}",
                 seen,
                 "Other servers answered, so the call went on without this one.",
                 "Check that this server runs; remove it from the pool if it is gone.",
@@ -196,7 +197,7 @@ def _unreachable(case: Case) -> Iterator[Finding]:
         else:
             yield Finding(
                 Severity.ERROR,
-                f"{case.name(node)} reaches no STUN or TURN server at all: {'; '.join(dead)}",
+                f"{case.name(node)} reaches no STUN or TURN server at all: {dead}",
                 seen,
                 "No outside address and no relay can be had, so only peers in the same network can be called.",
                 "Check that the edge runs, that its name resolves to the right address, and that the firewall lets "

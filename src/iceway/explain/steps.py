@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from iceway.explain.cast import Cast
 from iceway.explain.messages import Message, is_check, join
-from iceway.explain.words import Words, stun_title, technical
+from iceway.explain.words import Words, signs_off, stun_title, technical
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
     AllocationCreated,
@@ -158,24 +158,44 @@ def steps(entries: Sequence[Entry], cast: Cast | None = None) -> list[Step]:
             if entry.id in messages:
                 found.append(_message_step(messages[entry.id], calls, words))
             continue
+        if isinstance(record, PairSelected) and not record.early:
+            calls.selected(entry.node, entry.at)
         found.append(_note_step(entry, words, peers))
     return _filled(found)
+
+
+_SETTLED = 2.0  # seconds after the choice from which on checks only keep the path alive
 
 
 class _Calls:
     """What a single message does not tell: whether a call is up already, who passes on, what is a check's answer."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
-        self._first: dict[str, str] = {}
+        self._answered: dict[str, int] = {}
+        self._settled_at: dict[str, float] = {}
         self._heard: set[tuple[str, ...]] = set()
         self._checks = {m.record.transaction_id for m in messages if is_check(m.record)}  # type: ignore[union-attr]
 
     def again(self, record: SipSent | SipReceived) -> bool:
-        """An INVITE transaction of a call that had one before, so a re-INVITE."""
-        if not record.cseq.upper().endswith((" INVITE", " ACK")):
+        """Whether this belongs to an INVITE transaction later than the one that was answered: a re-INVITE."""
+        number, _, method = record.cseq.partition(" ")
+        if method.upper() not in ("INVITE", "ACK") or not number.isdecimal():
             return False
-        number = record.cseq.partition(" ")[0]
-        return self._first.setdefault(record.call_id, number) != number
+        if method.upper() == "INVITE" and record.start_line.startswith("SIP/2.0 2"):
+            self._answered.setdefault(record.call_id, int(number))
+        return int(number) > self._answered.get(record.call_id, int(number))
+
+    def confirms(self, record: SipSent | SipReceived) -> bool:
+        """An ACK of an answer that began the call, rather than of a refusal."""
+        return self._answered.get(record.call_id) == int(record.cseq.partition(" ")[0] or 0)
+
+    def selected(self, node: str, at: float) -> None:
+        self._settled_at.setdefault(node, at)
+
+    def consent(self, message: Message) -> bool:
+        """Checks long after the choice ask whether the other end still listens (RFC 7675)."""
+        settled = [self._settled_at.get(node, message.at) for node in (message.sender, message.receiver)]
+        return message.at - max(settled) > _SETTLED
 
     def onward(self, message: Message, record: SipSent | SipReceived) -> bool:
         """Whether the sender had this message from somebody else (a proxy changes the Request-URI at most)."""
@@ -192,12 +212,15 @@ def _message_step(message: Message, calls: _Calls, words: Words) -> Step:
     record = message.record
     if isinstance(record, SipSent | SipReceived):
         again = calls.again(record)
-        kind, chapter, title = "sip", _sip_chapter(record, again), record.start_line
+        kind, chapter, title = "sip", _sip_chapter(record, again, calls), record.start_line
         plain = words.message(message, again, calls.onward(message, record))
     else:
         checks = calls.checks(record)
         kind, chapter, title = ("check", "check", "") if checks else ("stun", "gather", "")
         title, plain = stun_title(record, checks), words.message(message, checks)
+        if checks and calls.consent(message):
+            chapter, title = "talk", "still there?" if is_check(record) else "still here"
+            plain = words.consent(message, is_check(record))
         if record.method.lower() in ("createpermission", "channelbind"):
             chapter = "check"
         elif record.method.lower() == "refresh":
@@ -243,17 +266,19 @@ def _title(record: Record) -> str:
     )
 
 
-def _sip_chapter(record: SipSent | SipReceived, again: bool) -> str:
+def _sip_chapter(record: SipSent | SipReceived, again: bool, calls: _Calls) -> str:
     method = record.cseq.rpartition(" ")[2].upper()
+    if method == "REGISTER" and signs_off(record.text):
+        return "hang up"
     if method in _METHOD_CHAPTER:
         return _METHOD_CHAPTER[method]
     if again:
         return "settle"
     if method == "ACK":
-        return "pick up"
+        return "pick up" if calls.confirms(record) else "offer"
     if method != "INVITE":
         return "offer"
     code = record.start_line[8:11] if record.start_line.startswith("SIP/2.0 ") else ""
-    if code in ("", "100"):
+    if code in ("", "100", "180", "401", "407"):
         return "offer"
     return "answer early" if code.startswith("1") else "pick up"

@@ -13,8 +13,9 @@ from iceway.explain.addresses import NatEvidence, is_private, same_network
 from iceway.explain.agents import AgentView
 from iceway.explain.cast import Cast
 from iceway.explain.model import PairTried, PathClass, PathVerdict, WhyNot
+from iceway.explain.servers import over, silent_servers
 from iceway.trace.entry import Entry
-from iceway.trace.records import CandidateInfo, PacketDropped, ServerRefused, ServerUnreachable
+from iceway.trace.records import CandidateInfo, PacketDropped, ServerRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,21 +159,18 @@ def udp_blocked(view: AgentView, entries: Sequence[Entry]) -> str | None:
     ]
     if through_udp:
         return None
-    silent = [
+    silent = [str(one) for one in silent_servers(view.node, view.agent, entries) if over(one.server) == "udp"]
+    boxes = [
         entry.record
         for entry in entries
-        if isinstance(entry.record, ServerUnreachable)
-        and (entry.node, entry.record.agent) == (view.node, view.agent)
-        and over(entry.record.server) == "udp"
+        if isinstance(entry.record, PacketDropped)
+        and entry.record.transport == "udp"
+        and entry.record.source.ip
+        in {candidate.address.ip for candidate in view.gathered if candidate.type == "host"}
+        and "UDP" in entry.record.reason
     ]
-    return "; ".join(dict.fromkeys(f"{record.server}: {record.detail}" for record in silent)) or None
-
-
-def over(server: str) -> str:
-    """The transport in a server's label: `turn:av.example.test:3478?transport=tcp` → tcp, turns: → tls."""
-    if server.lower().startswith(("turns:", "stuns:")) or "transport=tls" in server.lower():
-        return "tls"
-    return "tcp" if "transport=tcp" in server.lower() else "udp"
+    said = [f"{box.where} says: {box.reason}" for box in boxes]
+    return "; ".join(dict.fromkeys([*silent, *said])) or None
 
 
 def _untried(scene: _Scene, path: PathClass) -> list[WhyNot]:
@@ -199,21 +197,17 @@ def _relay_fits(candidate: CandidateInfo, path: PathClass) -> bool:
 
 
 def _lack(scene: _Scene, view: AgentView | None, path: PathClass) -> str:
+    """What servers of the right transport said, or that they said nothing."""
     if view is None:
         return ""
-    said = []
+    wanted = "tcp" if path is PathClass.RELAY_TCP else "udp"
+    said = [
+        str(one) for one in silent_servers(view.node, view.agent, scene.entries) if over(one.server) == wanted
+    ]
     for entry in scene.entries:
         record = entry.record
-        if not isinstance(record, ServerUnreachable | ServerRefused):
+        if not isinstance(record, ServerRefused) or (entry.node, record.agent) != (view.node, view.agent):
             continue
-        if (entry.node, record.agent) != (view.node, view.agent):
-            continue
-        if path is PathClass.RELAY_TCP and over(record.server) != "tcp":
-            continue
-        if path is not PathClass.RELAY_TCP and over(record.server) != "udp":
-            continue
-        if isinstance(record, ServerUnreachable):
-            said.append(f"{record.server}: {record.detail}")
-        else:
+        if over(record.server) == wanted:
             said.append(f"{record.server} answered {record.code} {record.detail or record.reason}")
     return "; ".join(dict.fromkeys(said))

@@ -15,8 +15,9 @@ from iceway.explain.cast import Cast, user_of
 from iceway.explain.messages import Message, attribute, is_check
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
+    CallState,
     CandidateInfo,
-    PacketDropped,
+    CredentialsRequested,
     PacketTranslated,
     PairChecked,
     Record,
@@ -28,7 +29,12 @@ from iceway.trace.records import (
 
 _HEADER = {
     name: re.compile(rf"^(?:{name}|{short})[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
-    for name, short in (("from", "f"), ("to", "t"), ("authorization", "proxy-authorization"))
+    for name, short in (
+        ("from", "f"),
+        ("to", "t"),
+        ("contact", "m"),
+        ("authorization", "proxy-authorization"),
+    )
 }
 
 # request method → (what a client says, what a server does that passes it on); see `_sip_request`
@@ -99,21 +105,36 @@ class Words:
         else:
             line = self._stun(message, record, again)
         if message.lost:
-            drop = message.dropped.record if message.dropped else None
             where = (
-                f": {self._name(drop.where)} drops it ({drop.reason})"
-                if isinstance(drop, PacketDropped)
+                f": {self._name(message.dropped_at)} drops it ({message.dropped_why})"
+                if message.dropped
                 else ""
             )
             line += f". It never arrives{where}"
         return line
+
+    def consent(self, message: Message, asks: bool) -> str:
+        """A plain line about a check that only keeps the path alive."""
+        line = "{A} asks {b}: do you still want my packets?" if asks else "{A} says to {b}: yes, still here"
+        return self._fill(line, message, "")
+
+    def calls(self, node: str) -> bool:
+        """Whether this node is the one who called."""
+        return self._cast.roles.get(node) != "callee"
 
     def entry(self, entry: Entry) -> str:
         """A plain line about a record that is no message."""
         say = _RECORDS.get(type(entry.record).__name__)
         if say is None:
             return f"{self._name(entry.node)}: {technical(entry)}"
-        line = say(entry.record, self._name(entry.node), self)
+        if isinstance(entry.record, CredentialsRequested) and _person(entry.record.identity) == self._name(
+            entry.node
+        ):
+            line = f"{self._name(entry.node)} wants to use the relay ({entry.record.location})"
+        elif isinstance(entry.record, CallState):
+            line = _call_state(entry.record, self._name(entry.node), self.calls(entry.node))
+        else:
+            line = say(entry.record, self._name(entry.node), self)
         return line[:1].upper() + line[1:]
 
     def _name(self, node: str) -> str:
@@ -136,6 +157,8 @@ class Words:
         if onward:
             return self._fill(f"{{A}} passes the answer on to {{b}}: {code} {_braced(phrase)}", message, user)
         template = _ANSWERS.get((code, method)) or _ANSWERS.get((code, ""))
+        if (code, method) == ("200", "REGISTER") and not _header(record.text, "contact"):
+            template = "{A} confirms: no calls go there any more"
         return self._fill(template or f"{{A}} answers {code} {_braced(phrase)}", message, user)
 
     def _sip_request(
@@ -144,6 +167,11 @@ class Words:
         own, passing = _REQUESTS.get(method, (f"{{A}} sends {_braced(method)} to {{b}}",) * 2)
         if method == "SERVICE" and not onward and self._cast.roles.get(message.sender) == "frontend":
             own = "{A} vouches for its user: {b}, please make a relay password"
+        if method == "REGISTER" and signs_off(record.text):
+            own, passing = (
+                "{A} tells {b}: {user} is not to be reached here any more",
+                "{A} passes it on to {b}: {user} signs off",
+            )
         line = self._fill(passing if onward else own, message, user, _person(_header(record.text, "to")))
         proof = method in ("REGISTER", "INVITE", "SERVICE") and not onward
         return line + (
@@ -188,6 +216,17 @@ def technical(entry: Entry) -> str:
     return f"{_spaced(type(record).__name__)}: {said}" if said else _spaced(type(record).__name__)
 
 
+def signs_off(text: str) -> bool:
+    """Whether a REGISTER takes its bindings back (RFC 3261 §10.2.2)."""
+    head = text.partition("\r\n\r\n")[0]
+    return bool(_NO_EXPIRY.search(head))
+
+
+_NO_EXPIRY = re.compile(
+    r"^expires[ \t]*:[ \t]*0[ \t]*\r?$|;[ \t]*expires[ \t]*=[ \t]*0\b", re.IGNORECASE | re.MULTILINE
+)
+
+
 def stun_title(record: StunSent | StunReceived, check: bool = False) -> str:
     """`Binding request`, `Allocate error 401`, `check`, `check, nominating`, `check answered`."""
     kind = record.message_class.lower()
@@ -206,14 +245,16 @@ def candidate_words(candidate: CandidateInfo, owner: str = "its") -> str:
     if candidate.type == "relay":
         over = f", reached over {candidate.relay_transport.upper()}" if candidate.relay_transport else ""
         return f"{candidate.address}, lent by the relay{over}"
-    seen = "as the outside sees it" if candidate.type == "srflx" else "as the other side saw it"
-    return f"{candidate.address}, {seen}"
+    if candidate.type == "srflx":
+        return f"{candidate.address}, as the outside sees it"
+    mine = owner == "its"
+    return f"{candidate.address}, {'as the other side sees it' if mine else 'where a check came from'}"
 
 
 # --- STUN -----------------------------------------------------------------------------------------------
 def _stun_request(record: StunSent | StunReceived) -> str:
     method = record.method.lower()
-    peer = _braced(attribute(record, "XOR-PEER-ADDRESS") or "the peer")
+    peer = _braced(attribute(record, "XOR-PEER-ADDRESS") or "the peer").removesuffix(":0")
     proven = attribute(record, "USERNAME") is not None
     return {
         "binding": "{A} asks {b}: which address do you see me as?",
@@ -270,7 +311,8 @@ def _role(record: Any, who: str, words: Words) -> str:
 
 
 def _resolved(record: Any, who: str, words: Words) -> str:
-    what = "which server handles" if record.record_type == "SRV" else "for the address of"
+    kinds = {"SRV": "which server handles", "AAAA": "for the IPv6 address of"}
+    what = kinds.get(record.record_type, "for the address of")
     if record.error:
         return f"{who} asks DNS {what} {record.name}: {record.error}"
     if not record.answers:
@@ -292,18 +334,32 @@ def _translated(record: Any, who: str, words: Words) -> str:
     return f"{who} rewrites the receiver: what came for {record.before} goes on to {record.after}"
 
 
-def _call_state(record: Any, who: str, words: Words) -> str:
+_CALLER_STATES = {
+    "trying": "{who} starts a call to {other}",
+    "ringing": "{who} learns that {other}'s phone rings",
+    "early": "{who} has {other}'s early answer",
+}
+_CALLEE_STATES = {
+    "trying": "{who} is being called by {other}",
+    "ringing": "{who}'s phone rings: {other} is calling",
+    "early": "{who} has sent an early answer to {other}",
+}
+_CALL_STATES = {
+    "confirmed": "{who} is in the call with {other}",
+    "settled": "{who} and {other} have settled on their addresses",
+    "ended": "{who}'s call with {other} is over",
+    "failed": "{who}'s call with {other} failed",
+}
+_REASON_TEXT = re.compile(r'text="([^"]*)"')
+
+
+def _call_state(record: CallState, who: str, caller: bool) -> str:
     other = _person(record.remote_uri) or "the other side"
-    because = f": {record.reason}" if record.reason else ""
-    return {
-        "trying": f"{who} starts a call to {other}",
-        "ringing": f"{who}'s phone rings: {other} is calling",
-        "early": f"{who} hears from {other}'s side before anybody picked up",
-        "confirmed": f"{who} is in the call with {other}",
-        "settled": f"{who} and {other} have settled on their addresses",
-        "ended": f"{who}'s call with {other} is over{because}",
-        "failed": f"{who}'s call with {other} failed{because}",
-    }.get(record.state, f"{who}'s call with {other}: {record.state}{because}")
+    quoted = _REASON_TEXT.search(record.reason)  # a Reason header (RFC 3326)
+    reason = quoted[1] if quoted else record.reason
+    states = _CALL_STATES | (_CALLER_STATES if caller else _CALLEE_STATES)
+    template = states.get(record.state, f"{{who}}'s call with {{other}}: {_braced(record.state)}")
+    return template.format(who=who, other=other) + (f": {reason}" if reason else "")
 
 
 def _media_started(record: Any, who: str, words: Words) -> str:
@@ -341,8 +397,10 @@ _RECORDS: dict[str, Callable[[Any, str, Words], str]] = {
     ),
     "Registered": lambda r, who, w: f"{who} notes: {_person(r.aor)} can be reached for {r.expires:g} s",
     "Unregistered": lambda r, who, w: f"{who} forgets where {_person(r.aor)} is: {r.reason}",
-    "CallState": _call_state,
-    "CredentialsRequested": lambda r, who, w: f"{who} wants to use the relay ({r.location})",
+    "CallState": lambda r, who, w: _call_state(r, who, caller=True),
+    "CredentialsRequested": lambda r, who, w: (
+        f"{who}: {_person(r.identity)} wants to use the relay ({r.location})"
+    ),
     "CredentialsMinted": lambda r, who, w: f"{who} makes a relay password, without keeping a list of them",
     "CredentialsReceived": lambda r, who, w: (
         f"{who} knows its relay now: {r.host}, for {r.duration / 3600:g} h"

@@ -6,6 +6,7 @@ minor records are left out, long messages are cut, and past a budget for the who
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,48 +24,67 @@ from iceway.studio.picture import Picture, from_entries
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
     AllocationCreated,
+    AllocationEnded,
     CallState,
     CandidateGathered,
     CandidateInfo,
     CandidateReceived,
+    ChannelBound,
+    ConnectionClosed,
     ConnectionOpened,
+    CredentialsRequested,
     GatheringFinished,
     IceStateChanged,
     Measured,
     MediaStarted,
+    NameResolved,
     PacketDropped,
     PacketTranslated,
     PairChecked,
+    PairFailed,
     PairFormed,
     PairPruned,
     PairSelected,
     PairSucceeded,
+    PermissionInstalled,
     Record,
     Registered,
+    RelayRefused,
     ServerAnswered,
     SipReceived,
     SipSent,
     Started,
     StunReceived,
     StunSent,
+    Unregistered,
 )
 
 MAX_STEPS = 1500
 MAX_TEXT = 12_000
 RAW_BUDGET = 1_500_000
 
+_WORDS = {"CreatePermission": "Permit", "ChannelBind": "Channel"}
 _LEFT_OUT: tuple[type[Record], ...] = (
     Started,
     PacketTranslated,
     PacketDropped,
     PairChecked,
+    PairFailed,
     PairFormed,
     PairPruned,
+    PairSucceeded,
     ServerAnswered,
     GatheringFinished,
     ConnectionOpened,
     AllocationCreated,
+    AllocationEnded,
+    PermissionInstalled,
+    ChannelBound,
+    Unregistered,
 )
+
+
+_GIVEN_UP = re.compile(r"\bpair \d+ was selected|never checked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +116,7 @@ def call_model(call: CallReport) -> dict[str, Any]:
     ways = verdicts(entries)
     one = ways[0] if ways else PathVerdict("", "", PathClass.NONE, reason="no call in this trace")
     sound = _media_route(one, picture, cast)
-    rows = [_Row(shown, cast, picture, entries).plain() for shown in _selected(steps(entries, cast))]
+    rows = [_Row(shown, cast, picture, entries).plain() for shown in _selected(steps(entries, cast), cast)]
     for row in rows:
         if "media" in row and sound:
             row["r"] = sound if row["f"] == sound[0] else sound[::-1]
@@ -129,16 +149,36 @@ def call_model(call: CallReport) -> dict[str, Any]:
 
 
 # --- steps ----------------------------------------------------------------------------------------------
-def _selected(every: Sequence[Step]) -> list[_Shown]:
+def _selected(every: Sequence[Step], cast: Cast) -> list[_Shown]:
     """The steps worth an animation, retransmissions folded, lists of candidates told in one step."""
     shown: list[_Shown] = []
     first: dict[tuple[object, ...], _Shown] = {}
     learned: dict[str, _Shown] = {}
+    asked: set[tuple[str, str, bool]] = set()
+    resolved = {
+        (step.sender, step.record.record_type == "SRV")
+        for step in every
+        if isinstance(step.record, NameResolved) and step.record.answers
+    }
     for step in every:
         record = step.record
+        if isinstance(record, NameResolved):
+            question = (step.sender, record.name, bool(record.answers))
+            vain = not record.answers and not record.error
+            if question in asked or (vain and (step.sender, record.record_type == "SRV") in resolved):
+                continue
+            asked.add(question)
         if isinstance(record, _LEFT_OUT) or (isinstance(record, Registered) and record.outside is None):
             continue
         if isinstance(record, IceStateChanged) and record.state not in ("failed",):
+            continue
+        if isinstance(record, CredentialsRequested) and cast.roles.get(step.sender) in ("edge", "frontend"):
+            continue
+        if isinstance(record, ConnectionClosed) and record.reason.startswith("closed by"):
+            continue
+        if isinstance(record, RelayRefused) and record.code in (401, 403, 438):
+            continue  # the answer itself is a step
+        if isinstance(record, PairFailed) and _GIVEN_UP.search(record.reason):
             continue
         if isinstance(record, CandidateReceived):
             known = learned.get(step.sender)
@@ -259,10 +299,9 @@ class _Row:
             moved["a"] = round(message.arrived, 4)
         if message.lost and (self._shown.lost or self._shown.times == 1):
             moved["lost"] = True
-            drop = message.dropped.record if message.dropped else None
-            if isinstance(drop, PacketDropped) and drop.where in route:
-                moved["lostAt"] = drop.where
-                moved["why"] = drop.reason
+            if message.dropped_at in route:
+                moved["lostAt"] = message.dropped_at
+                moved["why"] = message.dropped_why
         if self._shown.times > 1:
             moved["times"] = self._shown.times
         return moved
@@ -272,22 +311,36 @@ class _Row:
     ) -> list[dict[str, str]]:
         """What the packet says about itself, from which node of the route on: NATs and relays change it."""
         record = message.record
-        local = record.local if message.sent else record.remote
         relay = getattr(record, "relay", None)
-        tags = [
-            {"at": route[0], "from": str(local), "to": str(record.remote if message.sent else record.local)}
-        ]
+        local = record.local if message.sent else record.remote
+        target = record.remote if message.sent else record.local
+        lease = self._cast.lease(relay) if relay is not None else None
+        if lease is not None:
+            local, target = lease  # until the relay, the packet travels inside one to the relay
+        tags = [{"at": route[0], "from": str(local), "to": str(target)}]
         gates = [name for name in route[1:-1] if self._kind(name) == "nat"]
         seen, arrived = message.heard_from, message.heard_at
         via = route.index(message.via) if message.via in route else len(route)
         outward = [gate for gate in gates if route.index(gate) < via][:1]
-        mapped = self._mapped(message, local, destination) or (seen if relay is None else None)
+        mapped = self._mapped(message, local, target) or (seen if not message.via else None)
         if outward and mapped is not None and mapped != local:
-            tags.append({"at": outward[0], "from": str(mapped), "to": tags[-1]["to"]})
-        if message.via and seen is not None and str(seen) != tags[-1]["from"]:
-            tags.append({"at": message.via, "from": str(seen), "to": tags[-1]["to"]})
+            tags.append({"at": outward[0], "from": str(mapped), "to": str(target)})
+        theirs = self._cast.lease(destination) if message.via else None
+        if theirs is not None:  # from their relay on, it travels inside one from the relay
+            inside, server = theirs
+            outside = self._mapped(message, inside, server) or inside
+            tags.append({"at": str(message.via), "from": str(server), "to": str(outside)})
+            arrived = inside
+        elif message.via:
+            onward = str(seen or relay or tags[-1]["from"])
+            tags.append({"at": message.via, "from": onward, "to": str(destination)})
         inward = [gate for gate in gates if gate not in outward or len(tags) == 1]
-        if arrived is not None and str(arrived) != tags[-1]["to"] and (inward or message.via):
+        if (
+            arrived is not None
+            and str(arrived) != tags[-1]["to"]
+            and arrived != relay
+            and (inward or message.via)
+        ):
             where = inward[-1] if inward else str(message.via)
             tags.append({"at": where, "from": tags[-1]["from"], "to": str(arrived)})
         return tags
@@ -311,9 +364,11 @@ class _Row:
 def _stun_word(title: str) -> str:
     """`Allocate request` → Allocate, `Allocate error 401` → 401, `check answered` → check ok."""
     fixed = {"check, nominating": "use this way", "check answered": "check ok"}
+    fixed |= {"still there?": "still there?", "still here": "still here"}
     if title in fixed:
         return fixed[title]
     method, _, kind = title.partition(" ")
+    method = _WORDS.get(method, method)
     if kind.startswith("error"):
         return f"{method}: {kind.removeprefix('error').strip() or 'error'}"
     return f"{method} ok" if kind.startswith("success") else method
