@@ -20,6 +20,7 @@ from iceway.core.errors import ParseError, UsageError
 from iceway.core.machine import Input, Outbox, TlsServer, earliest
 from iceway.core.timers import Timers
 from iceway.sip.transaction import (
+    OWN_TIMERS,
     TABLES,
     TIMEOUT,
     Action,
@@ -472,7 +473,7 @@ class Endpoint(Outbox):
     def _run_timers(self, transaction: Transaction, now: float) -> None:
         """Start the timers of the state that do not run, stop those that are not of it."""
         running = transaction.timers()
-        for timer in Timer:
+        for timer in OWN_TIMERS[transaction.kind]:
             name = (transaction.id, timer)
             if timer not in running:
                 self._timers.cancel(name)
@@ -556,12 +557,13 @@ def _phrase(fault: str) -> str:
 
 def _seen(flow: Flow, message: Message, wire: bytes) -> tuple[str, Address, Address, str, str, str, str]:
     """The fields of a SipSent or SipReceived."""
+    text = redact_sip(wire.lstrip(b"\r\n").decode(errors="replace"))
     return (
         flow.transport.value,
         flow.local,
         flow.remote,
-        redact_sip(message.start_line),
+        text.partition("\r\n")[0],
         message.headers.get("Call-ID") or "",
         message.headers.get("CSeq") or "",
-        redact_sip(wire.decode(errors="replace")),
+        text,
     )

@@ -187,6 +187,11 @@ TIMERS: dict[Kind, dict[State, tuple[Timer, ...]]] = {
     },
 }
 
+OWN_TIMERS: dict[Kind, tuple[Timer, ...]] = {
+    kind: tuple(dict.fromkeys(timer for timers in states.values() for timer in timers))
+    for kind, states in TIMERS.items()
+}
+
 FIRST_STATE = {
     Kind.INVITE_CLIENT: State.CALLING,
     Kind.CLIENT: State.TRYING,

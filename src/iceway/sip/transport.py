@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from iceway.core.address import Address, Transport
@@ -422,14 +423,10 @@ class Transports:
 
     def _udp_flow(self, flow_id: str) -> Flow | None:
         """A UDP flow lives as long as its socket; its id says all there is to know."""
-        try:
-            kind, local_text, remote_text = flow_id.split("|")
-            local, remote = Address.parse(local_text), Address.parse(remote_text)
-        except (ValueError, ParseError):
+        flow = _parse_udp_flow(flow_id)
+        if flow is None or all(listener.local != flow.local for listener in self._listeners.values()):
             return None
-        if kind != "udp" or all(listener.local != local for listener in self._listeners.values()):
-            return None
-        return Flow(flow_id, Transport.UDP, local, remote)
+        return flow
 
     def _known(self, flow_id: str) -> bool:
         return flow_id in self._connections or self._udp_flow(flow_id) is not None
@@ -442,3 +439,13 @@ class Transports:
 def udp_flow_id(local: Address, remote: Address) -> str:
     """The id of the UDP flow between two addresses."""
     return f"udp|{local}|{remote}"
+
+
+@lru_cache(maxsize=4096)
+def _parse_udp_flow(flow_id: str) -> Flow | None:
+    try:
+        kind, local_text, remote_text = flow_id.split("|")
+        local, remote = Address.parse(local_text), Address.parse(remote_text)
+    except (ValueError, ParseError):
+        return None
+    return Flow(flow_id, Transport.UDP, local, remote) if kind == "udp" else None

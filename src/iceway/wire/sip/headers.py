@@ -7,6 +7,7 @@ A `Headers` never changes; the `with_…` helpers return copies. `get` and `all`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import TypeVar, cast
 
 from iceway.core.errors import ParseError, UsageError
@@ -36,6 +37,8 @@ _COMPACT = {  # RFC 3261 §7.3.3 and the extensions' registrations
     "y": "identity",
 }
 
+_CACHED = 64  # longer names are a stranger's and not worth memory
+
 # One field is one value here although it holds commas (RFC 3261 §7.3.1, §20; Date has one as well).
 _NEVER_SPLIT = frozenset(
     {
@@ -57,6 +60,11 @@ _NEVER_SPLIT = frozenset(
 
 def canonical_name(name: str) -> str:
     """The lower-case long form under which a header is looked up."""
+    return _canonical(name) if len(name) <= _CACHED else name.lower()
+
+
+@lru_cache(maxsize=1024)
+def _canonical(name: str) -> str:
     key = name.lower()
     return _COMPACT.get(key, key)
 

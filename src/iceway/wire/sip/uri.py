@@ -25,6 +25,7 @@ _URI = re.compile(
     re.IGNORECASE,
 )
 _ESCAPES = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CACHED = 256  # longer URIs are parsed each time, so that strangers cannot fill the memory
 _UNRESERVED_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _RESERVED = frozenset(';/?:@&=+$,%"<> ')
 _USER_SAFE = "-_.!~*'()&=+$,;?/"  # RFC 3261 §25.1: unreserved and user-unreserved
@@ -49,7 +50,7 @@ class SipUri:
     @classmethod
     def parse(cls, text: str) -> SipUri:
         """Raises ParseError on anything that is not a sip: or sips: URI."""
-        return _parse(text)
+        return _parse_cached(text) if len(text) <= _CACHED else _parse(text)
 
     @classmethod
     def of(cls, user: str | None, host: str, port: int | None = None, **params: str | None) -> SipUri:
@@ -129,7 +130,6 @@ class SipUri:
         return f"{self.scheme}:{user}{_bracketed(self.host)}{port}{self.params}{headers}"
 
 
-@lru_cache(maxsize=4096)
 def _parse(text: str) -> SipUri:
     found = _URI.fullmatch(text)
     if found is None:
@@ -159,6 +159,9 @@ def _parse(text: str) -> SipUri:
         headers=found["headers"] or "",
         password=found["password"],
     )
+
+
+_parse_cached = lru_cache(maxsize=4096)(_parse)
 
 
 def _bracketed(host: str) -> str:
