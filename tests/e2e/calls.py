@@ -52,6 +52,31 @@ def talk(caller: VirtualPerson, callee: VirtualPerson, seconds: float = SPEECH) 
         assert person.waits_for(events.CallEnded), f"{person.name}: {person.events}"
 
 
+def ring(caller: VirtualPerson, callee: VirtualPerson) -> tuple[str, str]:
+    """A call that rings, and nobody picks up by themselves: its names for either of them."""
+    for person in (caller, callee):
+        person.events.clear()
+    call = caller.calls(callee.name, voice(caller.name))
+    assert callee.waits_for(events.IncomingCall), callee.events
+    incoming = next(event for event in callee.events if isinstance(event, events.IncomingCall))
+    assert caller.world.run_until(lambda: rings(caller), 10.0), caller.events
+    return call, incoming.call
+
+
+def rings(caller: VirtualPerson) -> bool:
+    return any(isinstance(event, events.CallProgress) and event.status == 180 for event in caller.events)
+
+
+def pick_up(caller: VirtualPerson, callee: VirtualPerson) -> tuple[str, str]:
+    """A call that rings, is picked up a second later, and settles."""
+    call, theirs = ring(caller, callee)
+    caller.world.advance(1.0)
+    callee.picks_up(theirs)
+    for person in (caller, callee):
+        assert person.waits_for(events.CallSettled), f"{person.name}: {person.events}"
+    return call, theirs
+
+
 def shares(alice: VirtualPerson, bob: VirtualPerson) -> tuple[float, float]:
     """How much of the other's speech each of them heard in the last call."""
     return tuple(

@@ -164,6 +164,26 @@ def _call_failed(case: Case) -> Iterator[Finding]:
         )
 
 
+def _unanswered(case: Case) -> Iterator[Finding]:
+    """Calls that were given up before anybody answered; the caller's word for why."""
+    calls: dict[str, list[tuple[Entry, CallState]]] = defaultdict(list)
+    for entry, record in case.of(CallState):
+        calls[record.call_id].append((entry, record))
+    for steps in calls.values():
+        caller = steps[0][0].node
+        if any(record.state in ("confirmed", "settled", "failed") for _, record in steps):
+            continue
+        for entry, record in steps:
+            if record.state == "ended" and entry.node == caller:
+                yield Finding(
+                    Severity.INFO,
+                    f"{case.name(caller)}'s call to {record.remote_uri} ended unanswered: {record.reason}",
+                    (entry.id,),
+                    "It was given up before anybody picked up.",
+                    "Nothing, unless somebody did pick up; then see the last SIP messages in the ladder.",
+                )
+
+
 def _garbage(case: Case) -> Iterator[Finding]:
     junk: dict[tuple[str, str], list[tuple[Entry, Malformed]]] = defaultdict(list)
     for entry, record in case.of(Malformed):
@@ -193,6 +213,7 @@ SIGNALLING_RULES: tuple[Rule, ...] = (
     _server_down,
     _wrong_password,
     _call_failed,
+    _unanswered,
     _garbage,
     _said,
 )

@@ -95,6 +95,9 @@ class VirtualPerson:
     def picks_up(self, call: str = "call.1") -> None:
         self.world.call(self.name, lambda now: self.phone.pick_up(call, now))
 
+    def refuses(self, call: str = "call.1", code: int = 486, reason: str = "Busy Here") -> None:
+        self.world.call(self.name, lambda now: self.phone.refuse(call, code, reason, now))
+
     def hangs_up(self, call: str = "call.1") -> None:
         self.world.call(self.name, lambda now: self.phone.hang_up(call, now))
 
@@ -166,9 +169,13 @@ class VirtualOffice:
         return person
 
     def close(self) -> list[Entry]:
-        """Everybody leaves; the whole trace."""
+        """Everybody leaves, the servers last; the whole trace."""
         for person in self.people.values():
             self.world.call(person.name, person.phone.stop)
         self.world.run_until(lambda: all(p.saw(events.Stopped) for p in self.people.values()), 10.0)
+        for name, server in (("edge", self.edge), ("frontend", self.frontend)):
+            if self.world.programs[name].alive:
+                self.world.call(name, server.stop)
+                self.world.kill(name)
         self.store.close()
         return self.world.trace
