@@ -14,9 +14,11 @@ from iceway.sip.endpoint import (
     AckReceived,
     CancelReceived,
     RequestReceived,
+    Target,
     TransactionFailed,
 )
 from iceway.trace.records import (
+    Note,
     SipReceived,
     SipSent,
     SipTransactionFailed,
@@ -242,3 +244,34 @@ def test_ack_and_cancel_have_their_own_commands() -> None:
     for method in ("ACK", "CANCEL"):
         with pytest.raises(UsageError):
             pair.send(a_request(method))
+
+
+def test_an_ack_waits_for_its_connection_and_is_dropped_without_one() -> None:
+    pair = Pair(Transport.TCP)
+    ack = a_request("ACK").with_header("To", "<sip:bob@b.test>;tag=b1")
+    pair.alice_endpoint.send_ack(ack, pair.target, pair.net.now)
+    pair.net.run(1)
+    assert len(pair.bob.seen(AckReceived)) == 1
+    gone = Target(BOB, Transport.TCP, flow="gone")
+    pair.alice_endpoint.send_ack(ack, gone, pair.net.now)
+    pair.net.run(1)
+    assert len(pair.bob.seen(AckReceived)) == 1
+    assert "its connection is gone" in pair.alice.seen(Note)[-1].text
+
+
+def test_a_response_whose_connection_is_gone_is_noted() -> None:
+    pair = Pair(Transport.TCP)
+    pair.send(a_request("INVITE"))
+    pair.net.run(0.1)
+    (asked,) = pair.bob.seen(RequestReceived)
+    assert pair.bob_endpoint.request_of(asked.transaction) == asked.request
+    assert pair.bob_endpoint.flow_of(asked.transaction) == asked.flow
+    ok = make_response(asked.request, 200, to_tag="b1")
+    assert pair.bob_endpoint.respond(asked.transaction, ok, pair.net.now)
+    pair.net.break_streams("bob")
+    assert pair.bob_endpoint.respond(asked.transaction, ok, pair.net.now), "its copies may still be wanted"
+    pair.net.settle()
+    assert "not sent: its connection is gone" in pair.bob.seen(Note)[-1].text
+    busy = make_response(asked.request, 486, to_tag="b1")
+    assert not pair.bob_endpoint.respond(asked.transaction, busy, pair.net.now), "it is answered"
+    assert pair.bob_endpoint.request_of("unknown") is pair.bob_endpoint.flow_of("unknown") is None

@@ -7,6 +7,11 @@ import random
 from iceway.core.address import Address, Transport
 from iceway.core.machine import (
     DatagramReceived,
+    ListenerFailed,
+    StreamAccepted,
+    StreamClosed,
+    StreamCongested,
+    StreamConnected,
     StreamReceived,
 )
 from iceway.sip.endpoint import (
@@ -254,3 +259,83 @@ def test_too_many_transactions_are_refused_without_state() -> None:
     net.settle()
     assert len(node.seen(RequestReceived)) == 1
     assert node.said() == ["503", "503"]
+
+
+def test_a_peer_that_does_not_read_is_let_go() -> None:
+    pair = Pair(Transport.TCP)
+    flow_id = pair.alice_endpoint.open_flow(pair.target, pair.net.now)
+    assert flow_id is not None
+    pair.net.run(1)
+    pair.alice_endpoint.handle_input(StreamCongested(flow_id, True), pair.net.now)
+    pair.net.run(29)
+    pair.alice_endpoint.handle_input(StreamCongested(flow_id, False), pair.net.now)
+    pair.net.run(10)
+    assert pair.alice_endpoint.flow(flow_id) is not None, "it read again in time"
+    pair.alice_endpoint.handle_input(StreamCongested(flow_id, True), pair.net.now)
+    pair.net.run(31)
+    assert [event.reason for event in pair.alice.seen(FlowClosed)] == ["the other end has not read for 30 s"]
+
+
+def test_a_socket_that_cannot_be_opened() -> None:
+    pair = Pair()
+    key = pair.alice_endpoint.listen(Transport.TCP, ALICE, pair.net.now)
+    pair.alice_endpoint.handle_input(ListenerFailed(key, "address in use"), pair.net.now)
+    pair.net.settle()
+    assert pair.alice.seen(ListenFailed) == [ListenFailed(key, Transport.TCP, "address in use")]
+
+
+def test_events_of_streams_long_gone_are_overlooked() -> None:
+    pair = Pair()
+    endpoint = pair.alice_endpoint
+    for event in (
+        StreamReceived("gone", b"x"),
+        StreamClosed("gone", "x"),
+        StreamConnected("gone", ALICE, BOB),
+        StreamAccepted("gone/1", "gone", ALICE, BOB),
+        StreamCongested("gone", True),
+        ListenerFailed("gone", "x"),
+    ):
+        endpoint.handle_input(event, pair.net.now)
+    endpoint.close_flow("gone", pair.net.now)
+    assert endpoint.flow("udp|nonsense|x") is endpoint.flow("udp|192.0.2.9:1|192.0.2.8:1") is None
+    pair.net.run(100)
+    assert not [e for e in pair.alice.events if not isinstance(e, Listening)]
+
+
+def test_no_more_connections_are_opened_than_allowed() -> None:
+    pair = Pair(Transport.TCP, max_connections=1)
+    pair.alice_endpoint.open_flow(pair.target, pair.net.now)
+    transaction = pair.alice_endpoint.request(
+        a_request(), Target(Address("192.0.2.9", 5060), Transport.TCP), pair.net.now
+    )
+    pair.net.settle()
+    assert pair.alice.seen(TransactionFailed) == [
+        TransactionFailed(transaction, "no way to 192.0.2.9:5060", 503)
+    ]
+
+
+def test_without_a_socket_of_the_family_nothing_goes_out() -> None:
+    pair = Pair()
+    pair.target = Target(Address("2001:db8::1", 5060), Transport.UDP)
+    pair.send(a_request())
+    assert [event.reason for event in pair.alice.seen(TransactionFailed)] == ["no way to [2001:db8::1]:5060"]
+
+
+def test_a_flow_closed_by_its_owner() -> None:
+    pair = Pair(Transport.TCP)
+    flow_id = pair.alice_endpoint.open_flow(pair.target, pair.net.now)
+    assert flow_id is not None
+    pair.net.run(1)
+    pair.alice_endpoint.close_flow(flow_id, pair.net.now, "changed networks")
+    pair.net.run(1)
+    assert [event.reason for event in pair.alice.seen(FlowClosed)] == ["changed networks"]
+    assert [event.reason for event in pair.bob.seen(FlowClosed)] == ["closed by peer"]
+
+
+def test_large_requests_stay_on_udp() -> None:
+    pair = Pair()
+    pair.bob_answers(200)
+    pair.send(a_request().with_body(b"x" * 4000, "text/plain"))
+    pair.net.run(1)
+    assert statuses(pair.alice) == [200]
+    assert pair.bob.seen(RequestReceived)[0].flow.transport is Transport.UDP
