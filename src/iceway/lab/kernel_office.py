@@ -7,6 +7,7 @@ are the trace of the run (all on CLOCK_MONOTONIC, so they fit).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -43,6 +44,7 @@ class KernelOffice:
         self.directory = directory
         self._lab = KernelLab(topology)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._traced: list[str] = []
 
     def __enter__(self) -> Self:
         self._prepare()
@@ -64,10 +66,17 @@ class KernelOffice:
     def start(self, host: str, arguments: Sequence[str], name: str | None = None) -> subprocess.Popen[bytes]:
         """Run `iceway …` on a host; its output goes to `{name}.log`, its trace to `{name}.jsonl`."""
         name = name or host
+        self._traced.append(name)
+        return self.launch(
+            host, [sys.executable, "-m", "iceway", *arguments, "--trace", f"{name}.jsonl"], name
+        )
+
+    def launch(self, host: str, argv: Sequence[str], name: str) -> subprocess.Popen[bytes]:
+        """Run any program on a host, in the office's directory; its output goes to `{name}.log`."""
         with (self.directory / f"{name}.log").open("wb") as log:
             process = self._lab.popen(
                 host,
-                [sys.executable, "-m", "iceway", *arguments, "--trace", f"{name}.jsonl"],
+                argv,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
@@ -76,6 +85,10 @@ class KernelOffice:
             )
         self._processes[name] = process
         return process
+
+    def enter(self, host: str) -> contextlib.AbstractContextManager[None]:
+        """Put this thread onto a host for the length of a block; sockets made there stay there."""
+        return self._lab.enter(host)
 
     def answers(self, name: str, play: Path, record: str, ring_for: float = 1.0) -> None:
         """Somebody registers and will answer one call; returns when they are ready."""
@@ -126,7 +139,7 @@ class KernelOffice:
     def trace(self) -> list[Entry]:
         """The entries of all programs that have written theirs, in order, from instant 0 on."""
         traces = []
-        for name in self._processes:
+        for name in dict.fromkeys(self._traced):
             try:
                 with (self.directory / f"{name}.jsonl").open(encoding="utf-8") as lines:
                     traces.append(list(read_lines(lines)))
