@@ -7,8 +7,10 @@ other. A finding names the entries it rests on. When a call found no path and no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from iceway.explain.case import Case, Finding, Severity
+from iceway.explain.clean import clean
 from iceway.explain.model import PathClass
 from iceway.explain.rules_media import MEDIA_RULES
 from iceway.explain.rules_relay import RELAY_RULES
@@ -26,6 +28,10 @@ def findings(entries: Sequence[Entry]) -> list[Finding]:
         found += [finding for finding in rule(case) if finding not in found]
     if not any(finding.severity is Severity.ERROR for finding in found):
         found = _without_cause(case, found) + found
+    found = [
+        replace(one, title=clean(one.title), meaning=clean(one.meaning), remedy=clean(one.remedy))
+        for one in found
+    ]
     return sorted(found, key=lambda finding: list(Severity).index(finding.severity))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from iceway.explain.cast import Cast
+from iceway.explain.clean import clean
 from iceway.explain.messages import attribute, is_check
 from iceway.explain.steps import Step, steps
 from iceway.trace.entry import Entry
@@ -71,7 +72,7 @@ def ladder(entries: Sequence[Entry], width: int = 100) -> Text:
     """The whole ladder, header included, not wider than `width` (at least 60)."""
     cast = Cast(entries)
     rows = fold(steps(entries, cast))
-    columns = cast.in_order(name for row in rows for name in (row.sender, row.receiver) if name)
+    columns = cast.in_order(name for row in rows for name in (row.sender, row.receiver or row.sender))
     if not columns:
         return Text("The trace holds no messages.")
     return _Canvas(columns, cast, max(MIN_WIDTH, width), rows[0].at).draw(rows)
@@ -197,7 +198,7 @@ class _Canvas:
     def _header(self, text: Text) -> None:
         cells = [" "] * self._width
         for node in self._columns:
-            name = node[: self._gap - 1]
+            name = clean(node)[: self._gap - 1]
             begin = max(_TIME, min(self._at[node] - len(name) // 2, self._width - len(name)))
             cells[begin : begin + len(name)] = name
         text.append("".join(cells[: self._width]).rstrip() + "\n", style="bold")
@@ -237,7 +238,8 @@ class _Canvas:
         if row.both_ways and not row.lost:
             cells[begin + 1 if to_right else end - 1] = "◀" if to_right else "▶"
         room = end - begin - 7
-        label = row.label if len(row.label) <= room else row.label[: max(0, room - 1)] + "…"
+        label = clean(row.label)
+        label = label if len(row.label) <= room else label[: max(0, room - 1)] + "…"
         if label:
             middle = begin + (end - begin - len(label)) // 2
             cells[middle - 1 : middle + len(label) + 1] = f" {label} "
@@ -247,7 +249,7 @@ class _Canvas:
     def _note(self, text: Text, row: Row, time: str) -> None:
         cells = self._rails()
         column = self._at[row.sender]
-        label = f"● {row.label}"
+        label = f"● {clean(row.label)}"
         if column + len(label) + 2 > self._width and column - _TIME > self._width - column:
             begin = max(_TIME, column - len(label) - 1)
             label = label[: column - 1 - begin]

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from iceway.core.address import Address
 from iceway.explain.cast import Cast
+from iceway.explain.clean import clean
 from iceway.explain.findings import Finding, Severity, findings
 from iceway.explain.model import PairTried, PathClass, PathVerdict
 from iceway.explain.path import verdicts
@@ -57,11 +58,11 @@ def headline(one: PathVerdict, cast: Cast | None = None) -> str:
     """One line: who, which way, how fast."""
     ends = " ↔ ".join(cast.name(node) if cast else node for node in (one.node, one.peer) if node)
     if one.path is PathClass.NONE:
-        return f"{ends}: no path" + (f" ({one.reason})" if one.reason else "")
+        return clean(f"{ends}: no path" + (f" ({one.reason})" if one.reason else ""))
     line = f"{ends}: {one.path.value}, {one.local} ↔ {one.remote}"
     if one.agreed is False:
         line += "; the two ends do NOT agree"
-    return line
+    return clean(line)
 
 
 def timing(one: PathVerdict) -> str:
@@ -114,7 +115,7 @@ def _call(one: PathVerdict, cast: Cast, detail: bool) -> RenderableType:
         lines.append(Padding(Text("both ends agree on the pair", style="dim"), (0, 0, 0, 2)))
     if one.why_not:
         lines.append(Padding(Text("Why not better:"), (1, 0, 0, 2)))
-        lines += [Padding(Text.assemble("· ", str(reason)), (0, 0, 0, 4)) for reason in one.why_not]
+        lines += [Padding(Text.assemble("· ", clean(str(reason))), (0, 0, 0, 4)) for reason in one.why_not]
     if detail:
         lines.append(Padding(_candidates(one, cast), (1, 0, 1, 2)))
         if one.pairs:
@@ -126,8 +127,8 @@ def _call(one: PathVerdict, cast: Cast, detail: bool) -> RenderableType:
 
 def _candidates(one: PathVerdict, cast: Cast) -> Table:
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
-    table.add_column(f"{cast.name(one.node)} offers")
-    table.add_column(f"{cast.name(one.peer) if one.peer else 'the other side'} offers")
+    for node in (one.node, one.peer):
+        table.add_column(Text(clean(f"{cast.name(node) if node else 'the other side'} offers"), style="bold"))
     ours = [_candidate(c, one.local) for c in one.local_candidates]
     theirs = [_candidate(c, one.remote) for c in one.remote_candidates]
     for row in range(max(len(ours), len(theirs))):
@@ -137,7 +138,7 @@ def _candidates(one: PathVerdict, cast: Cast) -> Table:
 
 def _candidate(candidate: CandidateInfo, chosen: CandidateInfo | None) -> Text:
     used = chosen is not None and chosen.address == candidate.address
-    return Text(f"{'▸' if used else ' '} {candidate}", style="green" if used else "")
+    return Text(clean(f"{'▸' if used else ' '} {candidate}"), style="green" if used else "")
 
 
 def _pairs(one: PathVerdict) -> Table:
@@ -150,7 +151,7 @@ def _pairs(one: PathVerdict) -> Table:
             "▸" if pair.selected else "",
             f"{pair.local.address} → {pair.remote.address}",
             pair.path.value,
-            Text(result(pair), style=_OUTCOMES.get(pair.outcome, "")),
+            Text(clean(result(pair)), style=_OUTCOMES.get(pair.outcome, "")),
         )
     if len(shown) > _MOST_PAIRS:
         table.add_row("", f"and {len(shown) - _MOST_PAIRS} more", "", "")
@@ -187,7 +188,7 @@ def _measured(records: Sequence[Measured]) -> Text:
     for record in records:
         value = f"{record.value:.1%}" if record.unit == "share" else f"{record.value:g} {record.unit}".strip()
         extra = ", ".join(f"{name} {held}" for name, held in record.details)
-        lines.append(f"{record.what}: {value}" + (f" ({extra})" if extra else ""))
+        lines.append(clean(f"{record.what}: {value}" + (f" ({extra})" if extra else "")))
     return Text("\n".join(lines))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from iceway.core.address import Address
 from iceway.explain.cast import Cast, user_of
+from iceway.explain.clean import clean
 from iceway.explain.messages import Message, attribute, is_check
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
@@ -111,12 +112,12 @@ class Words:
                 else ""
             )
             line += f". It never arrives{where}"
-        return line
+        return clean(line)
 
     def consent(self, message: Message, asks: bool) -> str:
         """A plain line about a check that only keeps the path alive."""
         line = "{A} asks {b}: do you still want my packets?" if asks else "{A} says to {b}: yes, still here"
-        return self._fill(line, message, "")
+        return clean(self._fill(line, message, ""))
 
     def calls(self, node: str) -> bool:
         """Whether this node is the one who called."""
@@ -135,7 +136,7 @@ class Words:
             line = _call_state(entry.record, self._name(entry.node), self.calls(entry.node))
         else:
             line = say(entry.record, self._name(entry.node), self)
-        return line[:1].upper() + line[1:]
+        return clean(line[:1].upper() + line[1:])
 
     def _name(self, node: str) -> str:
         return self._cast.name(node)
@@ -198,6 +199,10 @@ class Words:
 
 def technical(entry: Entry) -> str:
     """One line with every fact that fits one."""
+    return clean(_technical(entry))
+
+
+def _technical(entry: Entry) -> str:
     record = entry.record
     if isinstance(record, SipSent | SipReceived):
         arrow = "→" if isinstance(record, SipSent) else "←"
