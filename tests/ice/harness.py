@@ -42,7 +42,7 @@ from iceway.ice.candidate import parse, serialize
 from iceway.ice.config import AgentConfig, IceServer, ServerKind
 from iceway.ice.events import CandidateFound, DataReceived, GatheringDone
 from iceway.trace.records import Record
-from iceway.turn.auth import StaticAuthenticator
+from iceway.turn.auth import Authenticator, StaticAuthenticator
 from iceway.turn.config import TurnListener, TurnServerConfig
 from iceway.turn.server import TurnServer
 
@@ -139,14 +139,20 @@ class Network:
         )
         return Peer(self, self.add(name, agent, ips, delay), agent)
 
-    def edge(self, ip: str = EDGE, users: dict[str, str] | None = None, **config: object) -> TurnServer:
+    def edge(
+        self,
+        ip: str = EDGE,
+        users: dict[str, str] | None = None,
+        authenticator: Authenticator | None = None,
+        **config: object,
+    ) -> TurnServer:
         listeners = (
             TurnListener(Transport.UDP, Address(ip, 3478)),
             TurnListener(Transport.TCP, Address(ip, 443)),
         )
         server = TurnServer(
             TurnServerConfig("example.test", listeners, ip, **config),
-            StaticAuthenticator(users or {"user": "secret"}),
+            authenticator or StaticAuthenticator(users or {"user": "secret"}),
             random.Random(f"{self.seed}:edge"),
         )
         host = self.add("edge", server, {ip: None})

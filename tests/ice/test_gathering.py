@@ -21,6 +21,7 @@ from iceway.core.machine import (
 from iceway.ice.config import IceServer, Policy, ServerKind
 from iceway.ice.events import CandidateFound, GatheringDone, GatheringSettled
 from iceway.trace import records
+from iceway.turn.auth import TimeLimitedAuthenticator
 from tests.ice.harness import EDGE, INDEPENDENT, PORT, Nat, Network, Peer, stun_server, turn
 
 NOWHERE = "198.51.100.99"
@@ -338,3 +339,53 @@ def test_a_socket_that_opens_after_the_end_is_closed_again() -> None:
     alice.agent.handle_input(UdpOpened(request.key, Address("192.168.1.10", 5)), 0.0)
     assert CloseUdp(Address("192.168.1.10", 5)) in drain(alice.agent)
     assert alice.agent.closed
+
+
+# --- new credentials --------------------------------------------------------------------------------------
+WALL = 1_700_000_000  # what the edge's clock says at the start, as it counts from the network's 1000 s
+
+
+def limited(until: int, transport: Transport = Transport.UDP, ip: str = EDGE) -> IceServer:
+    """The edge's relay, with credentials that are good until so many seconds from the start."""
+    username, password = LIMITED.credentials("alice", WALL + 1000 + until)
+    return turn(ip, transport, username, password)
+
+
+LIMITED = TimeLimitedAuthenticator(b"the relay's secret")
+
+
+def with_relays() -> tuple[Network, Peer]:
+    """An agent whose two relays were granted for five minutes."""
+    network = Network()
+    network.edge(authenticator=LIMITED)
+    alice = network.agent("alice", {"198.51.100.10": None}, controlling=True)
+    alice.gather(limited(300), limited(300, Transport.TCP))
+    assert network.run(10, until=lambda: bool(alice.events(GatheringDone)))
+    return network, alice
+
+
+def relays(peer: Peer) -> list[str]:
+    return [kind for kind in kinds(peer) if kind.startswith("relay")]
+
+
+def test_relays_go_on_with_new_credentials() -> None:
+    network, alice = with_relays()
+    network.run(240)
+    renewed = (limited(3600), limited(3600, Transport.TCP))
+    alice.do(lambda agent, now: agent.renew_servers(renewed, now))
+    network.run(1300)  # two refreshes of an allocation of ten minutes
+    assert relays(alice) == ["relay over UDP", "relay over TCP"]
+    assert not alice.records(records.ServerRefused)
+
+
+@pytest.mark.parametrize("renewed", [(), (limited(3600, ip="203.0.113.9"),)], ids=["none", "of another"])
+def test_without_new_credentials_relays_end_with_the_old_ones(renewed: tuple[IceServer, ...]) -> None:
+    network, alice = with_relays()
+    network.run(240)
+    alice.do(lambda agent, now: agent.renew_servers(renewed, now))
+    network.run(1300)
+    assert relays(alice) == []
+
+
+def test_a_server_keeps_its_secrets_out_of_what_is_printed() -> None:
+    assert "secret" not in repr(turn())

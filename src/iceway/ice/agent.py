@@ -129,12 +129,17 @@ class Agent(Outbox):
         self._settle(now)
 
     def add_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
-        """Servers, or credentials for them, that became known after `gather`."""
+        """Servers that became known after `gather`."""
         self._usable()
         self._told_settled = self._told_done = False
         self._gatherer.add_servers(servers, now)
         self._session.gathering = True
         self._settle(now)
+
+    def renew_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
+        """New credentials of the same user for servers in use, before the old ones expire; nothing is asked anew."""
+        self._usable()
+        self._gatherer.renew_servers(servers, now)
 
     def set_remote(self, ufrag: str, pwd: str, now: float) -> None:
         """The peer's user name fragment and password; other ones than before mean another peer (a fork)."""

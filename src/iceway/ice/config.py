@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from iceway.core.address import Address, Transport
@@ -43,13 +43,18 @@ class IceServer:
     host: str = ""
     port: int = 3478
     transport: Transport = Transport.UDP
-    username: str = ""
-    password: str = ""
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
     address: Address | None = None
 
     def __post_init__(self) -> None:
         if self.address is None and not (self.host and 0 < self.port < 65536):
             raise UsageError(f"a server needs an address, or a host and a port: {self.host!r} {self.port}")
+
+    @property
+    def place(self) -> tuple[ServerKind, str, int, Transport]:
+        """What stays the same when the credentials change."""
+        return self.kind, self.host or str(self.address), self.port, self.transport
 
     @property
     def label(self) -> str:

@@ -37,6 +37,7 @@ from iceway.ice.messages import keepalive_indication, transaction_id
 from iceway.ice.scope import usable_interfaces
 from iceway.ice.servers import HostSocket, Job, ServerState, claims, client_of, refusal
 from iceway.trace import records
+from iceway.turn.client import TurnClient
 from iceway.turn.events import (
     Allocated,
     AllocationFailed,
@@ -121,12 +122,22 @@ class Gatherer:
         self.add_servers(servers, now)
 
     def add_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
-        """Further servers, or known ones with new credentials."""
+        """Further servers."""
         self._begin(now)
         for server in servers:
             state = ServerState(server, len(self._servers))
             self._servers.append(state)
             self._find(state, now)
+
+    def renew_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
+        """New credentials for known servers: relays go on with them, later questions start with them."""
+        renewed = {server.place: server for server in servers}
+        for state in self._servers:
+            state.server = renewed.get(state.server.place, state.server)
+        for job in self._jobs:
+            server = renewed.get(job.server.place)
+            if server is not None and isinstance(job.client, TurnClient):
+                job.client.renew(server.username, server.password, now)
 
     def again(self, now: float) -> None:
         """For a restart: ask anew whoever is not asked or answering any more, and whether mappings still hold."""
