@@ -351,6 +351,8 @@ def test_a_peer_that_vanishes_is_noticed_after_thirty_seconds() -> None:
     assert lost.silent_for == pytest.approx(30)
     assert "stopped answering" in alice.events(Failed)[0].reason
     assert not alice.says(b"anybody?")
+    alice.hears(b"ghost", bob.agent.local_candidates[0].address, alice.sockets[0])
+    assert b"ghost" not in alice.heard
     assert alice.records(records.ConsentLost)
 
 
@@ -515,6 +517,18 @@ def test_failure_comes_with_its_reasons_and_not_before_its_time() -> None:
     assert "no answer to" in failed.reason
     assert "401" in failed.reason
     assert alice.agent.state is IceState.FAILED
+
+
+def test_failure_waits_for_servers_that_are_still_asked() -> None:
+    network, alice, bob = far_apart(Nat(HOME, mapping=PORT), Nat(HQ))
+    gathered(network, alice, bob, servers=())
+    exchange(alice, bob)
+    network.run(30)
+    alice.do(lambda agent, now: agent.add_servers((turn("198.51.100.99"),), now))
+    network.run(39)
+    assert not alice.events(Failed)
+    network.run(1)
+    assert "198.51.100.99" in alice.events(Failed)[0].reason
 
 
 def test_no_candidates_of_the_peer_is_no_failure_yet() -> None:

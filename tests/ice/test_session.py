@@ -9,12 +9,13 @@ import pytest
 from iceway.core.address import Address
 from iceway.core.machine import DatagramReceived, Input, OpenUdp, Outbox, SendDatagram, UdpOpened
 from iceway.ice.candidate import parse
+from iceway.ice.config import Policy
 from iceway.ice.events import Failed, IceState, PairValid, Selected
 from iceway.ice.messages import Credentials, check_request, check_success
 from iceway.trace import records
 from iceway.wire import stun
 from iceway.wire.stun import MessageClass, StunMessage
-from tests.ice.harness import Network, Peer
+from tests.ice.harness import Network, Peer, turn
 
 ALICE = Address("10.0.0.1", 50000)
 PUPPET = Credentials("puppet", "password-of-the-puppet-22")
@@ -40,12 +41,18 @@ class Puppet(Outbox):
         self.network.drain(self.host)
         return Address(self.ip, port)
 
-    def sends(self, data: bytes, source: Address) -> None:
-        self.emit(SendDatagram(source, ALICE, data))
+    def sends(self, data: bytes, source: Address, to: Address = ALICE) -> None:
+        self.emit(SendDatagram(source, to, data))
         self.network.drain(self.host)
 
     def checks(
-        self, source: Address, *, nominate: bool = False, priority: int = 1862270975, **changed: object
+        self,
+        source: Address,
+        *,
+        nominate: bool = False,
+        priority: int = 1862270975,
+        to: Address = ALICE,
+        **changed: object,
     ) -> bytes:
         """Send a check; returns its transaction id."""
         self._ids += 1
@@ -56,7 +63,7 @@ class Puppet(Outbox):
             "tie_breaker": 0 if not self.controlling else 2**64 - 1,
         }
         given |= {"controlling": self.controlling} | changed
-        self.sends(check_request(id, priority=priority, nominate=nominate, **given), source)
+        self.sends(check_request(id, priority=priority, nominate=nominate, **given), source, to)
         return id
 
     def answers_to(self, request: StunMessage, source: Address, mapped: Address = ALICE) -> None:
@@ -392,6 +399,47 @@ def test_a_late_answer_to_a_nomination_that_was_given_up_repeats_the_one_that_ho
     assert alice.agent.selected.remote.address == OTHER
 
 
+def test_a_late_answer_to_an_earlier_check_does_not_end_a_nomination() -> None:
+    network, alice, puppet = scene(controlling=True)
+    puppet.answers = False
+    network.run(0.2)
+    puppet.checks(PORT)
+    network.run(0.1)
+    (_, ordinary), (_, triggered) = puppet.requests()
+    network.drop = lambda source, target, data: nominates(data)
+    puppet.answers_to(triggered, PORT)
+    network.run(0.1)
+    assert alice.records(records.PairNominated)
+    network.drop = lambda source, target, data: False
+    puppet.answers_to(ordinary, PORT)
+    puppet.answers = True
+    network.run(1)
+    assert alice.events(Selected)
+
+
+def test_after_a_nomination_without_answer_the_pair_is_next_that_the_peer_still_asks_about() -> None:
+    network, alice, puppet = scene(controlling=True, ports=(7000, 7001, 7002))
+    network.drop = lambda source, target, data: target == PORT and nominates(data)
+    network.run(5)
+    third = Address("10.0.0.2", 7002)
+    puppet.checks(third)
+    assert network.run(20, until=lambda: bool(alice.events(Selected)))
+    assert alice.agent.selected.remote.address == third
+
+
+def test_a_role_conflict_on_another_pair_does_not_restart_checks_after_selection() -> None:
+    network, alice, puppet = scene(controlling=True, ports=(7000, 7001))
+    network.drop = lambda source, target, data: source == OTHER or nominates(data)
+    network.run(0.2)
+    network.drop = lambda source, target, data: source == OTHER
+    assert network.run(0.45, until=lambda: bool(alice.events(Selected)))
+    network.drop = lambda source, target, data: False
+    ((_, request),) = puppet.requests(OTHER)
+    puppet.refuses(request, OTHER, 487)
+    network.run(2)
+    assert len(puppet.requests(OTHER)) == 1
+
+
 def nominates(data: bytes) -> bool:
     return stun.is_stun(data) and stun.parse(data).get(stun.USE_CANDIDATE) is not None
 
@@ -433,3 +481,89 @@ def test_a_check_that_there_is_no_room_for_is_not_answered(meet: bool) -> None:
         network.run(0.05)
         answered.append(puppet.answered(id) is not None)
     assert answered == [True] * 32 + [False] * 28
+
+
+# --- what a session says of its bases -----------------------------------------------------------------------
+def relayed(network: Network, alice: Peer) -> list[Address]:
+    return [candidate.address for candidate in alice.agent.local_candidates if candidate.type == "relay"]
+
+
+def scene_with_relay() -> tuple[Network, Peer, Puppet]:
+    """Alice is controlled and has a relay; the puppet controls."""
+    network, alice, puppet = scene(controlling=False)
+    network.edge(allow_peers=("10.0.0.0/8",))
+    alice.do(lambda agent, now: agent.add_servers((turn(),), now))
+    network.run(0.3)
+    assert relayed(network, alice)
+    return network, alice, puppet
+
+
+def test_relays_stay_for_as_long_as_the_peer_goes_on_nominating() -> None:
+    network, alice, puppet = scene_with_relay()
+    for _ in range(6):
+        puppet.checks(PORT, nominate=True)
+        network.run(8)
+        assert alice.agent.state is IceState.COMPLETED
+        assert relayed(network, alice)
+    network.run(4)
+    assert not relayed(network, alice)
+
+
+def test_a_relay_stays_while_the_pair_that_the_peer_wants_is_not_yet_proved() -> None:
+    network, alice, puppet = scene_with_relay()
+    (address,) = relayed(network, alice)
+    puppet.checks(PORT)
+    puppet.checks(PORT, nominate=True)
+    network.run(0.2)
+    puppet.answers = False
+    puppet.checks(PORT, to=address)
+    puppet.checks(PORT, nominate=True, to=address)
+    network.run(25)
+    assert relayed(network, alice) == [address]
+
+
+def test_a_relay_that_refuses_an_ip_late_does_not_end_a_pair_that_works() -> None:
+    network, alice, _ = scene(controlling=True)
+    network.run(1)
+    alice.do(lambda agent, now: agent.peer_refused(ALICE, "10.0.0.2", "no more", now))
+    network.run(10)
+    assert alice.agent.state is IceState.COMPLETED
+    assert alice.says(b"still here")
+
+
+def test_what_the_relay_refused_is_not_tried_again_when_the_call_is_answered() -> None:
+    network, alice, puppet = scene(controlling=True)
+    puppet.answers = False
+    network.run(0.2)
+    alice.do(lambda agent, now: agent.peer_refused(ALICE, "10.0.0.2", "never", now))
+    assert reasons(alice) == ["never"]
+    alice.do(lambda agent, now: agent.answered(now))
+    network.run(5)
+    assert len(puppet.requests()) == 1
+
+
+def test_success_thaws_pairs_of_the_same_kind_before_worse_ones_are_checked() -> None:
+    # RFC 8445 §7.2.5.3.3.
+    network, alice, puppet = scene(controlling=False, ports=())
+    for port in (7000, 7001, 7002):
+        puppet.opens(port)
+    network.run(0)
+    for port, foundation, rank in ((7000, "a", 30), (7001, "a", 20), (7002, "b", 10)):
+        line = f"{foundation} 1 udp {rank} 10.0.0.2 {port} typ host"
+        alice.do(lambda agent, now, line=line: agent.add_remote_candidate(parse(line), now))
+    network.run(0.3)
+    assert [local.port for _, local, _ in puppet.heard][:3] == [7000, 7001, 7002]
+
+
+def test_under_the_relay_policy_a_direct_check_gets_no_answer() -> None:
+    network = Network()
+    alice = network.agent("alice", {"10.0.0.1": None}, controlling=True, policy=Policy.RELAY)
+    puppet = Puppet(network, "10.0.0.2")
+    puppet.alice = alice
+    alice.gather()
+    puppet.opens(7000)
+    network.run(0.1)
+    assert alice.sockets == [ALICE]
+    puppet.checks(PORT)
+    network.run(0.1)
+    assert puppet.heard == []
