@@ -116,7 +116,8 @@ def call_model(call: CallReport) -> dict[str, Any]:
     ways = verdicts(entries)
     one = ways[0] if ways else PathVerdict("", "", PathClass.NONE, reason="no call in this trace")
     sound = _media_route(one, picture, cast)
-    rows = [_Row(shown, cast, picture, entries).plain() for shown in _selected(steps(entries, cast), cast)]
+    translated = [entry.record for entry in entries if isinstance(entry.record, PacketTranslated)]
+    rows = [_Row(shown, cast, picture, translated).plain() for shown in _selected(steps(entries, cast), cast)]
     for row in rows:
         if "media" in row and sound:
             row["r"] = sound if row["f"] == sound[0] else sound[::-1]
@@ -222,12 +223,14 @@ def _key(step: Step) -> tuple[object, ...]:
 class _Row:
     """One step as the page's data."""
 
-    def __init__(self, shown: _Shown, cast: Cast, picture: Picture, entries: Sequence[Entry]) -> None:
+    def __init__(
+        self, shown: _Shown, cast: Cast, picture: Picture, translated: Sequence[PacketTranslated]
+    ) -> None:
         self._shown = shown
         self._step = shown.step
         self._cast = cast
         self._picture = picture
-        self._entries = entries
+        self._translated = translated
 
     def plain(self) -> dict[str, Any]:
         step = self._step
@@ -348,9 +351,8 @@ class _Row:
     def _mapped(self, message: Message, local: Address, destination: Address) -> Address | None:
         """What the sender's NAT made of its address, as the NAT recorded it."""
         fallback = None
-        for entry in self._entries:
-            record = entry.record
-            if isinstance(record, PacketTranslated) and record.outgoing and record.before == local:
+        for record in self._translated:
+            if record.outgoing and record.before == local:
                 if record.peer == destination or record.peer == message.record.remote:
                     return record.after
                 fallback = fallback or record.after

@@ -90,7 +90,7 @@ class Map_ {
       const net = area.label === "Internet";
       root.append(
         svg("rect", { class: net ? "m-area net" : "m-area", rx: 20, ...box }),
-        svg("text", { class: "m-area-label", x: box.x + 16, y: box.y + 26 }, area.label),
+        svg("text", { class: net ? "m-area-label net" : "m-area-label", x: box.x + 16, y: box.y + 26 }, area.label),
       );
     }
     for (const node of this.picture.nodes) this.places[node.id] = this.point(node.x, node.y);
@@ -324,7 +324,7 @@ function show(step, moving) {
   $("caption").replaceChildren(...withCode(step.p));
   $("range").value = state.step;
   $("range").setAttribute("aria-valuetext", `step ${state.step + 1} of ${steps().length}: ${step.p}`);
-  markChapter(step.c);
+  markChapter();
   markRow();
   drawSound();
   if (state.look) drawLook(step);
@@ -413,14 +413,22 @@ function pause() {
 }
 
 /* --- chapters and lanes ------------------------------------------------------------------------------- */
+/* Where each chapter begins, in the order of a call. What happens early (checks before the other side has
+   answered) stays with the chapter it falls into; a chapter that only ever came early begins there. */
 function chapterStarts() {
+  if (chapterStarts.of === call()) return chapterStarts.found;
   const starts = [];
-  const seen = new Set();
-  steps().forEach((step, at) => {
-    if (seen.has(step.c)) return;
-    seen.add(step.c);
-    starts.push({ at, c: step.c });
+  let after = 0;
+  call().chapters.forEach((_, c) => {
+    const mine = (step, at) => step.c === c && at >= after;
+    let at = steps().findIndex(mine);
+    if (at < 0) at = steps().findIndex((step) => step.c === c);
+    else after = at;
+    if (at >= 0) starts.push({ at, c });
   });
+  starts.sort((a, b) => a.at - b.at || a.c - b.c);
+  chapterStarts.of = call();
+  chapterStarts.found = starts;
   return starts;
 }
 
@@ -438,9 +446,9 @@ function drawChapters() {
   for (const button of box.children) button.classList.toggle("slim", button.scrollWidth > button.clientWidth + 1);
 }
 
-function markChapter(chapter) {
+function markChapter() {
   const reached = chapterStarts().filter(({ at }) => at <= state.step).map(({ c }) => c);
-  const now = reached.includes(chapter) ? chapter : reached[reached.length - 1];
+  const now = reached[reached.length - 1];
   for (const button of $("chapters").children) {
     const mine = Number(button.dataset.chapter);
     button.classList.toggle("now", mine === now);
@@ -463,13 +471,15 @@ function drawLanes() {
     return head;
   }));
   const rows = [];
-  const seen = new Set();
+  const starts = chapterStarts();
+  let chapter = 0;
   steps().forEach((step, place) => {
     if (!visible(step)) return;
-    if (!seen.has(step.c)) {
-      seen.add(step.c);
-      const name = call().chapters[step.c];
-      rows.push(el("div", { class: "chapter-row" }, name[0].toUpperCase() + name.slice(1)));
+    while (chapter < starts.length && starts[chapter].at <= place) {
+      const name = call().chapters[starts[chapter].c];
+      const next = starts[chapter + 1];
+      if (!next || next.at > place) rows.push(el("div", { class: "chapter-row" }, name[0].toUpperCase() + name.slice(1)));
+      chapter += 1;
     }
     rows.push(laneRow(step, place, places));
   });
@@ -598,8 +608,9 @@ function card(span, title, note, ...content) {
 
 function drawCards() {
   const c = call();
-  const cards = [card(12, "In numbers", "", el("dl", { class: "numbers" }, c.stats.map((s) =>
-    el("div", {}, el("dt", {}, s.label), el("dd", {}, s.value, s.note ? el("small", {}, s.note) : null)))))];
+  $("numbers").replaceChildren(...c.stats.map((s) =>
+    el("div", {}, el("dt", {}, s.label), el("dd", {}, s.value, s.note ? el("small", {}, s.note) : null))));
+  const cards = [];
   if (c.findings.length) {
     cards.push(card(7, "Findings", "", c.findings.map((f) => el("div", { class: "finding" },
       el("span", { class: `sign sign-${f.severity}`, title: f.severity }, { error: "!", warning: "!", info: "i" }[f.severity]),
