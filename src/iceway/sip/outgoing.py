@@ -12,6 +12,7 @@ from iceway.sip.call import SDP, SUPPORTED, Call, Phase, Switch, sdp_of
 from iceway.sip.dialog import Dialog
 from iceway.sip.endpoint import Flow
 from iceway.sip.exchange import Exchange
+from iceway.sip.refusal import why_refused
 from iceway.wire.sip import Headers, NameAddr, RAck, Request, Response
 
 _MAX_EARLY_DIALOGS = 16
@@ -136,11 +137,10 @@ class OutgoingCall(Call):
         if response.is_success:
             self._accepted(exchange, response, now)
         elif not response.is_provisional:
-            words = response.reason or "refused"
             if self.phase is Phase.CANCELLING:
                 self._end(self._cancel_words, 487, True, now)
             else:
-                self._end(f"{response.status} {words}", response.status, False, now)
+                self._end(why_refused(response), response.status, False, now)
         elif response.status > 100 and not self.is_over:
             self._progressed(exchange, response, now)
 

@@ -16,6 +16,7 @@ from iceway.core.timers import Timers
 from iceway.sip.call import ALLOW, SUPPORTED
 from iceway.sip.endpoint import Flow
 from iceway.sip.exchange import Exchange, Requester
+from iceway.sip.refusal import why_refused
 from iceway.sip.uplink import Uplink
 from iceway.trace.records import Registered, Unregistered
 from iceway.wire.sip import Headers, NameAddr, Params, Request, Response, SipUri, quote
@@ -173,7 +174,7 @@ class Registration:
             self.is_registered = False
             self._emit(Deregistered())
         else:
-            reason = f"{response.status} {response.reason}"
+            reason = why_refused(response)
             if response.status in (401, 403, 407):
                 reason += " (is the password right?)"
             pause = self._retry_pause() if response.status in _CURABLE else None
