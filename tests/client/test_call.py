@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -34,6 +35,8 @@ class Wire:
     def __init__(self, world: World) -> None:
         self.world = world
         self.calls: dict[str, tuple[str, Call]] = {}
+        self.early_answer = ""
+        self.settling: list[str] = []  # the bodies of re-INVITEs and of their answers
 
     def _tell(self, call: Call, what: Callable[[Call, float], object]) -> None:
         host, other = next(entry for entry in self.calls.values() if entry[1] is not call)
@@ -51,6 +54,7 @@ class Wire:
         self._tell(call, arrives)
 
     def progress(self, call: Call, body: str, now: float) -> None:
+        self.early_answer = body
         self._tell(call, lambda other, now: other.receive_answer(body, now, early=True))
 
     def accept(self, call: Call, body: str, now: float) -> None:
@@ -62,9 +66,11 @@ class Wire:
         self._tell(call, picked_up)
 
     def settle(self, call: Call, body: str, now: float) -> None:
+        self.settling.append(body)
         self._tell(call, lambda other, now: other.receive_reoffer(body, now))
 
     def answer_settling(self, call: Call, body: str, now: float) -> None:
+        self.settling.append(body)
         self._tell(call, lambda other, now: other.receive_reanswer(body, now))
 
     def refuse(self, call: Call, code: int, reason: str, now: float) -> None:
@@ -88,6 +94,39 @@ class Wire:
     ids=lambda value: getattr(value, "name", None),
 )
 def test_two_people_hear_each_other(topology: Topology, expected: PathClass) -> None:
+    world, wire, sinks = settled(topology)
+    alice, bob = wire.calls["alice"][1], wire.calls["bob"][1]
+    world.advance(6)
+    world.call("alice", lambda now: alice.hang_up(now))
+    world.advance(5)
+    assert alice.finished
+    assert bob.finished
+
+    for who in ("alice", "bob"):
+        judged = verdict(world.trace, who)
+        assert (judged.path, judged.agreed) == (expected, True)
+    assert compare(speech("bob"), sinks["alice"].samples).share > 0.97
+    assert compare(speech("alice"), sinks["bob"].samples).share > 0.97
+
+
+def test_a_reoffer_that_names_all_our_candidates_means_the_one_in_use() -> None:
+    """As baresip's does: a=remote-candidates lists whatever it knows of the component."""
+    world, wire, _ = settled(topologies.relayed_udp())
+    bob = wire.calls["bob"][1]
+    offer, answer = wire.settling
+    assert "\r\na=remote-candidates:1 198.51.100.2 " in offer
+    assert "\r\nc=IN IP4 198.51.100.2\r\n" in answer
+    everything = offer.replace(
+        "remote-candidates:", "remote-candidates:1 10.0.0.20 5000 1 198.51.100.1 5000 "
+    )
+    host = re.search(r"10\.0\.0\.20 (\d+) typ host", wire.early_answer)
+    assert host
+    world.call("bob", lambda now: bob.receive_reoffer(everything.replace("5000", host[1]), now))
+    assert wire.settling[2] == answer
+
+
+def settled(topology: Topology) -> tuple[World, Wire, dict[str, MemorySink]]:
+    """Alice has called Bob, who let it ring for a moment; the pair is settled and both are talking."""
     world = World(topology, seed=1)
     listeners = tuple(
         TurnListener(transport, Address("198.51.100.2", 3478)) for transport in (Transport.UDP, Transport.TCP)
@@ -123,14 +162,4 @@ def test_two_people_hear_each_other(topology: Topology, expected: PathClass) -> 
     world.advance(0.5)
     world.call("bob", bob.pick_up)
     assert world.run_until(lambda: alice.phase is Phase.SETTLED and bob.phase is Phase.SETTLED, 5)
-    world.advance(6)
-    world.call("alice", lambda now: alice.hang_up(now))
-    world.advance(5)
-    assert alice.finished
-    assert bob.finished
-
-    for who in ("alice", "bob"):
-        judged = verdict(world.trace, who)
-        assert (judged.path, judged.agreed) == (expected, True)
-    assert compare(speech("bob"), sinks["alice"].samples).share > 0.97
-    assert compare(speech("alice"), sinks["bob"].samples).share > 0.97
+    return world, wire, sinks

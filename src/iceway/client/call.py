@@ -437,14 +437,17 @@ class Call(Outbox):
             self._signalling.settle(self, body, now)
 
     def _answer_settling(self, negotiated: Negotiated, now: float) -> None:
-        """Name the candidate of ours that the offer chose, else the one in use, else the default."""
+        """Name the candidate of ours that the offer chose, else the one in use, else the default.
+
+        baresip names all of ours that it knows; then the one in use is meant.
+        """
         assert negotiated.ice is not None
         chosen = self._agent.selected or self._agent.active_path()
         local = chosen.local if chosen else self._agent.default_candidate()
         named = [where for component, where in negotiated.ice.remote_candidates if component == 1]
-        for one in self._agent.local_candidates:
-            if named and one.address == named[0]:
-                local = one
+        if local is None or local.address not in named:
+            ours = (one for one in self._agent.local_candidates if one.address in named)
+            local = next(ours, local)
         own = (
             (local,)
             if local is not None and negotiated.ice.remote_candidates

@@ -27,6 +27,7 @@ from iceway.ice.config import IceServer
 from iceway.media.files import Sink, Source
 from iceway.media.session import MediaStats
 from iceway.sip.locate import Located, Locator, NotLocated
+from iceway.sip.refusal import why_refused
 from iceway.sip.transport import Target
 from iceway.sip.useragent import (
     Answered,
@@ -333,7 +334,7 @@ class Phone(Outbox):
 
     def _relays_answered(self, response: Response, now: float) -> None:
         if response.status != 200:
-            self._no_relays(f"{response.status} {response.reason}", now)
+            self._no_relays(why_refused(response), now)
             return
         try:
             granted = relays.grant(response.body, self._location)
