@@ -326,3 +326,22 @@ def test_a_connection_replaced_does_not_end_the_call() -> None:
     phones.bob.bye(phones.bobs, phones.net.now)
     phones.run()
     assert [event.by_us for event in phones.a.seen(Ended)] == [False]
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["answered", "rejected"])
+def test_a_reinvite_that_went_with_its_connection_needs_no_answer(taken: bool) -> None:
+    """Whoever takes a while to answer may not have heard of that yet."""
+    phones = Phones(Transport.TCP)
+    call = phones.answered()
+    phones.alice.reinvite(call, b"let us move", phones.net.now)
+    phones.run()
+    assert phones.b.seen(ReinviteReceived)
+    phones.net.break_streams("alice")
+    phones.run(1)
+    before = phones.b.said()
+    if taken:
+        phones.bob.answer_reinvite(phones.bobs, b"fine", phones.net.now)
+    else:
+        phones.bob.reject_reinvite(phones.bobs, 488, phones.net.now)
+    phones.run()
+    assert phones.b.said() == before

@@ -152,6 +152,7 @@ class Call:
         self._glares = 0
         self._acks: dict[tuple[str, int], Request] = {}  # by remote tag and CSeq, for copies of the 2xx
         self._asked: RequestReceived | None = None  # their re-INVITE, unanswered
+        self._asked_gone = False  # …until its transaction broke
         self._owns_call_id = False
 
     @property
@@ -189,16 +190,14 @@ class Call:
         self._reinvite_if_free(now)
 
     def answer_reinvite(self, sdp: bytes, now: float) -> None:
-        if not self.may("answer_reinvite"):
+        if not self.may("answer_reinvite") or (asked := self._take_asked()) is None:
             return
-        asked = self._take_asked()
         response = make_response(asked.request, 200).with_body(sdp, SDP)
         response = self._switch.dressed(response, asked.flow)
         self._send_2xx(asked, response, is_offer=not asked.request.body, is_initial=False, now=now)
 
     def reject_reinvite(self, status: int, now: float) -> None:
-        if self.may("reject_reinvite"):
-            asked = self._take_asked()
+        if self.may("reject_reinvite") and (asked := self._take_asked()) is not None:
             self._switch.endpoint.respond(asked.transaction, make_response(asked.request, status), now)
             self._reinvite_if_free(now)
 
@@ -252,7 +251,7 @@ class Call:
     def transaction_failed(self, transaction: str, reason: str, status: int, now: float) -> bool:
         """A server transaction of this call broke; True if it was one of ours."""
         if self._asked is not None and self._asked.transaction == transaction:
-            self._asked = None
+            self._asked, self._asked_gone = None, True
             return True
         return False
 
@@ -278,7 +277,7 @@ class Call:
             self._switch.endpoint.respond(event.transaction, response, now)
         else:
             dialog.refresh_target(event.request)
-            self._asked = event
+            self._asked, self._asked_gone = event, False
             self._switch.emit(ReinviteReceived(self.key, sdp_of(event.request)))
 
     # --- our 2xx, until its ACK -----------------------------------------------------------------------
@@ -409,10 +408,11 @@ class Call:
         self._switch.endpoint.respond(event.transaction, response, now)
 
     # --- bookkeeping ----------------------------------------------------------------------------------
-    def _take_asked(self) -> RequestReceived:
-        if self._asked is None:
+    def _take_asked(self) -> RequestReceived | None:
+        """The re-INVITE to answer; None if it went with its connection, which may cross our answer."""
+        if self._asked is None and not self._asked_gone:
             raise UsageError("there is no re-INVITE to answer")
-        asked, self._asked = self._asked, None
+        asked, self._asked, self._asked_gone = self._asked, None, False
         return asked
 
     def _the_dialog(self) -> Dialog:
