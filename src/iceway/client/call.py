@@ -17,7 +17,7 @@ from iceway.client.config import PhoneConfig
 from iceway.client.events import CallAnswered, CallConnected, CallEnded, CallSettled
 from iceway.client.sound import CallSource
 from iceway.core.address import Address
-from iceway.core.errors import ParseError
+from iceway.core.errors import ParseError, UsageError
 from iceway.core.machine import ClockSet, Input, Outbox, earliest
 from iceway.ice import candidate as candidates
 from iceway.ice.agent import Agent
@@ -43,7 +43,6 @@ from iceway.media.session import (
     FirstMediaSent,
     MediaStats,
     SendMedia,
-    SourceFinished,
 )
 from iceway.trace.records import CallState, Note
 from iceway.wire.sdp import IceParameters
@@ -128,7 +127,7 @@ class Call(Outbox):
         self._picked_up = False
         self._accepted = False
         self._settling = False
-        self._restarting = False
+        self._restart: Negotiated | None = None  # their offer of an ICE restart, until candidates are there
 
     # --- facts --------------------------------------------------------------------------------------------
     @property
@@ -158,28 +157,41 @@ class Call(Outbox):
         try:
             negotiated = self._negotiation.receive_offer(body)
         except NegotiationError as error:
-            self._signalling.refuse(self, error.code, error.reason, now)
-            self._end(error.reason, now)
+            self.refuse(error.code, error.reason, now)
             return False
         if not self._learn(negotiated, now):
-            reason = "iceway calls need ICE, and the offer has none"
-            self._signalling.refuse(self, 488, reason, now)
-            self._end(reason, now)
+            self.refuse(488, "iceway calls need ICE, and the offer has none that works", now)
             return False
         self._agent.ringing(now)
         self._drain(now)
         return True
 
     def pick_up(self, now: float) -> None:
-        """Answer an incoming call, as soon as its candidates are there."""
+        """Answer an incoming call, as soon as its candidates are there. Raises UsageError for a call of ours."""
+        self._must_be_incoming()
         self._picked_up = True
         self._accept_when_ready(now)
         self._drain(now)
 
+    def refuse(self, code: int, reason: str, now: float) -> None:
+        """Turn an incoming call down with a SIP status; hang up if it was picked up. Raises UsageError as above."""
+        self._must_be_incoming()
+        if self._accepted:
+            self.hang_up(now)
+        elif not self.ended:
+            self._signalling.refuse(self, code, reason, now)
+            self._end(f"refused here: {code} {reason}", now)
+
     def hang_up(self, now: float, reason: str = "hung up here") -> None:
+        """End the call, whatever its phase."""
         if not self.ended:
             self._signalling.hang_up(self, reason, now)
             self._end(reason, now)
+
+    def renew_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
+        """New credentials for the relays in use, before the old ones expire."""
+        if not self.ended:
+            self._agent.renew_servers(servers, now)
 
     # --- what SIP brought ---------------------------------------------------------------------------------
     def ringing(self, now: float) -> None:
@@ -226,7 +238,8 @@ class Call(Outbox):
             self._refuse_settling(488, "ICE cannot be left during a call", now)
             return
         if negotiated.ice.ufrag != self._agent.remote_ufrag:
-            self._restarting = True
+            self._restart = negotiated
+            self.phase = Phase.CONFIRMED  # the new pair is to be settled again (RFC 8445 §9)
             self._agent.restart(now)
             self._learn(negotiated, now)
         else:
@@ -314,8 +327,6 @@ class Call(Outbox):
                 self._agent.send(data, now)
             case FirstMediaSent() | FirstMediaReceived():
                 pass  # a MediaStarted record says the same
-            case SourceFinished():
-                self.emit(output)
             case _:
                 self.emit(output)
 
@@ -324,11 +335,9 @@ class Call(Outbox):
         """Candidates are there: say them, once."""
         if self.ended:
             return
-        if self._restarting:
-            self._restarting = False
-            negotiated = self._negotiation.negotiated
-            assert negotiated is not None
-            self._answer_settling(negotiated, now)
+        if self._restart is not None:
+            offered, self._restart = self._restart, None
+            self._answer_settling(offered, now)
             return
         if self._described:
             return
@@ -362,6 +371,8 @@ class Call(Outbox):
         if ice is None or ice.mismatch:
             return False
         self._their_default = negotiated.remote
+        if self._agent.remote_ufrag not in (None, ice.ufrag):
+            self.path = None  # another end of a forked call: no path leads there yet
         self._agent.set_remote(ice.ufrag, ice.pwd, now)
         for text in ice.candidates:
             try:
@@ -491,6 +502,10 @@ class Call(Outbox):
         self._agent.close(now)
         self._drain(now)
         self.emit(CallEnded(self.name, reason, answered))
+
+    def _must_be_incoming(self) -> None:
+        if not self.incoming:
+            raise UsageError(f"{self.name} is a call of ours; {self.peer} answers it")
 
     def _become(self, phase: Phase) -> None:
         self.phase = phase

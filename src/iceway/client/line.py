@@ -1,7 +1,13 @@
-"""Between a user agent's calls (SIP) and the client's (ICE and sound): each side's words in the other's terms."""
+"""Between a user agent's calls (SIP) and the client's (ICE and sound): each side's words in the other's terms.
+
+Either side may end a call while words of the other are on their way: they find nobody, and that is right. An
+INVITE may ring at several ends (forking); each answers with a branch of its own, and the one whose 200 comes
+first is talked to, under the answer that this branch gave (RFC 3261 §13.2.2.4, RFC 3262 §5).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from iceway.client.call import Call
@@ -20,6 +26,17 @@ from iceway.sip.useragent import (
 CallEvent = Provisional | Answered | Confirmed | Ended | ReinviteReceived | ReinviteAnswered | ReinviteFailed
 
 
+MAX_BRANCHES = 16  # ends that ring at once and whose answers are kept
+
+
+@dataclass(slots=True)
+class _Tie:
+    """A call, and what the branches of its INVITE have answered so far."""
+
+    call: Call
+    answers: dict[str, str] = field(default_factory=dict)
+
+
 class Switchable(Protocol):
     """Who has the user agent, once there is one."""
 
@@ -32,7 +49,7 @@ class Line:
 
     def __init__(self, owner: Switchable) -> None:
         self._owner = owner
-        self._by_key: dict[str, Call] = {}
+        self._ties: dict[str, _Tie] = {}
 
     # --- from SIP -----------------------------------------------------------------------------------------
     def ring_in(self, call: Call, incoming: Incoming, now: float) -> bool:
@@ -45,21 +62,28 @@ class Line:
         return True
 
     def call_of(self, key: str) -> Call | None:
-        return self._by_key.get(key)
+        tie = self._ties.get(key)
+        return tie.call if tie else None
 
     def deliver(self, event: CallEvent, now: float) -> None:
-        """Tell the call concerned."""
-        call = self._by_key.get(event.call)
-        if call is None:
+        """Tell the call concerned, unless it is over."""
+        tie = self._ties.get(event.call)
+        if tie is None or tie.call.ended:
             return
+        call = tie.call
         match event:
-            case Provisional(sdp=sdp):
+            case Provisional(sdp=None):
                 call.ringing(now)
-                if sdp is not None:
-                    call.receive_answer(_text(sdp), now, early=True)
-            case Answered(sdp=sdp):
-                # Without a body the answer came before, in the reliable 183.
-                if sdp is None or call.receive_answer(_text(sdp), now, early=False):
+            case Provisional(sdp=bytes(sdp), branch=branch):
+                call.ringing(now)
+                if branch in tie.answers or len(tie.answers) < MAX_BRANCHES:
+                    tie.answers[branch] = _text(sdp)
+                    call.receive_answer(tie.answers[branch], now, early=True)
+            case Answered(sdp=sdp, branch=branch):
+                answer = tie.answers.get(branch) if sdp is None else _text(sdp)
+                if answer is None:
+                    call.hang_up(now, "the other side answered without a session description")
+                elif call.receive_answer(answer, now, early=False):
                     call.confirmed(now)
             case Confirmed():
                 call.confirmed(now)
@@ -75,7 +99,7 @@ class Line:
                 call.reoffer_failed(status, reason, now)
 
     def forget(self, call: Call) -> None:
-        self._by_key.pop(call.sip_call, None)
+        self._ties.pop(call.sip_call, None)
 
     # --- to SIP (call.Signalling) -------------------------------------------------------------------------
     def offer(self, call: Call, body: str, now: float) -> None:
@@ -106,7 +130,7 @@ class Line:
     def _tie(self, call: Call, key: str) -> None:
         call.sip_call = key
         call.call_id = self._owner.user_agent.call_id(key)
-        self._by_key[key] = call
+        self._ties[key] = _Tie(call)
 
 
 def _text(body: bytes) -> str:

@@ -1,0 +1,312 @@
+"""One call over its line, SIP scripted: forks, odd answers, ends that cross, ICE restarts."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+
+import pytest
+
+from iceway.client import events
+from iceway.client.call import Call, Phase
+from iceway.client.config import PhoneConfig
+from iceway.client.line import Line
+from iceway.core.address import Address
+from iceway.core.errors import UsageError
+from iceway.core.machine import CloseUdp, OpenUdp, SendDatagram, UdpOpened
+from iceway.media.description import AudioNegotiation
+from iceway.media.files import MemorySink, SilenceSource
+from iceway.sip.useragent import Answered, Ended, Incoming, Provisional, ReinviteReceived
+from iceway.wire.sdp import IceParameters
+from iceway.wire.sip import NameAddr, Request
+
+HERE = Address("192.0.2.1", 40000)
+
+
+class Ear(MemorySink):
+    """Counts how often it was closed."""
+
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class ScriptedAgent:
+    """A user agent that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[object, ...]] = []
+
+    def call_id(self, key: str) -> str:
+        return f"id of {key}"
+
+    def invite(self, target: str, offer: bytes | None, now: float) -> str:
+        self.said.append(("invite", offer))
+        return "sip.1"
+
+    def ring(self, call: str, now: float, sdp: bytes | None = None) -> None:
+        self.said.append(("ring", sdp))
+
+    def accept(self, call: str, sdp: bytes, now: float) -> None:
+        self.said.append(("accept", sdp))
+
+    def reject(self, call: str, status: int, now: float, reason: str | None = None) -> None:
+        self.said.append(("reject", status, reason))
+
+    def hang_up(self, call: str, now: float, reason: str | None = None) -> None:
+        self.said.append(("hang up", reason))
+
+    def answer_reinvite(self, call: str, sdp: bytes, now: float) -> None:
+        self.said.append(("answer", sdp))
+
+    def words(self) -> list[object]:
+        return [words[0] for words in self.said]
+
+    def last(self, what: str) -> str:
+        return next(str(words[1], "utf-8") for words in reversed(self.said) if words[0] == what)  # type: ignore[arg-type]
+
+
+class End:
+    """The other side of an offer or answer, reachable at one address."""
+
+    def __init__(self, name: str, port: int) -> None:
+        self.address = Address("192.0.2.2", port)
+        self.negotiation = AudioNegotiation(random.Random(name))
+        self.name = name
+
+    def ice(self, remote: tuple[tuple[int, Address], ...] = ()) -> IceParameters:
+        candidate = f"1 1 UDP 2130706431 {self.address.ip} {self.address.port} typ host"
+        return IceParameters(f"{self.name}ufrag", f"{self.name}passwordof22characters", (candidate,), remote)
+
+    def offers(self, remote: tuple[tuple[int, Address], ...] = ()) -> bytes:
+        return self.negotiation.offer(self.ice(remote), self.address).encode()
+
+    def answers(self, offer: str) -> bytes:
+        self.negotiation.receive_offer(offer)
+        return self.negotiation.answer(self.ice(), self.address).encode()
+
+
+class Desk:
+    """One call with its line and agent; time passes when told to."""
+
+    def __init__(self, *, incoming: bool = False) -> None:
+        self.user_agent = ScriptedAgent()
+        self.line = Line(self)  # type: ignore[arg-type]
+        self.now = 0.0
+        self.out: deque[object] = deque()
+        self.ear = Ear()
+        self.call = Call(
+            "call.1",
+            PhoneConfig("sip:alice@example.test", "-"),
+            random.Random(1),
+            self.line,
+            peer="sip:bob@example.test",
+            source=SilenceSource(),
+            sink=self.ear,
+            early_source=SilenceSource(),
+            incoming=incoming,
+        )
+
+    def begin(self) -> None:
+        self.call.begin((HERE.ip,), (), self.now)
+        self.run(0.1)
+
+    def comes_in(self, offer: bytes) -> bool:
+        caller = NameAddr("sip:bob@example.test")
+        incoming = Incoming("sip.1", caller, offer, Request("INVITE", "sip:alice@example.test"))
+        rings = self.line.ring_in(self.call, incoming, self.now)
+        if rings:
+            self.begin()
+        return rings
+
+    def hears(self, *happenings: object) -> None:
+        for event in happenings:
+            self.line.deliver(event, self.now)  # type: ignore[arg-type]
+        self.run(0.0)
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while True:
+            while (output := self.call.poll_output()) is not None:
+                self.out.append(output)
+                if isinstance(output, OpenUdp):
+                    self.call.handle_input(UdpOpened(output.key, HERE), self.now)
+            at = self.call.poll_timeout()
+            if at is None or at > end:
+                self.now = end
+                return
+            self.now = max(self.now, at)
+            self.call.handle_timeout(self.now)
+
+    def reached(self) -> set[Address]:
+        """Whom the call has sent anything since it was last asked."""
+        found = {output.remote for output in self.out if isinstance(output, SendDatagram)}
+        self.out.clear()
+        return found
+
+    def seen(self, kind: type) -> list[object]:
+        return [output for output in self.out if isinstance(output, kind)]
+
+
+def calling() -> Desk:
+    desk = Desk()
+    desk.begin()
+    assert desk.user_agent.words() == ["invite"]
+    return desk
+
+
+# --- answers ----------------------------------------------------------------------------------------------
+def test_the_branch_that_picks_up_is_talked_to_though_another_rang_later() -> None:
+    desk, first, second = calling(), End("first", 5001), End("second", 5002)
+    offer = desk.user_agent.last("invite")
+    desk.hears(Provisional("sip.1", 183, first.answers(offer), True, "first"))
+    desk.hears(Provisional("sip.1", 183, second.answers(offer), True, "second"))
+    desk.run(1)
+    desk.reached()
+    desk.hears(Answered("sip.1", None, "first"))
+    desk.run(1)
+    assert desk.reached() == {first.address}
+    assert desk.call.phase is Phase.CONFIRMED
+
+
+def test_a_200_without_183_before_it() -> None:
+    desk, bob = calling(), End("bob", 5001)
+    desk.hears(Answered("sip.1", bob.answers(desk.user_agent.last("invite")), "b"))
+    desk.run(1)
+    assert desk.call.answered
+    assert desk.reached() == {bob.address}
+
+
+def test_an_answer_without_any_description_ends_the_call() -> None:
+    desk = calling()
+    desk.hears(Provisional("sip.1", 180, None, False, "b"), Answered("sip.1", None, "b"))
+    assert desk.call.end_reason == "the other side answered without a session description"
+    assert desk.user_agent.words() == ["invite", "hang up"]
+    assert desk.ear.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(b"rubbish", "cannot be read"), (b"", "cannot be read")],
+)
+def test_an_answer_that_makes_no_sense_ends_the_call_and_what_crosses_it_finds_nobody(
+    answer: bytes, reason: str
+) -> None:
+    desk, bob = calling(), End("bob", 5001)
+    good = bob.answers(desk.user_agent.last("invite"))
+    # Both are there before the call is heard of again, as when they come in one TCP segment.
+    desk.hears(Provisional("sip.1", 183, answer, True, "b"), Answered("sip.1", good, "b"))
+    assert reason in desk.call.end_reason
+    assert desk.user_agent.words() == ["invite", "hang up"]
+    assert len(desk.seen(events.CallEnded)) == 1
+    assert isinstance(desk.seen(events.CallEnded)[0], events.CallEnded)
+    assert not desk.seen(events.CallAnswered)
+
+
+def test_an_answer_without_ice_ends_the_call() -> None:
+    desk, bob = calling(), End("bob", 5001)
+    bob.negotiation.receive_offer(desk.user_agent.last("invite"))
+    desk.hears(Answered("sip.1", bob.negotiation.answer(None, bob.address).encode(), "b"))
+    assert "does not speak ICE" in desk.call.end_reason
+
+
+# --- calls that come in -----------------------------------------------------------------------------------
+def test_a_caller_without_ice_is_refused_with_the_reason() -> None:
+    desk, bob = Desk(incoming=True), End("bob", 5001)
+    assert not desk.comes_in(bob.negotiation.offer(None, bob.address).encode())
+    ((what, status, reason),) = desk.user_agent.said
+    assert (what, status) == ("reject", 488)
+    assert "ICE" in str(reason)
+    assert desk.call.finished
+    assert desk.ear.closed == 1
+
+
+def test_picked_up_before_candidates_are_there_it_is_accepted_once_with_them() -> None:
+    desk, bob = Desk(incoming=True), End("bob", 5001)
+    caller = NameAddr("sip:bob@example.test")
+    desk.line.ring_in(
+        desk.call, Incoming("sip.1", caller, bob.offers(), Request("INVITE", "sip:a@b")), desk.now
+    )
+    desk.call.pick_up(desk.now)
+    desk.call.pick_up(desk.now)
+    assert desk.user_agent.words() == ["ring"]
+    desk.begin()
+    desk.call.pick_up(desk.now)
+    assert desk.user_agent.words() == ["ring", "accept"]
+    assert f"{HERE.ip} {HERE.port} typ host" in desk.user_agent.last("accept")
+
+
+def test_refusing_what_was_picked_up_hangs_up() -> None:
+    desk, bob = Desk(incoming=True), End("bob", 5001)
+    assert desk.comes_in(bob.offers())
+    desk.call.pick_up(desk.now)
+    desk.call.refuse(486, "Busy Here", desk.now)
+    assert desk.user_agent.words() == ["ring", "ring", "accept", "hang up"]
+    desk.call.refuse(486, "Busy Here", desk.now)
+    desk.call.hang_up(desk.now)
+    assert desk.user_agent.words()[-2:] == ["accept", "hang up"]
+
+
+def test_calls_of_ours_are_not_ours_to_answer() -> None:
+    desk = calling()
+    with pytest.raises(UsageError):
+        desk.call.pick_up(desk.now)
+    with pytest.raises(UsageError):
+        desk.call.refuse(486, "Busy Here", desk.now)
+
+
+def test_hung_up_while_candidates_are_gathered() -> None:
+    desk = Desk()
+    desk.call.begin((HERE.ip,), (), desk.now)
+    desk.call.hang_up(desk.now)
+    desk.run(60)  # its socket opens after that, and is closed at once
+    assert len(desk.seen(CloseUdp)) == 1
+    assert desk.user_agent.said == []
+    assert desk.call.finished
+    assert desk.call.poll_timeout() is None
+    assert desk.ear.closed == 1
+
+
+# --- re-INVITEs -------------------------------------------------------------------------------------------
+def talking() -> tuple[Desk, End]:
+    """A call that came in and was picked up."""
+    desk, bob = Desk(incoming=True), End("bob", 5001)
+    assert desk.comes_in(bob.offers())
+    desk.call.pick_up(desk.now)
+    desk.call.confirmed(desk.now)
+    return desk, bob
+
+
+def test_an_ice_restart_is_answered_with_all_candidates_once_also_after_settling() -> None:
+    desk, bob = talking()
+    default = ((1, HERE),)
+    desk.hears(ReinviteReceived("sip.1", bob.offers(remote=default)))
+    assert desk.user_agent.last("answer").count("a=candidate:") == 1
+    before = desk.user_agent.last("answer")
+    bob.name, bob.address = "moved", Address("192.0.2.2", 6001)
+    desk.reached()
+    desk.hears(ReinviteReceived("sip.1", bob.offers()))
+    desk.run(5)
+    assert desk.user_agent.words()[-2:] == ["answer", "answer"]
+    again = desk.user_agent.last("answer")
+    assert "a=remote-candidates" not in again
+    assert ufrag(again) != ufrag(before)
+    assert bob.address in desk.reached()
+    assert desk.call.phase is Phase.CONFIRMED  # the new pair is settled anew
+
+
+def test_an_ice_restart_that_the_end_of_the_call_overtakes_is_not_answered() -> None:
+    desk, bob = talking()
+    bob.name = "moved"
+    words = desk.user_agent.words()
+    desk.hears(ReinviteReceived("sip.1", bob.offers()), Ended("sip.1", "the other side hung up", 0, False))
+    desk.hears(ReinviteReceived("sip.1", bob.offers()))
+    desk.run(60)
+    assert desk.user_agent.words()[: len(words) + 1] in (words, [*words, "answer"])
+    assert desk.call.finished
+    assert desk.ear.closed == 1
+
+
+def ufrag(description: str) -> str:
+    return next(line for line in description.splitlines() if line.startswith("a=ice-ufrag"))
