@@ -17,6 +17,7 @@ from iceway.lab.office import VirtualOffice, VirtualPerson, edge_config
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
     CallState,
+    ConnectionOpened,
     CredentialsReceived,
     CredentialsRefused,
     Registered,
@@ -25,6 +26,7 @@ from iceway.trace.records import (
     SipAuthenticationFailed,
     SipReceived,
     SipSent,
+    Started,
 )
 from tests.e2e.calls import agreed_path, both_join, connect, end_of, ring, talk, titles, voice
 from tests.e2e.story import Story, every
@@ -219,14 +221,27 @@ def test_the_front_end_is_killed_and_started_between_two_calls() -> None:
     office.start_frontend()
     again = Story(office.world.trace, len(office.world.trace) - 1)
     assert office.world.run_until(lambda: len(every(office.world.trace, Registered, "bob")) >= 2, 60.0)
+    assert office.world.run_until(lambda: back(office, "edge.example.test"), 10.0), (
+        "the edge comes back as well"
+    )
     alice.events.clear()
     bob.calls("alice")
     assert alice.waits_for(events.IncomingCall), bob.events
     alice.refuses("call.2")
     talk(alice, bob, seconds=1.0)
-    again.meanwhile().never("alice", SipSent, start="REGISTER")
+    again.never("alice", SipSent, start="REGISTER")
     trace = office.close()
     assert len(every(trace, CallState, "alice", state="settled")) == 2
+
+
+def back(office: VirtualOffice, name: str) -> bool:
+    """Whether somebody with that certificate is connected to the front end that was started last."""
+    started = max(
+        entry.id
+        for entry in office.world.trace
+        if entry.node == "frontend" and isinstance(entry.record, Started)
+    )
+    return bool(every(office.world.trace[started:], ConnectionOpened, "frontend", peer_names=(name,)))
 
 
 def test_the_front_end_is_killed_and_started_with_everybody_inside() -> None:
