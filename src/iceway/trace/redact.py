@@ -3,7 +3,7 @@
 Hidden: SRTP keys (`a=crypto` inline, `k=`, MIKEY), `a=ice-pwd`, what a client proves in Authorization headers,
 relay passwords and all but the head of relay user names in MRAS bodies, and passwords in URIs. Everything else
 stays as it was, line for line, so a message remains readable and its structure comparable. The function never
-raises and runs in linear time on any text: it sees what strangers send. Hiding twice changes nothing more.
+raises and runs in linear time on any text: it sees what strangers send.
 """
 
 from __future__ import annotations
@@ -51,10 +51,11 @@ _RELAY_USER = re.compile(
 
 def redact_sip(text: str) -> str:
     """The text of a SIP message without what would let a reader impersonate, decrypt or relay."""
+    text = _RELAY_USER.sub(_shorten_user, text)
     text = _AUTHORIZATION.sub(_hide_proofs, text)
     for pattern, replacement in _SIMPLE:
         text = pattern.sub(replacement, text)
-    return _RELAY_USER.sub(_shorten_user, text)
+    return text
 
 
 def _hide_proofs(header: re.Match[str]) -> str:
