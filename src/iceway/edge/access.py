@@ -224,8 +224,9 @@ class AccessProxy(Outbox):
                 del self._per_ip[flow.remote.ip]
         elif flow.id == self._frontend_flow:
             self._frontend = self._frontend_flow = None
-            self.emit(Note("warning", f"No connection to the front end {flow.remote}: {reason}"))
-            self._connect_later(now)
+            if self._running:
+                self.emit(Note("warning", f"No connection to the front end {flow.remote}: {reason}"))
+                self._connect_later(now)
 
     # --- the front end --------------------------------------------------------------------------------
     def _to_frontend(self) -> Target:
