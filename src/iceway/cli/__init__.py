@@ -2,8 +2,9 @@
 
 A command module has `register(app)`, which adds it to the application, and imports heavy rooms only inside
 its functions, so that `iceway --help` is quick. Exit codes: 0 done, 1 the call or check failed, 2 usage,
-3 environment (something outside the program is missing or refuses), 130 interrupted. Errors are one or two lines on stderr:
-the cause and the next step.
+3 environment (something outside the program is missing or refuses), 130 interrupted before it was done (servers
+and `answer` are done when they are told to end: 0). Errors are one or two lines on stderr: the cause and the next
+step.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     ENVIRONMENT = 3
+    INTERRUPTED = 130
 
 
 def main() -> None:

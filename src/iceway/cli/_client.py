@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from iceway.cli import Exit
-from iceway.core.errors import IcewayError, UsageError
+from iceway.core.errors import EnvironmentFailure, ParseError, UsageError
+
+if TYPE_CHECKING:
+    from iceway.client.run import Client, RegistrationFailed
+    from iceway.trace.entry import Entry
 
 Identity = Annotated[str, typer.Option("--as", metavar="SIP", help="Who you are: alice@example.test.")]
 PasswordFile = Annotated[
@@ -38,7 +43,7 @@ Turn = Annotated[
         help="A further relay: turn:user:password@host:port?transport=udp, or stun:host:port.",
     ),
 ]
-RelayOnly = Annotated[bool, typer.Option(help="Never offer or use a direct path.")]
+RelayOnly = Annotated[bool, typer.Option("--relay-only", help="Never offer or use a direct path.")]
 Trace = Annotated[Path | None, typer.Option(help="Write every step to this file, as JSON Lines.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print events and the result as JSON, a line each.")]
 
@@ -59,7 +64,39 @@ def read_password(file: Path | None, identity: str, *, again: bool = False) -> s
 
 def sip_uri(text: str) -> str:
     """`bob@example.test` → `sip:bob@example.test`."""
-    return text if text.startswith(("sip:", "sips:")) else f"sip:{text}"
+    from iceway.wire.sip import SipUri
+
+    uri = text if text.startswith(("sip:", "sips:")) else f"sip:{text}"
+    try:
+        SipUri.parse(uri)
+    except ParseError as error:
+        raise UsageError(f"{text!r} is not a SIP address; write bob@example.test") from error
+    return uri
+
+
+def authority(file: Path | None) -> list[Path] | None:
+    """What to trust: the authority in the file, or the system's (None)."""
+    if file is None:
+        return None
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except ssl.SSLError as error:
+        raise UsageError(f"--ca: {file} holds no certificate; name a PEM file") from error
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"the authority {file} cannot be read: {error.strerror}",
+            "Name the PEM file of the authority that signed the server's certificate.",
+        ) from error
+    return [file]
+
+
+def listeners() -> tuple[Callable[[Entry], None], ...]:
+    """Who hears every record: the log, with --verbose."""
+    from iceway.io.logging import record_logger
+
+    return (record_logger(),)
 
 
 def node_name(identity: str) -> str:
@@ -85,8 +122,11 @@ class Teller:
             typer.echo(text)
 
 
-def not_registered(tell: Teller, failure: IcewayError, story: str) -> int:
-    """Say that registering failed, and why; the exit code."""
-    tell.step("failed", f"not registered: {failure}", reason=str(failure))
-    tell.text(story)
+def not_registered(tell: Teller, failure: RegistrationFailed, client: Client) -> int:
+    """Say that registering failed, why, and what to do; the exit code."""
+    tell.step("failed", f"not registered: {failure}", reason=str(failure), problems=client.problems())
+    for problem in client.problems():
+        tell.text(f"  {problem}")
+    if not client.problems():
+        tell.text("  Check --as, --server and --nameserver; --trace FILE writes down what happens.")
     return Exit.FAILED

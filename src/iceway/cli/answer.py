@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from iceway.cli import Exit, _client
+from iceway.cli import Exit, _addresses, _client
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def answer(
     ring_for: Annotated[
         float, typer.Option(help="Ring for so many seconds, with early media, then answer.")
     ] = 1.0,
-    once: Annotated[bool, typer.Option(help="End after the first call.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End after the first call.")] = False,
     server: _client.Server = None,
     ca: _client.Authority = None,
     nameserver: _client.NameServer = None,
@@ -43,6 +43,7 @@ def answer(
 
     identity = _client.sip_uri(identity)
     tell = _client.Teller(json)
+    make_media(play)  # what is wrong with the recording is said now, not to the first caller
     calls = 0
 
     def media(_: str) -> Media:
@@ -50,18 +51,26 @@ def answer(
         calls += 1
         return make_media(play, record and Path(str(record).replace("{n}", str(calls))))
 
+    def registration(lost: str | None) -> None:
+        if lost is None:
+            tell.step("registered", "registered again", identity=identity)
+        else:
+            tell.step("unregistered", f"registration lost, trying again: {lost}", reason=lost)
+
     client = Client(
         identity,
         _client.read_password(password_file, identity),
         server=server,
-        trust=[ca] if ca else None,
-        nameservers=nameserver or (),
-        interfaces=interface,
+        trust=_client.authority(ca),
+        nameservers=_addresses.checked("--nameserver", nameserver, port=53),
+        interfaces=_addresses.checked("--interface", interface) or None,
         relays=[parse_relay_url(url) for url in relay or ()],
         relay_only=relay_only,
         ring_for=ring_for,
         media=media,
+        on_registration=registration,
         trace=trace,
+        listeners=_client.listeners(),
         node=_client.node_name(identity),
     )
 
@@ -69,11 +78,14 @@ def answer(
         try:
             await client.start()
         except RegistrationFailed as failure:
-            return _client.not_registered(tell, failure, client.explain())
+            return _client.not_registered(tell, failure, client)
         try:
             tell.step("registered", f"registered as {identity}, waiting for calls", identity=identity)
             while True:
-                live = await client.incoming()
+                try:
+                    live = await client.incoming()
+                except RegistrationFailed as failure:
+                    return _client.not_registered(tell, failure, client)
                 tell.step("ringing", f"{live.peer} calls", peer=live.peer)
                 try:
                     await live.answered()

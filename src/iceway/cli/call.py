@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iceway.cli import Exit, _client
+from iceway.cli import Exit, _addresses, _client
 
 if TYPE_CHECKING:
     from iceway.client.run import LiveCall
@@ -44,25 +44,28 @@ def call(
 ) -> int:
     """Call somebody and say how the media found its way.
 
-    Without --play and --duration the call lasts until the other side hangs up. Exit code 1: no call came of it.
+    Without --play and --duration the call lasts until the other side hangs up. Exit code 1: no call came of it;
+    130: interrupted (Ctrl-C hangs up).
     """
     from iceway.client.relay_url import parse_relay_url
-    from iceway.client.run import CallFailed, Client, RegistrationFailed
+    from iceway.client.run import CallFailed, Client, RegistrationFailed, make_media
     from iceway.explain.summary import headline
     from iceway.io.run import run
 
-    identity = _client.sip_uri(identity)
+    identity, peer_uri = _client.sip_uri(identity), _client.sip_uri(peer)
     tell = _client.Teller(json)
+    media = make_media(play, record)
     client = Client(
         identity,
         _client.read_password(password_file, identity),
         server=server,
-        trust=[ca] if ca else None,
-        nameservers=nameserver or (),
-        interfaces=interface,
+        trust=_client.authority(ca),
+        nameservers=_addresses.checked("--nameserver", nameserver, port=53),
+        interfaces=_addresses.checked("--interface", interface) or None,
         relays=[parse_relay_url(url) for url in relay or ()],
         relay_only=relay_only,
         trace=trace,
+        listeners=_client.listeners(),
         node=_client.node_name(identity),
     )
 
@@ -70,10 +73,10 @@ def call(
         try:
             await client.start()
         except RegistrationFailed as failure:
-            return _client.not_registered(tell, failure, client.explain())
+            return _client.not_registered(tell, failure, client)
         try:
             tell.step("registered", f"registered as {identity}", identity=identity)
-            live = await client.call(_client.sip_uri(peer), play=play, record=record)
+            live = await client.call(peer_uri, play=media.source, record=media.sink)
             try:
                 await live.answered(answer_within)
                 tell.step("answered", f"{peer} answered", peer=peer)
@@ -93,7 +96,7 @@ def call(
             await client.stop()
 
     ending = run(main())
-    return Exit.FAILED if ending is None else ending
+    return Exit.INTERRUPTED if ending is None else ending
 
 
 async def _last(live: LiveCall, duration: float | None, *, played: bool) -> None:

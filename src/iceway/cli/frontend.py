@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from iceway.cli import Exit, _server
+from iceway.cli import Exit, _addresses, _server
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,8 @@ def frontend(
     from iceway.io.run import run
 
     settings = load_config(config)
-    resolver = Resolver(tuple(Address.parse(text, 53) for text in nameserver or ()))
+    servers = _addresses.checked("--nameserver", nameserver, port=53)
+    resolver = Resolver(tuple(Address.parse(text, 53) for text in servers))
     recorder = _server.recorder(trace)
 
     async def main() -> None:

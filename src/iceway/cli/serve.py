@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from iceway.cli import Exit, _server
+from iceway.cli import Exit, _addresses, _server
 
 _FRONTEND = """\
 # Written by `iceway serve`; `iceway frontend --config` runs it by itself.
@@ -75,7 +75,6 @@ def serve(
     The first run writes frontend.toml and edge.toml into the data directory; change them there, or run the two
     apart with them. Meant for trying out and for development.
     """
-    from iceway.core.address import Address
     from iceway.edge import config as edge
     from iceway.edge.run import running_edge
     from iceway.frontend import config as frontend
@@ -83,7 +82,7 @@ def serve(
     from iceway.io.devca import DevCa
     from iceway.io.run import run
 
-    ip = Address.of(listen, 0).ip
+    (ip,) = _addresses.checked("--listen", [listen])
     where = f"[{ip}]" if ":" in ip else ip
     allow = [_own_network(ip)] if ipaddress.ip_address(ip).is_loopback else []
     authority = DevCa.open(data / "ca")

@@ -24,6 +24,11 @@ class RegistrationFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistrationRestored:
+    """The registration was lost after `Ready`, and is back."""
+
+
+@dataclass(frozen=True, slots=True)
 class IncomingCall:
     call: str
     peer: str

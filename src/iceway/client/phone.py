@@ -282,6 +282,8 @@ class Phone(Outbox):
         self._ua.register(now)
 
     def _signed_on(self, event: RegistrationSucceeded, now: float) -> None:
+        if self._ready and not self._registered:
+            self.emit(events.RegistrationRestored())
         self._registered = True
         headers = event.response.headers
         outside = mras.OUTSIDE in (headers.get(mras.LOGON_HEADER) or "")

@@ -122,9 +122,7 @@ class LiveCall:
         reached = asyncio.ensure_future(self._event(step).wait())
         over = asyncio.ensure_future(self._event("ended").wait())
         try:
-            done, _ = await asyncio.wait(
-                {reached, over}, timeout=within, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait({reached, over}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
         finally:
             reached.cancel()
             over.cancel()
@@ -154,11 +152,15 @@ class Client:
         allow_clear: bool = False,
         ring_for: float | None = None,
         media: Callable[[str], Media] | None = None,
+        on_registration: Callable[[str | None], None] | None = None,
         trace: Path | str | None = None,
         listeners: tuple[Callable[[Entry], None], ...] = (),
         node: str = "",
     ) -> None:
-        """`media` gives an incoming caller's URI its source and sink; silence for nobody's ears if None."""
+        """`media` gives an incoming caller's URI its source and sink; silence for nobody's ears if None.
+
+        `on_registration` hears the reason when the registration is lost, and None when it is back.
+        """
         config = PhoneConfig(
             identity=identity,
             password=password,
@@ -183,7 +185,8 @@ class Client:
             on_event=self._heard,
         )
         self._calls: dict[str, LiveCall] = {}
-        self._waiting: asyncio.Queue[LiveCall] = asyncio.Queue()
+        self._waiting: asyncio.Queue[LiveCall | RegistrationFailed] = asyncio.Queue()
+        self._on_registration = on_registration
         self._ready: asyncio.Future[events.Ready] | None = None
         self._stopped = asyncio.Event()
 
@@ -230,8 +233,11 @@ class Client:
         return self._calls.setdefault(name, LiveCall(self, name, peer))
 
     async def incoming(self) -> LiveCall:
-        """The next call that comes in; it is ringing."""
-        return await self._waiting.get()
+        """The next call that comes in; it is ringing. Raises RegistrationFailed once none can come any more."""
+        next_one = await self._waiting.get()
+        if isinstance(next_one, RegistrationFailed):
+            raise next_one
+        return next_one
 
     @property
     def trace(self) -> list[Entry]:
@@ -256,9 +262,16 @@ class Client:
             case events.Ready():
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(event)
-            case events.RegistrationFailed(reason=reason):
+            case events.RegistrationFailed(reason=reason, final=final):
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_exception(RegistrationFailed(reason))
+                elif final:
+                    self._waiting.put_nowait(RegistrationFailed(reason))
+                elif self._on_registration is not None:
+                    self._on_registration(reason)
+            case events.RegistrationRestored():
+                if self._on_registration is not None:
+                    self._on_registration(None)
             case events.IncomingCall(call=name, peer=peer):
                 call = self._calls.setdefault(name, LiveCall(self, name, peer))
                 self._waiting.put_nowait(call)
@@ -308,4 +321,4 @@ def _text(entries: Sequence[Entry]) -> str:
     console = Console(width=100, file=StringIO(), color_system=None)
     console.print(summary(entries))
     assert isinstance(console.file, StringIO)
-    return console.file.getvalue()
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()).rstrip("\n")

@@ -23,7 +23,7 @@ class Opening:
 
     def failed(self, name: str, reason: str) -> None:
         if not self._settled.done():
-            remedy = "End the program that has the port, or choose another in the configuration."
+            remedy = "End the program that has it, or choose another address or port in the configuration."
             if "ermission" in reason:
                 remedy = "Ports below 1024 need CAP_NET_BIND_SERVICE (or root); or choose a higher one."
             self._settled.set_exception(
