@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from iceway.core.address import Address, Transport
@@ -33,6 +33,33 @@ nats = st.none() | st.builds(
     roles=st.tuples(st.booleans(), st.booleans()),
     delays=st.tuples(st.sampled_from([0.001, 0.03, 0.3]), st.sampled_from([0.001, 0.03, 0.3])),
     patience=st.sampled_from([0.0, 0.05, 0.4]),
+)
+@example(  # A late answer to an earlier check ended the nomination of the same pair.
+    seed=1211,
+    weather={"jitter": 0.06, "loss": 0.3},
+    home=Nat("", PORT, PORT, blocks_udp=True),
+    hq=None,
+    roles=(False, True),
+    delays=(0.001, 0.03),
+    patience=0.05,
+)
+@example(  # Each check showed a new address, until there was no room for the one that was nominated.
+    seed=1831,
+    weather={"jitter": 0.0, "loss": 0.0},
+    home=Nat("", PORT, INDEPENDENT),
+    hq=Nat("", PORT, INDEPENDENT),
+    roles=(False, True),
+    delays=(0.001, 0.001),
+    patience=0.4,
+)
+@example(  # The controlled side gave relays back while the controlling one still tried to nominate them.
+    seed=2090,
+    weather={"jitter": 0.02, "loss": 0.3},
+    home=Nat("", INDEPENDENT, INDEPENDENT),
+    hq=Nat("", INDEPENDENT, INDEPENDENT),
+    roles=(False, True),
+    delays=(0.3, 0.03),
+    patience=0.4,
 )
 def test_both_ends_agree(seed, weather, home, hq, roles, delays, patience) -> None:
     network = Network(seed, **weather)
