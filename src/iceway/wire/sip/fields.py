@@ -22,8 +22,10 @@ from iceway.wire.sip.syntax import (
 )
 from iceway.wire.sip.uri import SipUri
 
+# Possessive throughout: strangers send these, and a blank must not be tried in two places.
 _NAME_ADDR = re.compile(
-    r'\s*(?P<display>"(?:[^"\\]|\\.)*"|[^"<>]*?)\s*<\s*(?P<uri>[^<>\s"]+)\s*>\s*(?P<params>.*)', re.DOTALL
+    r'\s*+(?P<display>"(?:[^"\\]|\\.)*+"\s*+|[^"<>]*+)<\s*+(?P<uri>[^<>\s"]++)\s*+>\s*+(?P<params>.*+)',
+    re.DOTALL,
 )
 _ADDR_SPEC = re.compile(r"\s*(?P<uri>[^<>\s\",;?]+)\s*(?P<params>;.*)?", re.DOTALL)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
@@ -51,7 +53,7 @@ class NameAddr:
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         if found := _NAME_ADDR.fullmatch(text):
-            display = found["display"]
+            display = found["display"].rstrip()
             if not display.startswith('"') and not _UNQUOTED_DISPLAY.fullmatch(display):
                 raise ParseError(f"display name {display[:40]!r} needs quotes")
         elif found := _ADDR_SPEC.fullmatch(text):

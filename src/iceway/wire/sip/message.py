@@ -20,7 +20,7 @@ from iceway.wire.sip.uri import SipUri
 
 _REQUEST_LINE = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]+) ([^\s<>]+) (SIP/[0-9]+\.[0-9]+)", re.IGNORECASE)
 _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?", re.IGNORECASE)
-_FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
+_FOLD = re.compile(r"(?<![ \t])[ \t]*+\r\n[ \t]++")  # one look at each run of blanks
 _MAX_FIELDS = 1000
 
 REASONS = {
