@@ -327,6 +327,24 @@ def test_a_dialog_cannot_be_made_up_to_avoid_the_password(store: SqlStore) -> No
     bob.peer.hears_nothing()
 
 
+def test_proofs_sent_within_a_dialog_do_not_reach_the_other_side(store: SqlStore) -> None:
+    """Bob picks the Request-URI of alice's re-INVITE with his Contact: her proof in it would let him call as her."""
+    domain = Domain(store)
+    alice, bob = domain.inside("alice"), domain.inside("bob")
+    bob.registers()
+    alice.invites("bob")
+    invite = bob.peer.hears_request("INVITE")
+    bob.peer.answers(invite, 200, ("Contact", f"<sip:carol@{DOMAIN}>"), tag="b")
+    routes = alice.peer.hears_response(200).headers.all("Record-Route")
+    for method in ("INVITE", "BYE", "ACK"):
+        request = alice.request(method, f"sip:carol@{DOMAIN}", *(f"Route: {route}" for route in routes[::-1]))
+        request = request.with_header("To", "<sip:bob@example.test>;tag=b")
+        alice.sends(alice.digest.authorize(request))
+        heard = bob.peer.hears_request(method)
+        assert "Authorization" not in heard.headers
+        assert "Proxy-Authorization" not in heard.headers
+
+
 def test_a_binding_whose_edge_lost_the_client_is_forgotten(store: SqlStore) -> None:
     domain = Domain(store)
     edge = domain.edge()

@@ -264,7 +264,7 @@ def test_a_loser_that_answers_anyway_is_passed_on_too() -> None:
         (302, 404, 302),
         (404, 603, 603),
         (500, 486, 486),
-        (486, 401, 401),
+        (486, 415, 415),
     ],
 )
 def test_the_best_of_several_refusals_is_passed_on(
@@ -282,9 +282,10 @@ def test_the_best_of_several_refusals_is_passed_on(
     alice.hears_response(alice_hears)
 
 
-def test_challenges_of_all_forks_are_collected() -> None:
+def test_challenges_of_all_servers_are_collected() -> None:
     network = Network()
-    alice, desk, mobile = network.joins("alice"), network.joins("bob"), network.joins("bob")
+    alice = network.joins("alice")
+    desk, mobile = network.joins("bob", client=False), network.joins("bob", client=False)
     alice.says(*invite())
     for peer, realm in ((desk, "desk"), (mobile, "mobile")):
         peer.answers(
@@ -467,3 +468,28 @@ def test_a_call_over_udp_comes_back_to_where_it_came_from() -> None:
     bob.answers(bob.hears_request("INVITE"), 486)
     answer = alice.hears_response(486)
     assert answer.top_via.rport == 5999
+
+
+@pytest.mark.parametrize("status", [401, 407])
+def test_a_client_cannot_ask_another_for_its_password(status: int) -> None:
+    """A digest made for bob's challenge is something to guess alice's password from."""
+    network = Network()
+    alice, bob = network.joins("alice"), network.joins("bob")
+    alice.says(*invite())
+    challenge = 'Digest realm="example.test", nonce="n", algorithm=MD5, qop="auth"'
+    header = "WWW-Authenticate" if status == 401 else "Proxy-Authenticate"
+    bob.answers(bob.hears_request("INVITE"), status, (header, challenge))
+    assert header not in alice.hears_response(403).headers
+
+
+def test_a_client_cannot_say_who_it_is_in_a_response() -> None:
+    network = Network()
+    alice, bob = network.joins("alice"), network.joins("bob")
+    alice.says(*invite())
+    asked = bob.hears_request("INVITE")
+    for status in (180, 200):
+        boss = "<sip:boss@example.test>"
+        bob.answers(asked, status, ("P-Asserted-Identity", boss), ("Remote-Party-ID", boss))
+        heard = alice.hears_response(status)
+        assert "P-Asserted-Identity" not in heard.headers
+        assert "Remote-Party-ID" not in heard.headers

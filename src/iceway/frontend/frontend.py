@@ -44,7 +44,13 @@ IDENTITY = "frontend"
 EXPIRY_CHECK = 30.0
 MAX_FORKS = 10
 # What only this server may assert (RFC 3325), and what it has no need to hear from clients.
-_ASSERTIONS = ("P-Asserted-Identity", "P-Preferred-Identity", mras.SERVICE_HEADER, mras.LOGON_HEADER)
+_ASSERTIONS = (
+    "P-Asserted-Identity",
+    "P-Preferred-Identity",
+    "Remote-Party-ID",
+    mras.SERVICE_HEADER,
+    mras.LOGON_HEADER,
+)
 
 
 class FrontEnd(Outbox):
@@ -260,7 +266,9 @@ class FrontEnd(Outbox):
 
     def _forward_within_dialog(self, arrived: RequestArrived, edge: EdgeConfig | None, now: float) -> None:
         """Where our own Record-Route says, or the next one, which must be an edge's: we route for no others."""
-        request = arrived.request.without_header(*_ASSERTIONS)
+        assert self._doorkeeper is not None
+        # Nobody counts the proofs that come here unasked: whoever got to see one could use it for a call.
+        request = self._doorkeeper.without_our_credentials(arrived.request).without_header(*_ASSERTIONS)
         if arrived.destination is not None:
             hop = Hop(request.uri, Target.over(arrived.destination), client=True, unreachable=430)
         else:

@@ -47,6 +47,8 @@ LINGER = 40.0  # copies of a 2xx may come for 64·T1 after the first (RFC 6026)
 MAX_FORWARDS = 70
 MAX_BREADTH = 60  # RFC 5393 §5.3.3
 _DIALOG_MAKERS = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+# What no client may tell another: who somebody is, and that a password is wanted.
+_SERVERS_ONLY = ("WWW-Authenticate", "Proxy-Authenticate", "P-Asserted-Identity", "Remote-Party-ID")
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +436,8 @@ class Proxy(Outbox):
     def _response(self, branch_id: str, response: Response, now: float) -> None:
         context = self._contexts[self._context_of[branch_id]]
         branch = context.branches[branch_id]
+        if branch.hop.client:
+            response = _as_a_client_may_say_it(response)
         if response.is_provisional:
             branch.heard = True
             if self._timers.at(("C", branch_id)) is not None:
@@ -533,6 +537,13 @@ def _breadth(request: Request) -> int:
     """How many branches this request may still be forked into (RFC 5393 §5.3)."""
     value = request.headers.get("Max-Breadth")
     return number(value, "Max-Breadth") if value is not None else MAX_BREADTH
+
+
+def _as_a_client_may_say_it(response: Response) -> Response:
+    """A digest made for another client's challenge is one to guess the password from, so none goes through."""
+    if response.status in (401, 407):
+        response = replace(response, status=403, reason="Forbidden")
+    return response.without_header(*_SERVERS_ONLY)
 
 
 def _worth_passing_on(response: Response, hop: Hop) -> Response:
