@@ -400,3 +400,11 @@ def test_gravest_first() -> None:
     severities = [finding.severity for finding in findings(entries)]
     assert severities == sorted(severities, key=list(Severity).index)
     assert len(set(severities)) > 1
+
+
+def test_a_warning_about_a_connection_that_came_up_later_is_dropped() -> None:
+    warning = Note("warning", f"No connection to {EDGE}: connection refused")
+    entries = trace(("edge", warning), ("edge", warning))
+    assert only(entries, "connection refused (2 times)").severity is Severity.WARNING
+    opened = ConnectionOpened("sip/1", HERE, EDGE, "tls", False)
+    assert findings(trace(("edge", warning), ("edge", opened))) == []

@@ -199,12 +199,24 @@ def _garbage(case: Case) -> Iterator[Finding]:
 
 
 def _said(case: Case) -> Iterator[Finding]:
-    for level, severity in (("error", Severity.ERROR), ("warning", Severity.WARNING)):
-        for entry, note in list(case.of(Note, lambda r, level=level: r.level == level))[:5]:  # type: ignore[misc]
-            yield Finding(
-                severity, f"{case.name(entry.node)}: {note.text}", (entry.id,), "The program itself reported this.",
-                "Read on in that node's log at this time.",
-            )  # fmt: skip
+    """What the programs themselves warned of, once a text; a connection that came up later needs no warning."""
+    notes: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+    for entry, note in case.of(Note, lambda r: r.level in ("error", "warning")):
+        notes[entry.node, note.level, note.text].append(entry)
+    for (node, level, text), seen in list(notes.items())[:8]:
+        recovered = any(
+            entry.node == node and entry.at > seen[-1].at and str(record.remote) in text
+            for entry, record in case.of(ConnectionOpened)
+        )
+        if recovered:
+            continue
+        yield Finding(
+            Severity.ERROR if level == "error" else Severity.WARNING,
+            f"{case.name(node)}: {text}" + (f" ({len(seen)} times)" if len(seen) > 1 else ""),
+            ids(seen),
+            "The program itself reported this.",
+            "Read on in that node's log at this time.",
+        )
 
 
 SIGNALLING_RULES: tuple[Rule, ...] = (

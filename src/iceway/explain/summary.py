@@ -20,6 +20,7 @@ from iceway.explain.clean import clean
 from iceway.explain.findings import Finding, Severity, findings
 from iceway.explain.model import PairTried, PathClass, PathVerdict
 from iceway.explain.path import verdicts
+from iceway.explain.words import measured
 from iceway.trace.entry import Entry
 from iceway.trace.records import CandidateInfo, Measured
 
@@ -186,7 +187,7 @@ def _finding(finding: Finding) -> Text:
 def _measured(records: Sequence[Measured]) -> Text:
     lines = []
     for record in records:
-        value = f"{record.value:.1%}" if record.unit == "share" else f"{record.value:g} {record.unit}".strip()
+        value = " ".join(filter(None, measured(record)))
         extra = ", ".join(f"{name} {held}" for name, held in record.details)
         lines.append(clean(f"{record.what}: {value}" + (f" ({extra})" if extra else "")))
     return Text("\n".join(lines))

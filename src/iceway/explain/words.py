@@ -19,6 +19,7 @@ from iceway.trace.records import (
     CallState,
     CandidateInfo,
     CredentialsRequested,
+    Measured,
     PacketTranslated,
     PairChecked,
     Record,
@@ -384,9 +385,16 @@ def _selected(record: Any, who: str, words: Words) -> str:
     return f"{who} talks this way{early}: {record.local.address} ↔ {record.remote.address}"
 
 
+def measured(record: Measured) -> tuple[str, str]:
+    """A figure and what it is a share of: shares read as percent."""
+    if record.unit == "share" or record.unit.startswith("of "):
+        return f"{record.value:.1%}".replace(".0%", "%"), "" if record.unit == "share" else record.unit
+    return f"{record.value:g} {record.unit}".strip(), ""
+
+
 def _measured(record: Any, who: str, words: Words) -> str:
-    value = f"{record.value:.1%}" if record.unit == "share" else f"{record.value:g} {record.unit}".strip()
-    return f"measured: {record.what}: {value}"
+    value, of = measured(record)
+    return f"measured: {record.what}: {value} {of}".rstrip()
 
 
 _RECORDS: dict[str, Callable[[Any, str, Words], str]] = {

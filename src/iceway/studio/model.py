@@ -28,6 +28,7 @@ from iceway.trace.records import (
     CallState,
     CandidateGathered,
     CandidateInfo,
+    CandidatePruned,
     CandidateReceived,
     ChannelBound,
     ConnectionClosed,
@@ -113,6 +114,9 @@ def call_model(call: CallReport) -> dict[str, Any]:
     entries = call.entries
     cast = Cast(entries)
     picture = call.picture or from_entries(entries, cast)
+    for node in picture.nodes:  # boxes that keep no trace still have a name in sentences
+        if node.kind == "nat":
+            cast.roles.setdefault(node.name, "nat")
     ways = verdicts(entries)
     one = ways[0] if ways else PathVerdict("", "", PathClass.NONE, reason="no call in this trace")
     sound = _media_route(one, picture, cast)
@@ -155,6 +159,7 @@ def _selected(every: Sequence[Step], cast: Cast) -> list[_Shown]:
     shown: list[_Shown] = []
     first: dict[tuple[object, ...], _Shown] = {}
     learned: dict[str, _Shown] = {}
+    known_candidates: set[tuple[str, CandidateInfo]] = set()
     asked: set[tuple[str, str, bool]] = set()
     resolved = {
         (step.sender, step.record.record_type == "SRV")
@@ -181,7 +186,14 @@ def _selected(every: Sequence[Step], cast: Cast) -> list[_Shown]:
             continue  # the answer itself is a step
         if isinstance(record, PairFailed) and _GIVEN_UP.search(record.reason):
             continue
+        if isinstance(record, CandidatePruned) and record.reason.startswith("repeats"):
+            continue
+        if step.lost and isinstance(record, StunSent) and record.method == "Refresh":
+            continue  # the answer to a client that has hung up already
         if isinstance(record, CandidateReceived):
+            if (step.sender, record.candidate) in known_candidates:
+                continue
+            known_candidates.add((step.sender, record.candidate))
             known = learned.get(step.sender)
             if known is not None and step.at - known.step.at < 0.5:
                 known.times += 1
@@ -452,6 +464,10 @@ def _capital(text: str) -> str:
 def _lanes(rows: Sequence[dict[str, Any]], cast: Cast) -> list[str]:
     """Everybody who talks, as columns; nodes that only note things stand in the map."""
     busy = [name for row in rows if row["o"] for name in (row["f"], row["o"])]
+    if len({name for name in busy if name in cast.roles}) > 2:
+        # strangers that hardly speak (a packet to an address nobody owns) are no column of their own
+        busy = [name for name in busy if name in cast.roles or busy.count(name) > 4]
+        busy = [name for name in busy if cast.roles.get(name) != "nat"]
     return cast.in_order(busy) or cast.in_order(row["f"] for row in rows)
 
 

@@ -659,7 +659,7 @@ function sketch(path) {
 
 function drawTabs() {
   const tabs = DATA.calls.map((c, place) => {
-    const heard = c.stats.filter((s) => / heard /.test(s.label)).map((s) => s.value);
+    const heard = c.stats.filter((s) => /\bheard\b/i.test(s.label)).map((s) => s.value);
     return el("button", { class: `tab tone-${c.pathId}`, role: "tab", id: `tab-${place}`, "aria-controls": "call", "aria-selected": "false", tabindex: -1,
       on: { click: () => choose(place) } }, sketch(c.pathId), el("b", {}, c.title),
       el("span", {}, el("span", { class: "way" }, c.path), heard.length ? `, ${heard[0]} heard` : ""));
