@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import md5, sha256
 from pathlib import Path
 
@@ -41,6 +42,20 @@ def test_bindings_survive_a_restart(tmp_path: Path) -> None:
     assert second.take_expired(NOON + 600) == [PHONE]
     assert second.next_expiry() is None
     second.close()
+
+
+def test_a_new_database_is_for_its_owner_only(tmp_path: Path) -> None:
+    """The digests in it would let any other account of the machine sign in as anybody."""
+    before = os.umask(0o022)
+    try:
+        store = SqlStore(str(tmp_path / "fe.sqlite"))
+        store.set_user(ALICE, "example.test", ("alice",), "correct horse", NOON)
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    store.close()
+    assert set(modes) >= {"fe.sqlite", "fe.sqlite-wal"}
+    assert set(modes.values()) == {0o600}
 
 
 def test_passwords_are_kept_as_digests_only(tmp_path: Path) -> None:

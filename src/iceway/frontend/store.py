@@ -8,6 +8,7 @@ transaction; another process (`iceway user add`) may write to the same database 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import md5, sha256
@@ -105,13 +106,15 @@ class SqlStore:
         try:
             parsed = make_url(url if "://" in url else f"sqlite:///{url}")
             options: dict[str, Any] = {}
-            if parsed.get_backend_name() == "sqlite" and not parsed.database:
+            if parsed.get_backend_name() == "sqlite" and parsed.database:
+                _create_private(parsed.database)
+            elif parsed.get_backend_name() == "sqlite":
                 options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
             self._engine = create_engine(parsed, **options)
             if parsed.get_backend_name() == "sqlite":
                 event.listen(self._engine, "connect", _set_up_sqlite)
             _METADATA.create_all(self._engine)
-        except (SQLAlchemyError, ImportError, ValueError) as error:
+        except (SQLAlchemyError, ImportError, ValueError, OSError) as error:
             raise EnvironmentFailure(
                 f"The database {url} cannot be opened: {str(error).splitlines()[0]}",
                 "Check that its directory exists and that this user may write there.",
@@ -216,6 +219,12 @@ class SqlStore:
         with self._engine.connect() as connection:
             found: float | None = connection.execute(select(func.min(_BINDINGS.c.expires_at))).scalar()
             return found
+
+
+def _create_private(database: str) -> None:
+    """Digests are as good as passwords here: a new file is for its owner only, and SQLite's others follow it."""
+    if database != ":memory:" and not database.startswith("file:"):
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
