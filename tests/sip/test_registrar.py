@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -285,3 +286,13 @@ def test_nonsense_is_400_and_changes_nothing(lines: tuple[str, ...]) -> None:
 
 def test_an_address_that_is_no_sip_uri_cannot_be_registered() -> None:
     assert Alice().sends(f"Contact: {PHONE}", to="<tel:+1234>").response.status == 400
+
+
+def test_a_crowd_of_contacts_is_refused_before_they_are_compared() -> None:
+    """A header's worth of contacts, each compared with each, would hold the server for minutes."""
+    alice = Alice(max_bindings=10)
+    contacts = ", ".join(f"<sip:{number}@h>" for number in range(4000))
+    before = time.process_time()
+    assert alice.sends(f"Contact: {contacts}").response.status == 403
+    assert time.process_time() - before < 1.0
+    assert alice.store.writes == 0

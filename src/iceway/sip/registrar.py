@@ -136,11 +136,15 @@ class Registrar:
         else:
             outbound = _uses_outbound(request)
             after = list(before)
+            most = max(self._config.max_bindings, len(before))
+            too_many = _RefusedError(403, f"More than {self._config.max_bindings} contacts for one address")
+            if len(request.contacts) > most:
+                raise too_many  # before each is compared with each
             for contact in request.contacts:
                 fresh = self._binding(aor, request, contact, path, outside, outbound, wall_now)
                 after = _with_binding(after, fresh, wall_now)
-            if len(after) > max(self._config.max_bindings, len(before)):
-                raise _RefusedError(403, f"More than {self._config.max_bindings} contacts for one address")
+            if len(after) > most:
+                raise too_many
         if after != before:
             self._store.replace(aor, after)
         records = _changes(before, after, wall_now)
