@@ -493,3 +493,22 @@ def test_a_client_cannot_say_who_it_is_in_a_response() -> None:
         heard = alice.hears_response(status)
         assert "P-Asserted-Identity" not in heard.headers
         assert "Remote-Party-ID" not in heard.headers
+
+
+def test_who_has_read_the_vias_can_neither_cancel_nor_answer_from_elsewhere() -> None:
+    """A callee sees the branch of everybody on the way; over another connection it is worth nothing."""
+    network = Network()
+    alice, bob = network.joins("alice"), network.joins("bob")
+    mallory = network.bench.connects("192.0.2.66")
+    alice.says(*invite())
+    asked = bob.hears_request("INVITE")
+    mallory.says(*invite(method="CANCEL"))
+    mallory.hears_response(481)
+    mallory.answers(asked, 200, ("Contact", "<sip:mallory@192.0.2.66>"))
+    bob.hears_nothing()
+    alice.hears_nothing()
+    bob.answers(asked, 180)
+    alice.hears_response(180)
+    alice.says(*invite(method="CANCEL"))
+    alice.hears_response(200)
+    bob.hears_request("CANCEL")

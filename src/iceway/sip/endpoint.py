@@ -312,7 +312,7 @@ class Endpoint(Outbox):
             self._request_arrived(flow, _with_source(message, flow), now)
 
     def _request_arrived(self, flow: Flow, request: Request, now: float) -> None:
-        key = _server_key(request, "INVITE" if request.method == "ACK" else request.method)
+        key = _server_key(flow, request, "INVITE" if request.method == "ACK" else request.method)
         known = self._transactions.get(key)
         if request.method == "ACK":
             if known is not None and known.state is not State.ACCEPTED:
@@ -331,13 +331,13 @@ class Endpoint(Outbox):
             self._transactions[key] = transaction
             self._run_timers(transaction, now)
             if request.method == "CANCEL":
-                self._cancelled(transaction, request, now)
+                self._cancelled(transaction, request, flow, now)
             else:
                 self.emit(RequestReceived(key, request, flow))
 
-    def _cancelled(self, transaction: Transaction, request: Request, now: float) -> None:
+    def _cancelled(self, transaction: Transaction, request: Request, flow: Flow, now: float) -> None:
         """CANCEL goes hop by hop, so the endpoint answers it (RFC 3261 §9.2)."""
-        invite = self._transactions.get(_server_key(request, "INVITE"))
+        invite = self._transactions.get(_server_key(flow, request, "INVITE"))
         tag = f"{self._rng.getrandbits(32):08x}"
         self.respond(transaction.id, make_response(request, 200 if invite else 481, to_tag=tag), now)
         if invite is not None and invite.awaits_final:
@@ -346,7 +346,8 @@ class Endpoint(Outbox):
     def _response_arrived(self, flow: Flow, response: Response, now: float) -> None:
         branch = response.top_via.branch
         found = self._transactions.get(_client_key(branch, response.cseq.method)) if branch else None
-        if found is None:
+        # Everybody further on reads our branch in the Via headers, so over connections it proves nothing alone.
+        if found is None or (found.reliable and found.flow != flow.id):
             self.emit(Note("info", f"A {response.status} answers no request of ours (any more); dropped."))
             return
         self._step(found, happening(response, sending=False), response, now)
@@ -512,15 +513,17 @@ def _client_key(branch: str, method: str) -> str:
     return f"c|{branch}|{method}"
 
 
-def _server_key(request: Request, method: str) -> str:
-    """How copies, ACK and CANCEL find their transaction (RFC 3261 §17.2.3).
+def _server_key(flow: Flow, request: Request, method: str) -> str:
+    """How copies, ACK and CANCEL find their transaction (RFC 3261 §17.2.3), from the same host.
 
-    A branch without the magic cookie promises nothing: then Call-ID, CSeq, From tag and Via tell.
+    A branch without the magic cookie promises nothing: then Call-ID, CSeq, From tag and Via tell. The callee
+    reads all of this in what reaches it, and shall not cancel for the caller: hence the host.
     """
     via = request.top_via
+    sender = f"{flow.remote.ip}|{via.sent_by}|{method}"
     if via.branch and via.branch.startswith(MAGIC_COOKIE) and len(via.branch) > len(MAGIC_COOKIE):
-        return f"s|{via.branch}|{via.sent_by}|{method}"
-    return f"s|{request.call_id}|{request.cseq.number}|{request.from_.tag}|{via.sent_by}|{method}"
+        return f"s|{via.branch}|{sender}"
+    return f"s|{request.call_id}|{request.cseq.number}|{request.from_.tag}|{sender}"
 
 
 def _with_source(request: Request, flow: Flow) -> Request:
