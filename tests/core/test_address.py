@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iceway.core.address import Address, Transport, canonical_ip, is_ip, split_host_port
+from iceway.core.address import Address, Transport, canonical_ip, is_ip, site_of, split_host_port
 from iceway.core.errors import ParseError
 
 
@@ -86,3 +86,10 @@ def test_no_text_raises_anything_but_a_parse_error(text: str) -> None:
 def test_every_address_survives_its_text(ip: object, port: int) -> None:
     address = Address.of(str(ip), port)
     assert Address.parse(str(address)) == address
+
+
+def test_one_host_is_one_site_however_many_addresses_it_has() -> None:
+    assert site_of("192.0.2.1") == "192.0.2.1"
+    assert site_of("192.0.2.1") != site_of("192.0.2.2")
+    assert site_of("2001:db8::1") == site_of("2001:db8::ffff:1:2:3")
+    assert site_of("2001:db8::1") != site_of("2001:db8:0:1::1")

@@ -426,6 +426,32 @@ def test_unfinished_handshakes_have_a_limit_of_their_own(keys: KeyStore) -> None
     run(conversation())
 
 
+def test_one_site_cannot_use_up_the_handshakes_of_all(keys: KeyStore) -> None:
+    async def conversation() -> None:
+        server, client = Toy(), Toy()
+        limits = StreamLimits(max_handshakes_per_site=2)
+        async with driven(server, client, keystore=keys, limits=limits) as (at_server, at_client):
+            there = await listening(server, at_server, TlsServer("a"))
+            idle: list[asyncio.StreamWriter] = []
+
+            async def waits_at_the_door() -> None:
+                reader, writer = await asyncio.open_connection(*there, local_addr=("127.0.0.66", 0))
+                idle.append(writer)
+                if len(idle) > 2:
+                    await reader.read()
+
+            await waits_at_the_door()
+            await waits_at_the_door()
+            with pytest.raises(ConnectionResetError):
+                await asyncio.wait_for(waits_at_the_door(), PATIENCE)
+            connect(client, at_client, there, TlsClient("a.test"), "somebody else")
+            await client.hears(StreamConnected)
+            for writer in idle:
+                writer.close()
+
+    run(conversation())
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("secure", [False, True])
 def test_a_peer_that_does_not_read_is_reported_then_put_out(loop: str, secure: bool, keys: KeyStore) -> None:

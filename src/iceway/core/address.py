@@ -82,6 +82,14 @@ def is_ip(text: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=4096)
+def site_of(ip: str) -> str:
+    """Whom to count an IP literal for: itself, but of IPv6 its /64, since one host may use all of it."""
+    if ":" not in ip:
+        return ip
+    return str(ipaddress.IPv6Network((ip, 64), strict=False).network_address)
+
+
 def split_host_port(text: str) -> tuple[str, int | None]:
     """`host`, `host:port`, `[v6]`, `[v6]:port` → host without brackets, port or None. Raises ParseError."""
     host, port_text = text, ""

@@ -16,7 +16,7 @@ import struct
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
-from iceway.core.address import Address
+from iceway.core.address import Address, site_of
 from iceway.core.errors import EnvironmentFailure
 from iceway.core.machine import (
     Connect,
@@ -44,10 +44,14 @@ ACCEPT_PAUSE = 1.0  # seconds without accepting when the process has no descript
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """What one driver puts up with. Connections and handshakes count per listener; times are seconds."""
+    """What one driver puts up with. Connections and handshakes count per listener; times are seconds.
+
+    One site (an IPv4 address, an IPv6 /64) has fewer unfinished handshakes, so that it cannot keep others out.
+    """
 
     max_connections: int = 4096
     max_handshakes: int = 256
+    max_handshakes_per_site: int = 64
     handshake_timeout: float = 10.0
     connect_timeout: float = 10.0
     congestion_mark: int = 64 * 1024
@@ -62,7 +66,7 @@ class _Listener:
     local: Address
     context: ssl.SSLContext | None
     streams: set[str] = field(default_factory=set)
-    handshakes: set[str] = field(default_factory=set)
+    handshakes: dict[str, str] = field(default_factory=dict)  # stream → site
     count: int = 0
     is_full: bool = False
 
@@ -141,10 +145,11 @@ class Streams:
             self._loop.add_reader(listener.sock.fileno(), self._accept, listener)
 
     def _admit(self, listener: _Listener, sock: socket.socket, remote: Address) -> None:
-        limits = self._limits
+        limits, site = self._limits, site_of(remote.ip)
         if (
             len(listener.streams) >= limits.max_connections
             or len(listener.handshakes) >= limits.max_handshakes
+            or list(listener.handshakes.values()).count(site) >= limits.max_handshakes_per_site
         ):
             self._turn_away(listener, sock, remote)
             return
@@ -152,7 +157,7 @@ class Streams:
         listener.count += 1
         name = f"{listener.key}/{listener.count}"
         listener.streams.add(name)
-        listener.handshakes.add(name)
+        listener.handshakes[name] = site
         self._doors[name] = listener
         stream = self._new_stream(name, remote, context=listener.context, listener_key=listener.key)
         stream.sock = sock
@@ -282,7 +287,7 @@ class Streams:
         if stream.listener_key is None:
             self._deliver(StreamConnected(stream.name, local, stream.remote, peer))
             return
-        self._doors[stream.name].handshakes.discard(stream.name)
+        self._doors[stream.name].handshakes.pop(stream.name, None)
         self._deliver(StreamAccepted(stream.name, stream.listener_key, local, stream.remote, peer))
 
     def received(self, stream: Stream, data: bytes) -> None:
@@ -299,7 +304,7 @@ class Streams:
         listener = self._doors.pop(stream.name, None)
         if listener is not None:
             listener.streams.discard(stream.name)
-            listener.handshakes.discard(stream.name)
+            listener.handshakes.pop(stream.name, None)
         if stream.listener_key is not None and not stream.is_up:
             # The machine never heard of it; the trace still says who was refused and why.
             self._record(ConnectionClosed(stream.name, reason, stream.remote))
