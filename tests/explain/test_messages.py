@@ -122,3 +122,17 @@ def test_checks_are_told_from_address_questions() -> None:
         )
         == "x"
     )
+
+
+def test_two_processes_may_write_out_of_order() -> None:
+    here, there = Address("192.0.2.1", 5060), Address("192.0.2.2", 5060)
+    said = ("OPTIONS sip:bob@192.0.2.1 SIP/2.0", "c", "1 OPTIONS", "")
+    entries = [
+        Entry(1, 0.100, "bob", SipReceived("udp", here, there, *said)),
+        Entry(2, 0.101, "alice", SipSent("udp", there, here, *said)),
+    ]
+    (message,) = join(entries, Cast(entries))
+    assert (message.sender, message.receiver, message.lost) == ("alice", "bob", False)
+    assert message.ids == (2, 1)
+    late = [entries[0], entries[1]._replace(at=5.0)]
+    assert len(join(late, Cast(late))) == 2

@@ -15,7 +15,7 @@ import pytest
 
 from iceway.core.errors import EnvironmentFailure
 from iceway.lab.topologies import named
-from iceway.studio import model, report
+from iceway.studio import report, rows
 from iceway.studio.model import call_model
 from iceway.studio.picture import from_topology
 from iceway.studio.report import CallReport, embed, report_html, write_report
@@ -197,12 +197,12 @@ def test_the_real_messages_are_there_without_their_secrets() -> None:
 
 
 def test_big_traces_stay_a_manageable_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "RAW_BUDGET", 5_000)
-    monkeypatch.setattr(model, "MAX_TEXT", 300)
+    monkeypatch.setattr(rows, "RAW_BUDGET", 5_000)
+    monkeypatch.setattr(rows, "MAX_TEXT", 300)
     steps = call_model(office_call("reflexive"))["steps"]
     assert sum("cut" in s["d"] for s in steps) > 50
     assert max(len(s["d"].get("sip", "")) for s in steps) < 320
-    monkeypatch.setattr(model, "MAX_STEPS", 40)
+    monkeypatch.setattr(rows, "MAX_STEPS", 40)
     assert len(call_model(office_call("reflexive"))["steps"]) == 40
 
 

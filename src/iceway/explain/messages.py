@@ -17,6 +17,7 @@ from iceway.explain.cast import Cast
 from iceway.trace.entry import Entry
 from iceway.trace.records import PacketDropped, RelayDropped, SipReceived, SipSent, StunReceived, StunSent
 
+_SKEW = 0.25  # seconds by which two processes' records may be out of order
 _PATIENCE = 30.0  # seconds a message may travel and still be taken for the one that was sent
 
 
@@ -115,6 +116,12 @@ def join(entries: Sequence[Entry], cast: Cast) -> list[Message]:
                     partner[sent.id] = entry
             case _:
                 pass
+    for entry in list(alone):
+        # Processes write at their own pace: what was heard may stand before what was sent.
+        sent = _take(waiting[_key(entry)], entry)
+        if sent is not None and sent.at - entry.at <= _SKEW:
+            partner[sent.id] = entry
+            alone.remove(entry)
     hearers = {entry.node for entry in entries if isinstance(entry.record, SipReceived | StunReceived)}
     drops = _Drops(entries)
     askers = {

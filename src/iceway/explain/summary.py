@@ -45,9 +45,9 @@ def summary(entries: Sequence[Entry], detail: bool = True) -> RenderableType:
         parts.append(_call(one, cast, detail))
     if not parts:
         parts.append(Text("No call in this trace."))
-    measured = [entry.record for entry in entries if isinstance(entry.record, Measured)]
-    if measured:
-        parts.append(Padding(_measured(measured), (0, 0, 1, 2)))
+    figures = [entry.record for entry in entries if isinstance(entry.record, Measured)]
+    if figures:
+        parts.append(Padding(_measured(figures), (0, 0, 1, 2)))
     found = findings(entries)
     if found:
         parts.append(Text("Findings", style="bold"))
