@@ -8,6 +8,7 @@ are the trace of the run (all on CLOCK_MONOTONIC, so they fit).
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -37,11 +38,15 @@ trust = "ca/ca.pem"
 
 
 class KernelOffice:
-    """The office while it stands, with its files in `directory`. Raises EnvironmentFailure if it cannot be built."""
+    """The office while it stands, with its files in `directory`. Raises EnvironmentFailure if it cannot be built.
 
-    def __init__(self, topology: Topology, directory: Path) -> None:
+    `allow_peers` are networks that the edge relays to although they are private.
+    """
+
+    def __init__(self, topology: Topology, directory: Path, *, allow_peers: Sequence[str] = ()) -> None:
         self.topology = topology
         self.directory = directory
+        self._edge_toml = EDGE_TOML + (f"allow_peers = {json.dumps(allow_peers)}\n" if allow_peers else "")
         self._lab = KernelLab(topology)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._traced: list[str] = []
@@ -153,7 +158,7 @@ class KernelOffice:
     def _prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         authority = DevCa.open(self.directory / "ca")
-        for name, toml in (("edge", EDGE_TOML), ("frontend", FRONTEND_TOML)):
+        for name, toml in (("edge", self._edge_toml), ("frontend", FRONTEND_TOML)):
             authority.issue(name, [f"{name}.{DOMAIN}"])
             (self.directory / f"{name}.toml").write_text(toml + _TLS.format(name=name), encoding="utf-8")
         store = SqlStore(str(self.directory / "frontend.sqlite"))
