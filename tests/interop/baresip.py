@@ -22,10 +22,11 @@ from iceway.edge.credentials import KeyRing
 from iceway.frontend.store import SqlStore
 from iceway.frontend.users import set_password
 from iceway.lab.kernel_office import KernelOffice
-from iceway.lab.topologies import ACCESS_PORT, DOMAIN
+from iceway.lab.topologies import ACCESS_PORT, DOMAIN, FRONTEND_PORT
 from iceway.media.files import load
 from iceway.media.sound import RATE, Samples
 
+SERVERS = {"alice": f"edge.{DOMAIN}:{ACCESS_PORT}", "bob": f"frontend.{DOMAIN}:{FRONTEND_PORT}"}
 MODULES = Path("/usr/lib/baresip/modules")
 PASSWORD = "without-blanks"  # at one, baresip takes the password to end
 CONTROL = ("127.0.0.1", 4444)
@@ -136,7 +137,7 @@ class Baresip:
         parameters = {
             "auth_user": self.name,
             "auth_pass": PASSWORD,
-            "outbound": f'"sip:edge.{DOMAIN}:{ACCESS_PORT};transport=tls"',
+            "outbound": f'"sip:{SERVERS[self.name]};transport=tls"',
             "regint": "600",
             "answermode": "auto",
             "medianat": "ice",
