@@ -291,10 +291,24 @@ def test_without_channels_data_still_flows_and_a_note_says_why() -> None:
     assert not server.node.events(PeerRefused)
 
 
-def test_a_channel_to_a_forbidden_peer_refuses_the_peer() -> None:
+def test_a_forbidden_channel_is_lost_alone_and_the_permission_decides_about_the_peer() -> None:
+    server = Server()
+    server.allocates()
+    server.command(server.client.permit, (PEER.ip,))
+    server.says(stun.success_response(server.hears()), KEY)
+    server.command(server.client.bind, PEER)
+    server.says(stun.error_response(server.hears(), 403, "Forbidden"), KEY)
+    assert not server.node.events(PeerRefused)
+    server.command(server.client.send, PEER, b"x")
+    assert stun.parse(server.node.sent()[-1]).method == Method.SEND
+
+
+def test_a_forbidden_peer_whose_channel_was_asked_for_first_is_refused_by_its_permission() -> None:
     server = Server()
     server.allocates()
     server.command(server.client.bind, PEER)
+    server.says(stun.error_response(server.hears(), 403, "Forbidden"), KEY)
+    server.command(server.client.send, PEER, b"x")
     server.says(stun.error_response(server.hears(), 403, "Forbidden"), KEY)
     assert server.node.events(PeerRefused) == [PeerRefused(PEER.ip, 403, "Forbidden")]
     before = len(server.node.sent())

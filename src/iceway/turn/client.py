@@ -398,10 +398,10 @@ class TurnClient(Outbox):
                 self._peers.channel_lost(peer)
             case Refused(code=code, reason=reason):
                 self._peers.channel_lost(peer)
-                if code in (403, 437, 441, 443):
+                if code in (437, 441):
                     self._on_peer_refused(outcome, peer.ip, code, reason)
                 else:
-                    # Without a channel data still flows, in indications.
+                    # Data still flows in indications; whether the whole IP is forbidden, its permission tells.
                     self.emit(Note("warning", f"{self.label} bound no channel to {peer}: {code} {reason}"))
 
     def _on_peer_refused(self, outcome: Refused, ip: str, code: int, reason: str) -> None:
