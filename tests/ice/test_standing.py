@@ -66,6 +66,16 @@ def test_requests_are_new_every_time_and_say_who_we_are() -> None:
     assert message.get(stun.PRIORITY) == expected == reflexive_priority(pair)
 
 
+def test_checks_from_a_relay_say_the_relays_priority() -> None:
+    """The peer may never have been told of it, and must not take it for something better than reflexive."""
+    relayed = Address("198.51.100.2", 50000)
+    own = priority(CandidateType.RELAY, local_preference(0), 1)
+    relay = Candidate(CandidateType.RELAY, relayed, own, "3", 1, base=relayed)
+    _, data = standing(True, 77).request(CandidatePair(1, relay, relay, 1))
+    assert stun.parse(data).get(stun.PRIORITY) == own
+    assert own < priority(CandidateType.SRFLX, local_preference(3), 1)
+
+
 def test_signatures_of_the_peer() -> None:
     request = stun.StunMessage(1, stun.MessageClass.SUCCESS, bytes(12))
     answer = stun.parse(stun.serialize(request, stun.short_term_key(THEIRS.pwd)))

@@ -53,5 +53,11 @@ class Standing:
 
 
 def reflexive_priority(pair: CandidatePair) -> int:
-    """What the PRIORITY of a check says: the priority of a prflx candidate of this base (RFC 8445 §7.1.1)."""
+    """What the PRIORITY of a check says: the priority of a prflx candidate of this base (RFC 8445 §7.1.1).
+
+    A check from a relayed candidate says that candidate's own: what the peer discovers by it is the relay. With
+    the preference of prflx, a relay that the peer has not been told of would come before reflexive paths.
+    """
+    if pair.local.type is CandidateType.RELAY:
+        return pair.local.priority
     return (TYPE_PREFERENCE[CandidateType.PRFLX] << 24) + (pair.local.priority & 0xFFFFFF)
