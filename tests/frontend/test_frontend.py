@@ -220,6 +220,38 @@ def test_a_wrong_password_is_refused_and_recorded(store: SqlStore) -> None:
     assert nobody.registers().status == 401
 
 
+def test_who_guesses_is_not_heard_for_a_while_and_others_are(store: SqlStore) -> None:
+    """Outside, everybody comes over the edge's connection: the Via under the edge's own tells them apart."""
+    domain = Domain(store)
+    edge = domain.edge()
+
+    def through_edge(password: str, ip: str, seed: int) -> Response:
+        client = Client("alice", edge, seed, password)
+        request = client.request("REGISTER", f"sip:{DOMAIN}", f"Path: {EDGE_PATH}")
+        for _ in range(2):
+            client.branch += 1
+            branch = f"z9hG4bK{seed}.{client.branch}"
+            told = request.with_first("Via", f"SIP/2.0/TLS 192.168.1.2;received={ip};branch={branch}c")
+            edge.sends(told.with_first("Via", f"SIP/2.0/TLS 10.0.0.11;branch={branch}").serialize())
+            answer = edge.hears()
+            assert isinstance(answer, Response)
+            again = client.digest.answer(answer, request) if answer.status == 401 else None
+            if again is None:
+                break
+            request = again.with_header("CSeq", f"{client._next()} REGISTER")
+        return answer
+
+    for guess in range(5):
+        assert through_edge(f"guess {guess}", "203.0.113.66", 100 + guess).status == 401
+    for password in ("another guess", "alice's secret"):  # right or wrong is not to be learned
+        told = through_edge(password, "203.0.113.66", 200 + len(password))
+        assert (told.status, told.headers.get("Retry-After")) == (503, "2")
+    assert through_edge("alice's secret", "203.0.113.1", 300).status == 200
+    assert domain.inside("alice").registers().status == 200
+    domain.bench.waits(2.1)
+    assert through_edge("alice's secret", "203.0.113.66", 400).status == 200
+
+
 def test_nobody_registers_or_calls_as_somebody_else(store: SqlStore) -> None:
     domain = Domain(store)
     bob = domain.inside("bob")

@@ -239,6 +239,16 @@ def test_without_rport_a_response_goes_to_the_port_in_via() -> None:
     assert parse_message(sent[0].data).top_via.received == ALICE.ip
 
 
+def test_a_sender_cannot_say_itself_where_it_was_received_from() -> None:
+    pair = Pair()
+    lie = f"SIP/2.0/UDP {ALICE.ip}:{ALICE.port};received=203.0.113.9;branch=z9hG4bKx"
+    data = a_request().with_first("Via", lie).serialize()
+    pair.bob_endpoint.handle_input(DatagramReceived(BOB, ALICE, data), pair.net.now)
+    pair.net.settle()
+    (asked,) = pair.bob.seen(RequestReceived)
+    assert asked.request.top_via.received == ALICE.ip
+
+
 def test_ack_and_cancel_have_their_own_commands() -> None:
     pair = Pair()
     for method in ("ACK", "CANCEL"):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iceway import __version__
-from iceway.core.address import Address, Transport
+from iceway.core.address import Address, Transport, is_ip
 from iceway.core.errors import ParseError
 from iceway.core.machine import ClockSet, Input, Outbox, TlsServer, earliest
 from iceway.core.switchboard import Switchboard
@@ -177,7 +177,7 @@ class FrontEnd(Outbox):
             self._proxy.refuse(arrived, 403, now, reason[:200])
             return
         serves = request.method == "REGISTER" or self._is_credential_request(request)
-        user = self._identify(arrived, not serves, now)
+        user = self._identify(arrived, edge, not serves, now)
         if user is None:
             return
         if request.method == "REGISTER":
@@ -187,11 +187,14 @@ class FrontEnd(Outbox):
         else:
             self._forward_to_user(arrived, user, edge, now)
 
-    def _identify(self, arrived: RequestArrived, proxy: bool, now: float) -> User | None:
+    def _identify(
+        self, arrived: RequestArrived, edge: EdgeConfig | None, proxy: bool, now: float
+    ) -> User | None:
         """The user who proved to have sent this; None if the request is answered with a challenge or 403."""
         assert self._doorkeeper is not None
         request = arrived.request
-        verdict = self._doorkeeper.identify(request, proxy=proxy, wall_now=self._wall(now))
+        source = _sender(arrived, through_edge=edge is not None)
+        verdict = self._doorkeeper.identify(request, source, proxy=proxy, wall_now=self._wall(now))
         if isinstance(verdict, Challenged):
             if verdict.failed:
                 self.emit(SipAuthenticationFailed(verdict.claimed, arrived.flow.remote, verdict.reason))
@@ -308,3 +311,13 @@ class FrontEnd(Outbox):
         uri = request.sip_uri
         opaque = uri.param("opaque") or ""
         return request.method == "SERVICE" and (opaque.startswith("srvr:MRAS") or uri.username == "mras")
+
+
+def _sender(arrived: RequestArrived, *, through_edge: bool) -> str:
+    """The IP that a request was sent from: an edge writes it into the Via under its own."""
+    vias = arrived.request.vias
+    if through_edge and len(vias) > 1:
+        told = vias[1].received or vias[1].host
+        if is_ip(told):
+            return told
+    return arrived.flow.remote.ip

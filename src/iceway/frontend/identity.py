@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iceway.core.errors import ParseError
 from iceway.frontend.config import AuthenticationConfig
+from iceway.frontend.guesses import Guesses
 from iceway.frontend.store import UserStore
 from iceway.sip.digest import Algorithm, DigestServer, NotAuthenticated
 from iceway.sip.registrar import address_of_record
@@ -25,7 +27,10 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Challenged:
-    """Answer `status` with `headers`. `failed`: a proof was wrong, which is worth a record."""
+    """Answer `status` with `headers`. `failed`: a proof was wrong, which is worth a record.
+
+    A 503 is no challenge: there were too many wrong proofs, and this one was not looked at.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -45,15 +50,26 @@ class Doorkeeper:
         self._config = config
         algorithms = tuple(map(Algorithm, config.algorithms))
         self._digest = DigestServer(realm, key, rng, algorithms)
+        self._guesses = Guesses()
 
-    def identify(self, request: Request, *, proxy: bool, wall_now: float) -> User | Challenged:
-        """`proxy`: challenge as a proxy (407), for requests that are somebody else's to answer."""
+    def identify(self, request: Request, source: str, *, proxy: bool, wall_now: float) -> User | Challenged:
+        """`source` is the sender's IP. `proxy`: challenge as a proxy (407), for requests that are somebody
+        else's to answer."""
         verdict = self._digest.check(request, self._ha1, wall_now, proxy=proxy)
-        if not isinstance(verdict, NotAuthenticated):
+        if not isinstance(verdict, NotAuthenticated) or verdict.failed or verdict.stale:
             aor = self._store.owner(verdict.username, self._realm)
-            if aor is not None:
-                return User(aor)
-            verdict = NotAuthenticated("the user was removed", verdict.username, failed=True)
+            user = aor or verdict.username
+            if (pause := math.ceil(self._guesses.pause(user, source, wall_now))) > 0:
+                reason = f"too many wrong passwords from {source}; not heard for {pause} s"
+                later = ("Retry-After", str(pause))
+                return Challenged(503, (later,), reason, verdict.username, failed=True)
+            if not isinstance(verdict, NotAuthenticated):
+                if aor is not None:
+                    self._guesses.right(user, source)
+                    return User(aor)
+                verdict = NotAuthenticated("the user was removed", verdict.username, failed=True)
+            if verdict.failed:
+                self._guesses.wrong(user, source, wall_now)
         name = "Proxy-Authenticate" if proxy else "WWW-Authenticate"
         values = self._digest.challenges(wall_now, verdict.stale)
         headers = tuple((name, value) for value in values if self._understands(request, value))

@@ -532,7 +532,7 @@ def _with_source(request: Request, flow: Flow) -> Request:
     changed = via
     if via.params.has("rport"):
         changed = changed.with_param("rport", str(flow.remote.port))
-    if changed is not via or via.host != flow.remote.ip:
+    if changed is not via or via.host != flow.remote.ip or via.params.has("received"):
         changed = changed.with_param("received", flow.remote.ip)
     if changed is via:
         return request
