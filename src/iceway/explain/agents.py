@@ -93,6 +93,7 @@ def _note(view: AgentView, entry: Entry) -> None:
                 view.pairs[other] = replace(view.pairs[other], selected=other == number)
             change(number)
         case IceStateChanged(state=state, reason=reason):
-            view.state, view.reason = state, reason or view.reason
+            if (view.state, state) != ("failed", "closed"):  # what failed is closed as well, and stays failed
+                view.state, view.reason = state, reason or view.reason
         case _:
             pass
