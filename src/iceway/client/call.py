@@ -14,7 +14,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from iceway.client.config import PhoneConfig
-from iceway.client.events import CallAnswered, CallConnected, CallEnded, CallSettled
+from iceway.client.events import (
+    CallAnswered,
+    CallConnected,
+    CallEnded,
+    CallPlayed,
+    CallProgress,
+    CallSettled,
+)
 from iceway.client.sound import CallSource
 from iceway.core.address import Address
 from iceway.core.errors import ParseError, UsageError
@@ -43,6 +50,7 @@ from iceway.media.session import (
     FirstMediaSent,
     MediaStats,
     SendMedia,
+    SourceFinished,
 )
 from iceway.trace.records import CallState, Note
 from iceway.wire.sdp import IceParameters
@@ -194,7 +202,9 @@ class Call(Outbox):
             self._agent.renew_servers(servers, now)
 
     # --- what SIP brought ---------------------------------------------------------------------------------
-    def ringing(self, now: float) -> None:
+    def ringing(self, status: int, now: float) -> None:
+        """A provisional response, with or without an answer in it."""
+        self.emit(CallProgress(self.name, status))
         if self.phase is Phase.TRYING:
             self._become(Phase.RINGING)
         self._agent.ringing(now)
@@ -327,6 +337,8 @@ class Call(Outbox):
                 self._agent.send(data, now)
             case FirstMediaSent() | FirstMediaReceived():
                 pass  # a MediaStarted record says the same
+            case SourceFinished():
+                self.emit(CallPlayed(self.name))
             case _:
                 self.emit(output)
 

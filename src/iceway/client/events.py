@@ -1,4 +1,8 @@
-"""What a client tells the program around it. `call` is the call's name within this client ("call.1")."""
+"""What a client tells the program around it. `call` is the call's name within this client ("call.1").
+
+A call's events end with `CallEnded`; nothing about it comes after that. A call that came in and could not be
+answered ends without ever having been an `IncomingCall`.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +56,13 @@ class CallConnected:
 
 @dataclass(frozen=True, slots=True)
 class CallAnswered:
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallPlayed:
+    """The call's source gave its last frame; silence follows."""
+
     call: str
 
 

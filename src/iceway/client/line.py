@@ -61,10 +61,6 @@ class Line:
         self._owner.user_agent.ring(incoming.call, now)
         return True
 
-    def call_of(self, key: str) -> Call | None:
-        tie = self._ties.get(key)
-        return tie.call if tie else None
-
     def deliver(self, event: CallEvent, now: float) -> None:
         """Tell the call concerned, unless it is over."""
         tie = self._ties.get(event.call)
@@ -72,10 +68,10 @@ class Line:
             return
         call = tie.call
         match event:
-            case Provisional(sdp=None):
-                call.ringing(now)
-            case Provisional(sdp=bytes(sdp), branch=branch):
-                call.ringing(now)
+            case Provisional(status=status, sdp=None):
+                call.ringing(status, now)
+            case Provisional(status=status, sdp=bytes(sdp), branch=branch):
+                call.ringing(status, now)
                 if branch in tie.answers or len(tie.answers) < MAX_BRANCHES:
                     tie.answers[branch] = _text(sdp)
                     call.receive_answer(tie.answers[branch], now, early=True)

@@ -19,7 +19,7 @@ from iceway.client.call import Call
 from iceway.client.config import PhoneConfig
 from iceway.client.line import Line
 from iceway.core.address import Address, Transport, is_ip
-from iceway.core.errors import ParseError, UsageError
+from iceway.core.errors import IcewayError, ParseError, UsageError
 from iceway.core.machine import AddressesChanged, ClockSet, Input, Outbox, earliest
 from iceway.core.switchboard import Switchboard
 from iceway.core.timers import Timers
@@ -48,7 +48,7 @@ from iceway.sip.useragent import (
     UserAgent,
     UserAgentConfig,
 )
-from iceway.trace.records import CredentialsRefused, CredentialsRequested, Started
+from iceway.trace.records import CredentialsRefused, CredentialsRequested, Malformed, Note, Started
 from iceway.wire import mras
 from iceway.wire.sip import NameAddr, Response, SipUri
 
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from random import Random
 
 STOP_LIMIT = 2.0  # seconds for saying goodbye
+RENEW_NO_SOONER = 30.0  # seconds between requests for credentials, however shortly those live
 RETRY_RELAYS = 60.0  # seconds until relay credentials are asked for again after a refusal
 
 
@@ -94,6 +95,7 @@ class Phone(Outbox):
         self._line = Line(self)
         self._waiting: list[str] = []  # calls that wait for relay credentials
         self._count = 0
+        self._signed_off = False
         self._finished = False
 
     # --- facts --------------------------------------------------------------------------------------------
@@ -141,11 +143,7 @@ class Phone(Outbox):
         except ParseError as error:
             raise UsageError(f"{peer!r} cannot be called: {error}; write sip:bob@example.test") from error
         call = self._new_call(peer, media, incoming=False)
-        if self._asking is None:
-            self._begin(call, now)
-        else:
-            self._waiting.append(call.name)
-            self._timers.arm(("begin", call.name), now + self.config.relay_limit)
+        self._begin_supplied(call, now)
         self._settle(now)
         return call.name
 
@@ -158,9 +156,8 @@ class Phone(Outbox):
 
     def refuse(self, name: str, code: int, reason: str, now: float) -> None:
         """Turn an incoming call down (486 Busy Here, 603 Decline)."""
-        if (call := self._calls.get(name)) is not None and not call.answered:
-            self._line.refuse(call, code, reason, now)
-            call.over(f"refused here: {code} {reason}", now)
+        if (call := self._calls.get(name)) is not None:
+            call.refuse(code, reason, now)
         self._settle(now)
 
     def hang_up(self, name: str, now: float) -> None:
@@ -175,10 +172,12 @@ class Phone(Outbox):
         self._stopping = True
         for call in self._calls.values():
             call.hang_up(now)
+        self._asking = None
+        self._waiting.clear()
         self._timers.clear()
         self._timers.arm("stopped", now + STOP_LIMIT)
-        if self._ua is None or not self._registered:
-            self._finish(now)
+        if self._ua is None:
+            self._signed_off = True
         else:
             self._ua.unregister(now)
         self._settle(now)
@@ -213,10 +212,12 @@ class Phone(Outbox):
     def _settle(self, now: float) -> None:
         for name, output in self._board.outputs():
             match output:
+                case Located() | NotLocated() if self._stopping:
+                    pass
                 case Located(targets=targets):
                     self._sign_on(targets, now)
                 case NotLocated(reason=reason):
-                    self._not_registered(reason, final=False, now=now)
+                    self._not_registered(reason, final=False)
                 case _ if name == "ua":
                     self._from_ua(output, now)
                 case events.CallEnded(call=ended):
@@ -229,28 +230,28 @@ class Phone(Outbox):
                 del self._calls[name]
                 self._board.remove(name)
                 self._line.forget(call)
+        if self._signed_off and not self._calls:
+            self._finish(now)
 
     def _from_ua(self, output: object, now: float) -> None:
         match output:
+            case RegistrationSucceeded() | RegistrationFailed() if self._stopping:
+                pass  # too late to matter
             case RegistrationSucceeded():
                 self._signed_on(output, now)
             case RegistrationFailed(reason=reason, retry_in=retry_in):
-                self._not_registered(reason, final=retry_in is None, now=now)
+                self._not_registered(reason, final=retry_in is None)
             case Deregistered():
-                if self._stopping:
-                    self._finish(now)
+                self._signed_off = True
             case RequestAnswered(request=request, response=response) if request == self._asking:
                 self._relays_answered(response, now)
             case RequestFailed(request=request, reason=reason) if request == self._asking:
                 self._no_relays(f"the request for relay credentials failed: {reason}", now)
             case Incoming():
                 self._called(output, now)
-            case Provisional(call=key, status=status):
-                self._line.deliver(output, now)
-                if (call := self._line.call_of(key)) is not None:
-                    self.emit(events.CallProgress(call.name, status))
             case (
-                Answered()
+                Provisional()
+                | Answered()
                 | Confirmed()
                 | Ended()
                 | ReinviteReceived()
@@ -258,9 +259,7 @@ class Phone(Outbox):
                 | ReinviteFailed()
             ):
                 self._line.deliver(output, now)
-            case (
-                ProvisionalAcknowledged() | Listening() | RequestAnswered() | RequestFailed() | Deregistered()
-            ):
+            case ProvisionalAcknowledged() | Listening() | RequestAnswered() | RequestFailed():
                 pass  # nothing here waits for these
             case _:
                 self.emit(output)
@@ -287,10 +286,9 @@ class Phone(Outbox):
         self._registered = True
         headers = event.response.headers
         outside = mras.OUTSIDE in (headers.get(mras.LOGON_HEADER) or "")
-        service = headers.get(mras.SERVICE_HEADER)
+        self._service = self._relay_service(headers.get(mras.SERVICE_HEADER))
         moved = outside != self._outside
         self._outside = outside
-        self._service = NameAddr.parse(service).uri if service else None
         if self._service is not None and self.config.ask_for_relays:
             if self._asking is None and (moved or not self._granted):
                 self._ask_for_relays(now)
@@ -299,11 +297,19 @@ class Phone(Outbox):
                 self._trouble = "the front end names no relay service"
             self._become_ready()
 
-    def _not_registered(self, reason: str, *, final: bool, now: float) -> None:
+    def _relay_service(self, value: str | None) -> str | None:
+        """Whom to ask for relay credentials, as the 200 to REGISTER says; None if it names nobody."""
+        if value is None:
+            return None
+        try:
+            return NameAddr.parse(value).uri
+        except ParseError as error:
+            self.emit(Malformed("sip", None, f"{mras.SERVICE_HEADER}: {error}", len(value)))
+            return None
+
+    def _not_registered(self, reason: str, *, final: bool) -> None:
         self._registered = False
         self.emit(events.RegistrationFailed(reason, final))
-        if self._stopping:
-            self._finish(now)
 
     def _become_ready(self) -> None:
         if not self._ready:
@@ -346,7 +352,9 @@ class Phone(Outbox):
         for record in granted.records:
             self.emit(record)
         self._granted, self._trouble = granted.servers, ""
-        self._timers.arm("renew", now + relays.RENEW_AT * granted.duration)
+        for call in self._calls.values():
+            call.renew_servers(granted.servers, now)
+        self._timers.arm("renew", now + max(relays.RENEW_AT * granted.duration, RENEW_NO_SOONER))
         self._relays_known(now)
 
     def _no_relays(self, reason: str, now: float) -> None:
@@ -380,6 +388,14 @@ class Phone(Outbox):
         self._board.add(call.name, call)
         return call
 
+    def _begin_supplied(self, call: Call, now: float) -> None:
+        """Begin, or wait for the relay credentials that are on their way; not for long."""
+        if self._asking is None:
+            self._begin(call, now)
+        else:
+            self._waiting.append(call.name)
+            self._timers.arm(("begin", call.name), now + self.config.relay_limit)
+
     def _begin(self, call: Call, now: float) -> None:
         ips = self._ips if self.config.interfaces is None else self.config.interfaces
         if self._clock is not None:
@@ -401,10 +417,16 @@ class Phone(Outbox):
             self._ua.reject(event.call, 480, now)
             return
         peer = event.caller.uri
-        call = self._new_call(peer, self._attend(peer), incoming=True)
+        try:
+            media = self._attend(peer)
+        except IcewayError as error:  # such as a recording that cannot be written
+            self.emit(Note("error", f"the call of {peer} cannot be taken: {error}"))
+            self._ua.reject(event.call, 480, now)
+            return
+        call = self._new_call(peer, media, incoming=True)
         if not self._line.ring_in(call, event, now):
             return
         self.emit(events.IncomingCall(call.name, peer))
         if self.config.ring_for is not None:
             self._timers.arm(("pick up", call.name), now + self.config.ring_for)
-        self._begin(call, now)
+        self._begin_supplied(call, now)

@@ -37,7 +37,7 @@ from iceway.io.keystore import KeyStore
 from iceway.io.recorder import Recorder
 from iceway.io.resolver import Resolver
 from iceway.media.files import FileSource, NullSink, SilenceSource, Sink, Source, ToneSource, WavSink
-from iceway.media.session import MediaStats, SourceFinished
+from iceway.media.session import MediaStats
 from iceway.trace.entry import Entry
 from iceway.trace.records import Measured, Record
 
@@ -229,8 +229,16 @@ class Client:
     ) -> LiveCall:
         """Call somebody. Returns at once; wait for the steps on the call."""
         media = make_media(play, record)
-        name = self._command(lambda phone, now: phone.call(peer, media, now))
-        return self._calls.setdefault(name, LiveCall(self, name, peer))
+
+        def place(phone: Phone, now: float) -> LiveCall:
+            name = phone.call(peer, media, now)
+            return self._calls.setdefault(name, LiveCall(self, name, peer))
+
+        try:
+            return self._command(place)
+        except IcewayError:
+            media.sink.close()
+            raise
 
     async def incoming(self) -> LiveCall:
         """The next call that comes in; it is ringing. Raises RegistrationFailed once none can come any more."""
@@ -273,29 +281,29 @@ class Client:
                 if self._on_registration is not None:
                     self._on_registration(None)
             case events.IncomingCall(call=name, peer=peer):
-                call = self._calls.setdefault(name, LiveCall(self, name, peer))
+                call = self._calls[name] = LiveCall(self, name, peer)
                 self._waiting.put_nowait(call)
             case events.CallConnected(call=name):
                 self._step(name, "connected")
             case events.CallAnswered(call=name):
-                self._step(name, "answered").was_answered = True
+                self._calls[name].was_answered = True
+                self._step(name, "answered")
             case events.CallSettled(call=name, path=path):
-                self._step(name, "settled").selected = path
-            case SourceFinished(name=name):
-                self._step(name.rpartition("/")[0], "played")
-            case events.CallEnded(call=name, reason=reason):
-                call = self._calls.setdefault(name, LiveCall(self, name, ""))
-                call.end_reason = reason
-                call._happened("ended")
+                self._calls[name].selected = path
+                self._step(name, "settled")
+            case events.CallPlayed(call=name):
+                self._step(name, "played")
+            case events.CallEnded(call=name, reason=reason) if name in self._calls:
+                self._calls[name].end_reason = reason
+                self._step(name, "ended")
+                del self._calls[name]
             case events.Stopped():
                 self._stopped.set()
             case _:
                 pass
 
-    def _step(self, name: str, step: str) -> LiveCall:
-        call = self._calls.setdefault(name, LiveCall(self, name, ""))
-        call._happened(step)
-        return call
+    def _step(self, name: str, step: str) -> None:
+        self._calls[name]._happened(step)
 
 
 def make_media(
