@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := src tests bench
+SOURCES := src tests bench docs
 
 .PHONY: help demo test check lint format kernel interop lock clean
 
