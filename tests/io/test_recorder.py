@@ -60,3 +60,13 @@ def test_a_trace_is_for_its_owner_only(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFailure, match=r"cannot write the trace .*: No such file or directory"):
         Recorder(tmp_path / "nowhere" / "run.jsonl")
+
+
+def test_memory_holds_the_latest_entries_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iceway.io.recorder.KEEP", 100)
+    recorder = Recorder(keep=True)
+    for number in range(1000):
+        recorder.record(note(str(number)), float(number), "n")
+        assert len(recorder.entries) <= 100
+    assert recorder.entries[-1].id == 1000
+    assert len(recorder.entries) >= 75

@@ -18,6 +18,7 @@ from iceway.trace.records import Record
 
 FLUSH_EVERY = 1.0  # seconds of the records' own time
 FLUSH_LINES = 512
+KEEP = 50_000  # entries held in memory (some 30 MB); a client may answer calls for months
 
 _log = logging.getLogger("iceway.recorder")
 
@@ -32,7 +33,7 @@ class Recorder:
         keep: bool = False,
         listeners: tuple[Callable[[Entry], None], ...] = (),
     ) -> None:
-        """`keep`: hold all entries in `entries`. A `path` is overwritten; EnvironmentFailure if it can't be."""
+        """`keep`: hold the latest entries in `entries`. A `path` is overwritten; EnvironmentFailure if it can't be."""
         self.entries: list[Entry] = []
         self._keep = keep
         self._listeners = listeners
@@ -55,6 +56,8 @@ class Recorder:
         entry = Entry(self._count, at, node, record)
         if self._keep:
             self.entries.append(entry)
+            if len(self.entries) > KEEP:
+                del self.entries[: KEEP // 4]
         if self._descriptor is not None:
             self._lines.append(to_json(entry) + "\n")
             if at - self._flushed_at >= FLUSH_EVERY or len(self._lines) >= FLUSH_LINES:
