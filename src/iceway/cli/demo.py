@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from enum import StrEnum
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +16,23 @@ import typer
 from iceway.cli import Exit
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Sequence
 
-    from iceway.explain.model import PathVerdict
+    from rich.console import Console
+    from rich.table import Table
+
+    from iceway.explain.model import PathClass, PathVerdict
     from iceway.lab.demo import Outcome
+
+_LABEL = len("not relayed over UDP")  # columns of what a line is about
+_KINDS = {
+    ("host", None): "host",
+    ("srflx", None): "reflexive",
+    ("prflx", None): "seen by checks",
+    ("relay", "udp"): "relay over UDP",
+    ("relay", "tcp"): "relay over TCP",
+    ("relay", "tls"): "relay over TLS",
+}
 
 
 class Where(StrEnum):
@@ -46,8 +60,9 @@ def demo(
     Exit code 1 if any call took another path than it should, or was not heard.
     """
     from rich.console import Console
+    from rich.padding import Padding
 
-    from iceway.core.errors import UsageError
+    from iceway.core.errors import EnvironmentFailure, UsageError
     from iceway.lab.demo import SCENARIOS, play_in_world, play_on_kernel
 
     console = Console(quiet=json, highlight=False)
@@ -56,6 +71,10 @@ def demo(
     if unknown := [name for name in only or () if name not in known]:
         raise UsageError(f"there is no call {unknown[0]!r}; there are {', '.join(known)}")
     chosen = [scenario for scenario in SCENARIOS if not only or scenario.name in only]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFailure(f"{out} cannot be made: {error.strerror}", "Name another --out.") from error
     console.print(
         "[bold]iceway demo[/]: a home office behind one NAT, headquarters behind another, an edge in the perimeter,"
         " a front end inside."
@@ -64,14 +83,15 @@ def demo(
     outcomes = []
     for number, scenario in enumerate(chosen, 1):
         started = time.monotonic()
-        console.print(f"\n[bold]{number}/{len(chosen)} {scenario.title}[/]  {scenario.lead}")
+        console.print(f"\n[bold]{number}/{len(chosen)}  {scenario.title}[/]")
+        console.print(Padding(scenario.lead, (0, 0, 0, 5), expand=False))
         with console.status("") as status:
 
             def progress(text: str, number: int = number) -> None:
                 if console.is_terminal:
                     status.update(f"call {number}: {text}")
                 else:
-                    console.print(f"    … {text}")
+                    console.print(f"     … {text}")
 
             play = play_on_kernel if on_kernel else play_in_world
             outcome = play(scenario, out / f"{number}-{scenario.name}", progress)
@@ -82,11 +102,13 @@ def demo(
     if json:
         typer.echo(json_module.dumps(_facts(outcomes, on_kernel, report), ensure_ascii=False, indent=2))
     console.print(
-        f"\n{len(outcomes)} calls, {failed} not as they should be."
+        f"\n{failed} of {len(outcomes)} calls did not go as they should."
         if failed
         else f"\nAll {len(outcomes)} calls took the path they should, and were heard."
     )
     console.print(f"Step through them in [bold]{report}[/]", soft_wrap=True)
+    example = out / f"{len(chosen)}-{chosen[-1].name}" / "trace.jsonl"
+    console.print(f"Everything about one call: iceway explain --ladder {example}", soft_wrap=True)
     return Exit.FAILED if failed else Exit.DONE
 
 
@@ -110,27 +132,69 @@ def _kernel(where: Where) -> tuple[bool, str]:
 
 
 def _tell(console: Console, outcome: Outcome, seconds: float) -> None:
-    for end in outcome.ends:
-        offered = ", ".join(str(candidate) for candidate in end.local_candidates)
-        console.print(f"  {end.node.capitalize():<6} offers {offered or 'nothing'}", soft_wrap=True)
+    from rich.padding import Padding
+
+    console.print(Padding(_offers(outcome), (0, 0, 0, 5), expand=False))
+    console.print(Padding(_verdict(outcome, seconds), (0, 0, 0, 2), expand=False))
+
+
+def _offers(outcome: Outcome) -> Table:
+    """The candidates of both sides, kind by kind; the chosen ones bear a mark."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for width in (_LABEL, 25, 25):
+        table.add_column(min_width=width, no_wrap=True)
+    table.add_row("", *(f"[bold]{end.node.capitalize()} offers[/]" for end in outcome.ends))
+    for kind, told in _KINDS.items():
+        columns = [
+            [
+                f"{one.address} ◂" if end.local and one.address == end.local.address else str(one.address)
+                for one in end.local_candidates
+                if (one.type, one.relay_transport) == kind
+            ]
+            for end in outcome.ends
+        ]
+        for row, cells in enumerate(zip_longest(*columns, fillvalue="")):
+            table.add_row(told if row == 0 else "", *cells)
+    return table
+
+
+def _verdict(outcome: Outcome, seconds: float) -> Table:
+    """The pair chosen, why nothing better came of it, and what was heard."""
+    from rich.table import Table
+
     caller = outcome.ends[0]
-    if caller.local and caller.remote:
-        mark = "[green]✓[/]" if outcome.ok else "[red]✗[/]"
-        agreed = "both ends agree" if all(end.agreed for end in outcome.ends) else "the ends DISAGREE"
-        console.print(
-            f"  {mark} [bold]{caller.path.value}[/]: {caller.local} ↔ {caller.remote}, {agreed}",
-            soft_wrap=True,
-        )
-    for cause in dict.fromkeys(str(why) for end in outcome.ends for why in end.why_not):
-        console.print(f"    not {cause}", soft_wrap=True)
-    console.print(f"    first sound: {_first_sound(caller)}")
-    heard = ", ".join(
-        f"{listener.capitalize()} heard {one.share:.0%} (correlation {one.correlation:.3f})"
-        for listener, one in outcome.heard.items()
-    )
-    console.print(f"    {heard}; {seconds:.1f} s")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(min_width=_LABEL, no_wrap=True)
+    table.add_column(overflow="fold")
+    agreed = "agreed" if all(end.agreed for end in outcome.ends) else "the ends DISAGREE"
+    pair = f"{caller.local} ↔ {caller.remote}, {agreed}" if caller.local and caller.remote else "no pair"
+    table.add_row("[green]✓[/]" if outcome.ok else "[red]✗[/]", f"[bold]{caller.path.value}[/]", pair)
+    for path, causes in _causes(outcome.ends).items():
+        for row, cause in enumerate(causes):
+            table.add_row("", f"not {path.value}" if row == 0 else "", cause)
+    table.add_row("", "first sound", _first_sound(caller))
+    heard = ", ".join(f"{one.share:.0%} by {who.capitalize()}" for who, one in outcome.heard.items())
+    alike = ", ".join(f"{one.correlation:.2f}" for one in outcome.heard.values())
+    table.add_row("", "heard", f"{heard} (correlation {alike})")
+    table.add_row("", "played in", f"{seconds:.1f} s")
     for fault in outcome.faults:
-        console.print(f"  [red]✗ {fault}[/]")
+        table.add_row("[red]✗[/]", "[red]fault[/]", fault)
+    return table
+
+
+def _causes(ends: Sequence[PathVerdict]) -> dict[PathClass, list[str]]:
+    """Why each better class did not carry the call. What both ends say alike is said once, and the particulars
+    are left to the report."""
+    told: dict[PathClass, list[str]] = {}
+    for why in sorted((why for end in ends for why in end.why_not), key=lambda why: why.path.rank):
+        causes = told.setdefault(why.path, [])
+        cause = why.cause.partition("; ")[0]
+        if cause not in causes:
+            causes.append(cause)
+    return told
 
 
 def _first_sound(end: PathVerdict) -> str:
@@ -138,7 +202,7 @@ def _first_sound(end: PathVerdict) -> str:
         return "none"
     if end.first_media_at <= end.answered_at:
         ahead = end.answered_at - end.first_media_at
-        return f"0 round trips after the answer; early media came {ahead:.2f} s before it"
+        return f"0 round trips after the answer: it came {ahead:.2f} s before"
     trips = end.media_round_trips
     return f"{trips:.1f} round trips after the answer" if trips is not None else "after the answer"
 
