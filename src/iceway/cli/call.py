@@ -95,7 +95,10 @@ def call(
         finally:
             await client.stop()
 
-    ending = run(main())
+    try:
+        ending = run(main())
+    finally:
+        media.sink.close()  # nobody else does if it never came to a call
     return Exit.INTERRUPTED if ending is None else ending
 
 
