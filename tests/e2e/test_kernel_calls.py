@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -32,6 +34,7 @@ from iceway.trace.records import (
     SipSent,
 )
 from tests.conftest import unavailable
+from tests.e2e.programs import Program
 from tests.e2e.story import Story, every
 
 pytestmark = pytest.mark.kernel("nsenter")
@@ -135,6 +138,31 @@ def test_pick_up_settle_and_the_end(outcome: Outcome) -> None:
     story.then("alice", SipSent, start="BYE").then("bob", SipReceived, start="BYE")
     story.then("bob", SipSent, start="SIP/2.0 200", cseq="BYE")
     story.then("alice", SipReceived, start="SIP/2.0 200", cseq="BYE")
+
+
+# --- ended before its time --------------------------------------------------------------------------------
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_demo_that_is_ended_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    demo = Program("demo", ["demo", "--where", "kernel", "--only", "one-lan"], tmp_path)
+    try:
+        demo.prints("Bob registers")
+        assert programs_in(tmp_path / "demo-out"), "edge and front end are running"
+        assert demo.interrupted(number) == 130
+        assert programs_in(tmp_path / "demo-out") == []
+        assert demo.errors == ""
+    finally:
+        if demo.process.poll() is None:
+            demo.killed()
+
+
+def programs_in(directory: Path) -> list[str]:
+    """The command lines of processes that work in or below a directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").resolve().is_relative_to(directory):
+                found.append((process / "cmdline").read_text())
+    return found
 
 
 # --- without rights ---------------------------------------------------------------------------------------

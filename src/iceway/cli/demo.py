@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import os
+import signal
 import sys
 import time
 from enum import StrEnum
@@ -67,6 +68,9 @@ def demo(
 
     console = Console(quiet=json, highlight=False)
     on_kernel, why_not = _kernel(where)
+    if on_kernel:
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ending, signal.default_int_handler)  # so that the calls' programs end with us
     known = [scenario.name for scenario in SCENARIOS]
     if unknown := [name for name in only or () if name not in known]:
         raise UsageError(f"there is no call {unknown[0]!r}; there are {', '.join(known)}")
