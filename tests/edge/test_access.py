@@ -221,7 +221,7 @@ def test_a_front_end_that_is_down_is_503_and_tried_again_ever_more_patiently() -
     assert 7 <= tries <= 14
     perimeter.up = True
     perimeter.bench.waits(11)
-    client.says(*message("OPTIONS", "sip:example.test", branch="z9hG4bK2"))
+    perimeter.client().says(*message("OPTIONS", "sip:example.test", branch="z9hG4bK2"))
     perimeter.frontend.hears_request("OPTIONS")
 
 
@@ -264,6 +264,34 @@ def test_a_flood_is_slowed_down() -> None:
     perimeter.frontend.hears_request("OPTIONS")
 
 
+def test_who_floods_on_is_cut_off() -> None:
+    """A refusal costs a transaction too, so refusals are not endless either."""
+    perimeter = Perimeter()
+    flooder, client = perimeter.client("192.0.2.66"), perimeter.client()
+    for number in range(1000):
+        if flooder.closed is None:
+            flooder.says(*message("INVITE", "sip:bob@example.test", branch=f"z9hG4bK{number}"))
+    assert flooder.closed
+    assert len(perimeter.frontend.heard) + len(flooder.heard) <= 500
+    client.says(*message("OPTIONS", "sip:example.test", branch="z9hG4bKother"))
+    assert client.closed is None
+
+
+def test_a_site_gets_no_more_by_coming_over_many_connections() -> None:
+    perimeter = Perimeter()
+    for connection in range(30):
+        flooder = perimeter.client("192.0.2.66")
+        for number in range(150):
+            if flooder.closed is None:
+                branch = f"z9hG4bK{connection}.{number}"
+                flooder.says(*message("OPTIONS", "sip:example.test", branch=branch))
+    assert len(perimeter.frontend.heard) <= 1000
+    perimeter.frontend.heard.clear()
+    client = perimeter.client("192.0.2.67")
+    client.says(*message("OPTIONS", "sip:example.test", branch="z9hG4bKother"))
+    perimeter.frontend.hears_request("OPTIONS")
+
+
 def test_one_address_cannot_hold_all_connections() -> None:
     perimeter = Perimeter(per_ip=3)
     clients = [perimeter.client("192.0.2.66") for _ in range(4)]
@@ -296,12 +324,18 @@ def test_pings_are_answered() -> None:
     assert client.raw == b"\r\n"
 
 
-def test_who_says_nothing_is_shown_out_and_who_registered_may_be_silent() -> None:
+def test_who_is_granted_nothing_is_shown_out_and_who_registered_may_be_silent() -> None:
+    """Words alone keep no connection: strangers could hold them all."""
     perimeter = Perimeter()
-    silent = perimeter.client()
+    silent, stranger = perimeter.client(), perimeter.client()
+    for method, status in (("REGISTER", 401), ("OPTIONS", 200)):
+        stranger.says(*message(method, "sip:example.test", branch=f"z9hG4bK{method}"))
+        perimeter.frontend.answers(perimeter.frontend.hears_request(method), status)
+        stranger.hears_response(status)
     alice, path = register(perimeter, "alice")
     perimeter.bench.waits(31)
     assert silent.closed
+    assert stranger.closed
     perimeter.bench.waits(3500)
     assert alice.closed is None
     perimeter.frontend.says(*message("INVITE", "sip:alice@192.168.1.2", f"Route: {path}"))

@@ -10,17 +10,16 @@ One connection to the front end is kept open, in both directions, and opened aga
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from iceway.core.address import Address, Transport
+from iceway.core.address import Address, Transport, site_of
 from iceway.core.machine import Input, Outbox, TlsServer, earliest
 from iceway.core.switchboard import Switchboard
 from iceway.core.timers import Timers
 from iceway.sip.endpoint import EndpointConfig, Flow, FlowClosed, FlowOpened, Target, TransportConfig
 from iceway.sip.locate import Located, Locator, NotLocated
-from iceway.sip.proxy import Hop, HopFailed, Proxy, ProxyConfig, RequestArrived
+from iceway.sip.proxy import Granted, Hop, HopFailed, Proxy, ProxyConfig, RequestArrived
 from iceway.trace.records import Note
 from iceway.wire import mras
 from iceway.wire.sip import Request, SipUri
@@ -30,11 +29,15 @@ if TYPE_CHECKING:
 
 FIRST_RETRY = 0.5
 LAST_RETRY = 10.0
-RATE = 50.0
+RATE = 50.0  # requests a second, of one connection
 BURST = 200.0
+SITE_RATE = 200.0  # of one site, however many connections it has
+SITE_BURST = 1000.0
+MAX_SITES = 10_000
 MAX_BODY = 256 * 1024
-SPEAK_WITHIN = 30.0
-"""Seconds a new connection may stay silent. Later a client is left in peace for as long as it is registered."""
+EARN_WITHIN = 30.0
+"""Seconds a new connection may last before the front end has granted it anything: a registration, a call that
+rings. Later a client is left in peace for as long as it is registered."""
 IDLE_TIMEOUT = 7500.0  # more than the longest registration, for clients that send no keep-alives
 # Only the domain's own servers may say these things.
 _TRUSTED_ONLY = ("P-Asserted-Identity", mras.SERVICE_HEADER, mras.LOGON_HEADER)
@@ -56,12 +59,46 @@ class AccessConfig:
 
 
 @dataclass(slots=True)
-class _Client:
-    """What a client's connection may still say at once: a bucket that fills with time."""
+class _Bucket:
+    """What may still happen at once; fills with time."""
 
+    rate: float
+    burst: float
+    level: float
+    at: float = 0.0
+
+    def take(self, now: float) -> bool:
+        self.level = min(self.burst, self.level + (now - self.at) * self.rate)
+        self.at = now
+        if self.level < 1:
+            return False
+        self.level -= 1
+        return True
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """Requests, and refusals of requests, which cost something too."""
+
+    requests: _Bucket
+    refusals: _Bucket
+
+    @classmethod
+    def of(cls, rate: float, burst: float) -> _Allowance:
+        return cls(_Bucket(rate, burst, burst), _Bucket(rate, burst, burst))
+
+
+@dataclass(slots=True)
+class _Site:
+    connections: int = 0
+    allowance: _Allowance = field(default_factory=lambda: _Allowance.of(SITE_RATE, SITE_BURST))
+
+
+@dataclass(slots=True)
+class _Client:
     flow: Flow
-    allowance: float
-    at: float
+    site: _Site
+    allowance: _Allowance = field(default_factory=lambda: _Allowance.of(RATE, BURST))
 
 
 class AccessProxy(Outbox):
@@ -79,7 +116,7 @@ class AccessProxy(Outbox):
         self._board.add(f"{name}/dns", self._locator)
         self._timers = Timers()
         self._clients: dict[str, _Client] = {}
-        self._per_ip: Counter[str] = Counter()
+        self._sites: dict[str, _Site] = {}
         self._targets: tuple[Target, ...] = ()
         self._frontend: Flow | None = None
         self._frontend_flow: str | None = None
@@ -111,7 +148,7 @@ class AccessProxy(Outbox):
         for timer in self._timers.due(now):
             if isinstance(timer, tuple):
                 _, flow_id = timer
-                self._proxy.close_flow(flow_id, now, f"said nothing in {SPEAK_WITHIN:g} s")
+                self._proxy.close_flow(flow_id, now, f"was granted nothing in {EARN_WITHIN:g} s")
             else:
                 self._connect(now)
         self._settle(now)
@@ -142,6 +179,9 @@ class AccessProxy(Outbox):
                         Note("warning", f"The front end {self._config.frontend.host} is not found: {reason}")
                     )
                     self._connect_later(now)
+                case Granted(arrived):
+                    if arrived.request.method in ("REGISTER", "INVITE"):
+                        self._timers.cancel(("stranger", arrived.flow.id))
                 case HopFailed():
                     continue
                 case _:
@@ -149,9 +189,15 @@ class AccessProxy(Outbox):
 
     # --- requests -------------------------------------------------------------------------------------
     def _from_client(self, arrived: RequestArrived, now: float) -> None:
-        request = arrived.request
-        if not self._may_speak(arrived.flow, now):
-            self._proxy.refuse(arrived, 503, now, "Too Many Requests", [("Retry-After", "5")])
+        request, client = arrived.request, self._clients.get(arrived.flow.id)
+        if client is None:
+            return
+        spent = client.allowance, client.site.allowance
+        if not all(allowance.requests.take(now) for allowance in spent):
+            if all(allowance.refusals.take(now) for allowance in spent):
+                self._proxy.refuse(arrived, 503, now, "Too Many Requests", [("Retry-After", "5")])
+            else:
+                self._proxy.close_flow(arrived.flow.id, now, "too many requests")
         elif len(request.body) > MAX_BODY:
             self._proxy.refuse(arrived, 513, now)
         elif arrived.destination is not None:
@@ -186,18 +232,6 @@ class AccessProxy(Outbox):
         domain = self._config.domain.lower()
         return host == domain or host.endswith("." + domain)
 
-    def _may_speak(self, flow: Flow, now: float) -> bool:
-        client = self._clients.get(flow.id)
-        if client is None:
-            return False
-        self._timers.cancel(("silent", flow.id))
-        client.allowance = min(BURST, client.allowance + (now - client.at) * RATE)
-        client.at = now
-        if client.allowance < 1:
-            return False
-        client.allowance -= 1
-        return True
-
     # --- flows ----------------------------------------------------------------------------------------
     def _is_frontend(self, flow: Flow) -> bool:
         return self._config.frontend_name.lower() in {name.lower() for name in flow.peer_names} or (
@@ -210,23 +244,29 @@ class AccessProxy(Outbox):
                 self._frontend, self._retry = flow, FIRST_RETRY
                 self._proxy.keep_alive(flow.id, now)
             return
-        self._per_ip[flow.remote.ip] += 1
-        self._clients[flow.id] = _Client(flow, BURST, now)
-        self._timers.arm(("silent", flow.id), now + SPEAK_WITHIN)
-        if self._per_ip[flow.remote.ip] > self._config.max_connections_per_ip:
+        site = self._site(flow.remote.ip)
+        site.connections += 1
+        self._clients[flow.id] = _Client(flow, site)
+        self._timers.arm(("stranger", flow.id), now + EARN_WITHIN)
+        if site.connections > self._config.max_connections_per_ip:
             self._proxy.close_flow(flow.id, now, "too many connections from one address")
 
     def _flow_closed(self, flow: Flow, reason: str, now: float) -> None:
-        self._timers.cancel(("silent", flow.id))
-        if self._clients.pop(flow.id, None) is not None:
-            self._per_ip[flow.remote.ip] -= 1
-            if not self._per_ip[flow.remote.ip]:
-                del self._per_ip[flow.remote.ip]
+        self._timers.cancel(("stranger", flow.id))
+        if (client := self._clients.pop(flow.id, None)) is not None:
+            client.site.connections -= 1
         elif flow.id == self._frontend_flow:
             self._frontend = self._frontend_flow = None
             if self._running:
                 self.emit(Note("warning", f"No connection to the front end {flow.remote}: {reason}"))
                 self._connect_later(now)
+
+    def _site(self, ip: str) -> _Site:
+        """What is known of whoever has this address. Sites that have left are remembered while there is room."""
+        key = site_of(ip)
+        if key not in self._sites and len(self._sites) >= MAX_SITES:
+            self._sites = {name: site for name, site in self._sites.items() if site.connections}
+        return self._sites.setdefault(key, _Site())
 
     # --- the front end --------------------------------------------------------------------------------
     def _to_frontend(self) -> Target:

@@ -31,7 +31,7 @@ from iceway.sip.endpoint import (
     TransactionFailed,
     TransportConfig,
 )
-from iceway.sip.proxy import Hop, HopFailed, Proxy, ProxyConfig, RequestArrived
+from iceway.sip.proxy import Granted, Hop, HopFailed, Proxy, ProxyConfig, RequestArrived
 from iceway.sip.registrar import Binding, Registrar, RegistrarConfig, address_of_record
 from iceway.trace.records import Note, SipAuthenticationFailed, Started
 from iceway.wire import mras
@@ -140,6 +140,8 @@ class FrontEnd(Outbox):
                     self._broker.heard(output, now)
                 case HopFailed(hop, status, reason):
                     self._hop_failed(hop, status, reason)
+                case Granted():
+                    continue
                 case FlowOpened(flow):
                     self._edge_flow_opened(flow, now)
                 case FlowClosed(flow):

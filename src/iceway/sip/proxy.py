@@ -107,6 +107,13 @@ class HopFailed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The request got further than a refusal: a 2xx to it, or ringing, was passed back."""
+
+    arrived: RequestArrived
+
+
 @dataclass(slots=True)
 class _Branch:
     hop: Hop
@@ -495,6 +502,7 @@ class Proxy(Outbox):
 
     def _pass_on(self, context: _Context, response: Response, now: float) -> None:
         self._endpoint.respond(context.transaction, response.without_first_value("Via"), now)
+        self.emit(Granted(context.arrived))
 
     def _timer_c(self, branch_id: str, now: float) -> None:
         """An INVITE that rings for ever is given up (§16.8)."""
