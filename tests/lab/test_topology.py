@@ -43,6 +43,18 @@ def broken(**fields):
             "host[0].routes[0].subnet",
         ),
         (
+            {
+                "hosts": (
+                    Host(
+                        "a",
+                        (Interface("lan", "10.0.0.1"),),
+                        routes=(Route("0.0.0.0/0", "10.0.0.2", source="10.0.0.3"),),
+                    ),
+                )
+            },
+            "host[0].routes[0].source: 10.0.0.3 is not an address of a",
+        ),
+        (
             {"hosts": tuple(Host(name, (Interface("lan", "10.0.0.1"),)) for name in "ab")},
             "host[1].interfaces[0].ip: 10.0.0.1 already belongs to a",
         ),

@@ -64,10 +64,14 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Packets for `subnet` go to the neighbour `via`."""
+    """Packets for `subnet` go to the neighbour `via`; with a `source`, those that leave from that address.
+
+    Routes with a source come before all others, directly reached subnets included, as policy routing has it.
+    """
 
     subnet: str
     via: str
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +265,8 @@ def _check(topology: Topology) -> None:
             for number, route in enumerate(node.routes):
                 _subnet(route.subnet, f"{where}.routes[{number}].subnet")
                 _check_neighbour(route.via, subnets, f"{where}.routes[{number}].via")
+                if route.source is not None:
+                    _check_own(route.source, node, f"{where}.routes[{number}].source")
             if isinstance(node, Host) and node.nameserver is not None:
                 _check_ip(node.nameserver, f"{where}.nameserver")
             if isinstance(node, Router) and node.nat is not None:
@@ -325,6 +331,11 @@ def _check_neighbour(ip: str, subnets: list[IPv4Network | IPv6Network], where: s
     _check_ip(ip, where)
     if not any(ip_address(ip) in subnet for subnet in subnets):
         raise ParseError(f"{where}: {ip} is not on a segment of this node")
+
+
+def _check_own(ip: str, node: Host | Router, where: str) -> None:
+    if ip not in {interface.ip for interface in node.interfaces}:
+        raise ParseError(f"{where}: {ip} is not an address of {node.name}")
 
 
 def _check_nat(nat: Nat, where: str) -> None:

@@ -132,6 +132,45 @@ def test_static_routes_lead_through_several_routers_longest_prefix_first():
     assert world.now == pytest.approx(0.06)
 
 
+def test_a_source_may_have_routes_of_its_own():
+    host = Host(
+        "a",
+        (Interface("lan", "10.0.0.1"), Interface("tunnel", "10.8.0.1")),
+        gateway="10.0.0.254",
+        routes=(Route("0.0.0.0/0", "10.8.0.254", source="10.8.0.1"),),
+    )
+    routers = [
+        Router(name, (Interface(segment, f"{net}.254"),), Interface("internet", outside))
+        for name, segment, net, outside in (
+            ("home", "lan", "10.0.0", "192.0.2.1"),
+            ("vpn", "tunnel", "10.8.0", "192.0.2.2"),
+        )
+    ]
+    segments = (
+        Segment("lan", "10.0.0.0/24"),
+        Segment("tunnel", "10.8.0.0/24"),
+        Segment("internet", "192.0.2.0/24"),
+    )
+    server = Host("b", (Interface("internet", "192.0.2.9"),))
+    world = World(Topology("tunnel", segments, (host, server), tuple(routers)))
+    a, b = Desk(world, "a"), Desk(world, "b")
+    ours = [a.opens("10.0.0.1"), a.opens("10.8.0.1")]
+    theirs = b.opens("192.0.2.9:9")
+    for local in ours:
+        a.sends(local, theirs, b"hello")
+    world.advance(1)
+    world.unplug("vpn")
+    for remote in (theirs, Address("10.0.0.254", 9)):
+        a.sends(ours[1], remote, b"lost, though the home router has a way")
+    world.advance(1)
+    assert b.toy.data == [b"hello"] * 2
+    drops = [entry.record for entry in world.trace if isinstance(entry.record, PacketDropped)]
+    assert [(drop.where, drop.destination) for drop in drops] == [
+        ("tunnel", theirs),
+        ("tunnel", Address("10.0.0.254", 9)),
+    ]
+
+
 def test_packets_do_not_circle_for_ever():
     segments = (Segment("mid", "10.0.1.0/24"), Segment("in1", "10.0.2.0/24"), Segment("in2", "10.0.3.0/24"))
     routers = (

@@ -32,6 +32,8 @@ from iceway.lab.topology import Host, Router, Topology
 GRACE = 3.0
 """Seconds between asking a process to end and killing it."""
 _SINK_MAC = "02:00:00:00:00:01"
+_FIRST_TABLE = 100
+"""Routing tables of sources that have routes of their own: one an interface."""
 _WITH_RESOLV_CONF = 'mount --bind "$0" "$(readlink -f /etc/resolv.conf)" && exec "$@"'
 
 
@@ -157,7 +159,15 @@ class KernelLab:
                 f"neigh add {sink} lladdr {_SINK_MAC} dev {device} nud permanent",
                 f"route add default via {sink} dev {device}",
             ]
-        lines += [f"route add {route.subnet} via {route.via}" for route in node.routes]
+        lines += [
+            f"route add {route.subnet} via {route.via}" for route in node.routes if route.source is None
+        ]
+        for source in dict.fromkeys(route.source for route in node.routes if route.source is not None):
+            table = _FIRST_TABLE + node.interfaces.index(next(i for i in node.interfaces if i.ip == source))
+            lines.append(f"rule add from {source} table {table}")
+            lines += [
+                f"route add {r.subnet} via {r.via} table {table}" for r in node.routes if r.source == source
+            ]
         namespace.run("ip", "-batch", "-", text="\n".join(lines))
 
     def _route(self, router: Router) -> None:
