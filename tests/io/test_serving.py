@@ -24,7 +24,12 @@ def test_done_when_all_are_open() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "remedy"), [("address already in use", "choose another"), ("Permission denied", "1024")]
+    ("reason", "remedy"),
+    [
+        ("address already in use", "choose another"),
+        ("Permission denied", "1024"),
+        ("cannot load trusted certificates from ca.crt: No such file", "[tls]"),
+    ],
 )
 def test_one_that_fails_names_the_remedy(reason: str, remedy: str) -> None:
     async def scene() -> None:

@@ -63,7 +63,10 @@ class KeyStore:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise EnvironmentFailure(f"cannot read the private key {path}: {error.strerror}") from error
+            raise EnvironmentFailure(
+                f"cannot read the private key {path}: {error.strerror}",
+                "Section [tls] of the configuration names it; relative paths count from the configuration.",
+            ) from error
 
     def server_context(self, tls: TlsServer) -> ssl.SSLContext:
         """For a listener. A client certificate is always asked for; `require…` decides if it must come."""
@@ -97,7 +100,10 @@ class KeyStore:
             try:
                 context.load_verify_locations(path)
             except OSError as error:
-                raise EnvironmentFailure(f"cannot load trusted certificates from {path}: {error}") from error
+                raise EnvironmentFailure(
+                    f"cannot load trusted certificates from {path}: {error.strerror or error}",
+                    "Name the PEM file of the authority to trust.",
+                ) from error
         if identity is not None:
             certificate, key = self.identity(identity)
             try:

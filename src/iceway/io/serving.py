@@ -26,6 +26,8 @@ class Opening:
             remedy = "End the program that has it, or choose another address or port in the configuration."
             if "ermission" in reason:
                 remedy = "Ports below 1024 need CAP_NET_BIND_SERVICE (or root); or choose a higher one."
+            elif "certificate" in reason:
+                remedy = "Section [tls] of the configuration names the files; all of them are PEM."
             self._settled.set_exception(
                 EnvironmentFailure(f"The {name} port cannot be opened: {reason}", remedy)
             )
