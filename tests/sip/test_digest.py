@@ -143,6 +143,18 @@ def test_two_realms_are_answered_together() -> None:
     assert Credentials.parse(twice.headers.get("Proxy-Authorization") or "").realm == "proxy.test"
 
 
+def test_whom_we_call_does_not_get_a_digest_of_our_password() -> None:
+    """A realm that did not ask when we registered is somebody who wants to guess the password."""
+    us, home, mallory = client(), server(), DigestServer("mallory.test", b"m", random.Random(3))
+    register, invite = a_request(), a_request("INVITE", "sip:mallory@example.test")
+    assert us.answer(challenged(home, register, 0), register) is not None
+    assert us.answer(challenged(mallory, invite, 0), invite) is None
+    assert us.answer(challenged(mallory, invite, 0, proxy=True), invite) is None
+    again = us.answer(challenged(home, invite, 0, proxy=True), invite)
+    assert again is not None
+    assert "mallory" not in str(again.headers.all("Authorization"))
+
+
 @pytest.mark.parametrize(
     "value",
     [

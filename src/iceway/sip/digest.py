@@ -195,13 +195,18 @@ class _Known:
 
 
 class DigestClient:
-    """One user's credentials, in whatever realms ask for them."""
+    """One user's credentials, for the realms that asked for them when we registered.
+
+    Without a registration any realm may ask. With one, others are somebody in a call who would like a digest to
+    guess the password from.
+    """
 
     def __init__(self, username: str, password: str, rng: Random) -> None:
         self._username = username
         self._password = password
         self._rng = rng
         self._known: dict[tuple[str, str], _Known] = {}  # (header, realm)
+        self._home: set[str] = set()
 
     def authorize(self, request: Request) -> Request:
         """The request with credentials for every realm that has asked before (and old ones removed)."""
@@ -213,8 +218,8 @@ class DigestClient:
     def answer(self, response: Response, request: Request, *, preemptive: bool = False) -> Request | None:
         """The request again, answering the challenge of a 401 or 407; None if there is no use in trying.
 
-        Without use: no algorithm in common, or our proof was refused (a nonce gone stale is no refusal, nor
-        is the failure of credentials sent unasked, which the caller tells with `preemptive`).
+        Without use: no algorithm in common, a realm that is not ours, or our proof was refused (a nonce gone
+        stale is no refusal, nor is the failure of credentials sent unasked, told with `preemptive`).
         """
         asked, header = (
             ("WWW-Authenticate", "Authorization")
@@ -225,6 +230,10 @@ class DigestClient:
         for challenge in parse_challenges(response.headers.all(asked)):
             algorithm = _algorithm(challenge.algorithm) if challenge.is_digest else None
             if algorithm is None or not challenge.nonce or (challenge.qop and "auth" not in challenge.qop):
+                continue
+            if request.method == "REGISTER":
+                self._home.add(challenge.realm)
+            elif self._home and challenge.realm not in self._home:
                 continue
             rank = list(Algorithm).index(algorithm)
             held = best.get(challenge.realm)
