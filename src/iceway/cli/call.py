@@ -73,6 +73,7 @@ def call(
         try:
             await client.start()
         except RegistrationFailed as failure:
+            media.sink.close()
             return _client.not_registered(tell, failure, client)
         try:
             tell.step("registered", f"registered as {identity}", identity=identity)

@@ -1,0 +1,168 @@
+"""The public API on loopback: clients of a front end in the same event loop, without an edge."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from iceway.client import CallFailed, Client, RegistrationFailed, make_media
+from iceway.client.phone import Media
+from iceway.core.errors import EnvironmentFailure, UsageError
+from iceway.explain.model import PathClass
+from iceway.frontend.config import FrontEndConfig, ListenConfig, TlsFiles
+from iceway.frontend.run import running_frontend
+from iceway.frontend.users import add_user, set_password
+from iceway.io.devca import DevCa
+from iceway.media.files import FileSource, MemorySink, NullSink, SilenceSource, ToneSource
+from iceway.media.heard import compare
+from iceway.media.speech import speech
+from iceway.trace.records import Measured, MediaStarted
+
+HOME = "127.0.0.1"
+DOMAIN = "example.test"
+
+
+class Scene:
+    """A front end's files, and clients of it."""
+
+    def __init__(self, directory: Path) -> None:
+        ca = DevCa.open(directory)
+        own = ca.issue("frontend", [f"fe.{DOMAIN}", HOME])
+        self.trust = ca.certificate_path
+        with socket.socket() as probe:
+            probe.bind((HOME, 0))
+            self.port = probe.getsockname()[1]
+        self.config = FrontEndConfig(
+            domain=DOMAIN,
+            name=f"fe.{DOMAIN}",
+            listen=(ListenConfig(address=f"{HOME}:{self.port}"),),
+            edges=(),
+            tls=TlsFiles(certificate=own.certificate, key=own.key, trust=ca.certificate_path),
+            database=str(directory / "fe.sqlite"),
+        )
+
+    def client(self, name: str, password: str = "secret", **options: object) -> Client:
+        settings: dict[str, object] = {"interfaces": [HOME], "trust": [self.trust], **options}
+        return Client(f"sip:{name}@{DOMAIN}", password, server=f"tls:{HOME}:{self.port}", **settings)  # type: ignore[arg-type]
+
+
+def play(directory: Path, scene: Callable[[Scene], Awaitable[None]]) -> None:
+    async def stage() -> None:
+        set_up = Scene(directory)
+        async with asyncio.timeout(40), running_frontend(set_up.config) as running:
+            for name in ("alice", "bob"):
+                add_user(running.store, name, "secret", DOMAIN, time.time())
+            await scene(set_up)
+
+    asyncio.run(stage())
+
+
+def test_a_call_step_by_step(tmp_path: Path) -> None:
+    heard = {"alice": MemorySink(), "bob": MemorySink()}
+
+    async def scene(on: Scene) -> None:
+        def answers(peer: str) -> Media:
+            return make_media(FileSource(speech("bob")), heard["bob"])
+
+        async with on.client("alice") as alice, on.client("bob", media=answers) as bob:
+            call = await alice.call(f"sip:bob@{DOMAIN}", play=speech("alice"), record=heard["alice"])
+            coming = await bob.incoming()
+            assert coming.peer == f"sip:alice@{DOMAIN}"
+            await call.connected()
+            assert not call.was_answered, "early media"
+            coming.pick_up()
+            await asyncio.gather(call.answered(), coming.answered())
+            await asyncio.gather(call.settled(), coming.settled())
+            assert call.selected is not None
+            await asyncio.gather(call.played(), coming.played())
+            call.note(Measured("comfort", 1.0, "of all"))
+            stats = call.stats()
+            assert stats is not None
+            call.hang_up()
+            await asyncio.gather(call.ended(), coming.ended())
+            assert call.end_reason == "hung up here"
+            assert call.path.path is PathClass.DIRECT
+            assert "Alice offers" in call.explain()
+            assert not any(line != line.rstrip() for line in call.explain().splitlines())
+            assert any(isinstance(entry.record, MediaStarted) for entry in bob.trace)
+            assert any(isinstance(entry.record, Measured) for entry in alice.trace)
+
+    play(tmp_path, scene)
+    for listener, speaker in (("alice", "bob"), ("bob", "alice")):
+        assert compare(speech(speaker), heard[listener].samples).share > 0.9
+
+
+def test_waits_end_with_the_call_and_say_why(tmp_path: Path) -> None:
+    async def scene(on: Scene) -> None:
+        async with on.client("alice") as alice, on.client("bob") as bob:
+            call = await alice.call(f"sip:bob@{DOMAIN}")
+            coming = await bob.incoming()
+            with pytest.raises(CallFailed, match=r"not answered within 0 s"):
+                await call.answered(within=0.01)
+            with pytest.raises(CallFailed, match=r"is not over after 0 s"):
+                await call.ended(within=0.01)
+            coming.refuse(603, "Decline")
+            with pytest.raises(CallFailed, match=r"^603 Decline"):
+                await call.answered()
+            with pytest.raises(CallFailed, match=r"^603 Decline"):
+                await call.settled()
+            await call.ended()
+            with pytest.raises(UsageError, match="cannot be called"):
+                await alice.call("b b")
+
+    play(tmp_path, scene)
+
+
+def test_a_registration_that_fails_raises_with_the_reason(tmp_path: Path) -> None:
+    async def scene(on: Scene) -> None:
+        alice = on.client("alice", "guessed", trace=tmp_path / "alice.jsonl")
+        with pytest.raises(RegistrationFailed, match=r"^401 .*is the password right"):
+            await alice.start()
+        assert any("iceway user password alice" in problem for problem in alice.problems())
+        assert (tmp_path / "alice.jsonl").stat().st_size > 0
+        assert "not let in" in alice.explain()
+
+    play(tmp_path, scene)
+
+
+def test_a_registration_that_is_lost_and_back_is_told(tmp_path: Path) -> None:
+    told: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def stage() -> None:
+        on = Scene(tmp_path)
+        async with asyncio.timeout(40):
+            bob = on.client("bob", on_registration=told.put_nowait)
+            async with running_frontend(on.config) as running:
+                add_user(running.store, "bob", "secret", DOMAIN, time.time())
+                await bob.start()
+            assert await told.get() is not None
+            async with running_frontend(on.config) as running:
+                while (reason := await told.get()) is not None:
+                    assert "refused" in reason
+                set_password(running.store, "bob", "another", DOMAIN, time.time())
+            async with running_frontend(on.config):
+                with pytest.raises(RegistrationFailed, match="401"):
+                    await bob.incoming()
+                await bob.stop()
+
+    asyncio.run(stage())
+
+
+def test_media_from_paths_and_objects(tmp_path: Path) -> None:
+    nothing = make_media()
+    assert isinstance(nothing.source, SilenceSource)
+    assert isinstance(nothing.sink, NullSink)
+    assert isinstance(nothing.early, ToneSource)
+    assert isinstance(make_media(ringback=False).early, SilenceSource)
+    sink = MemorySink()
+    assert make_media(SilenceSource(), sink).sink is sink
+    assert isinstance(make_media(speech("bob")).source, FileSource)
+    with pytest.raises(UsageError, match="name a WAV file to play"):
+        make_media(tmp_path / "none.wav")
+    with pytest.raises(EnvironmentFailure, match="cannot record"):
+        make_media(record=tmp_path / "nowhere" / "x.wav")
