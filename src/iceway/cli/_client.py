@@ -104,7 +104,10 @@ def node_name(identity: str) -> str:
 
 
 class Teller:
-    """Prints steps as they happen: for people, or as JSON Lines for programs."""
+    """Prints steps as they happen: for people, or as JSON Lines for programs.
+
+    Reasons and names come from the other side; a terminal is shown them, and does not obey them.
+    """
 
     def __init__(self, as_json: bool) -> None:
         self._json = as_json
@@ -113,13 +116,19 @@ class Teller:
         if self._json:
             typer.echo(json.dumps({"event": event, **facts}, ensure_ascii=False))
         else:
-            typer.echo(text)
+            typer.echo(_shown(text))
         sys.stdout.flush()
 
     def text(self, text: str) -> None:
         """Prose that only people want."""
         if not self._json:
-            typer.echo(text)
+            typer.echo(_shown(text))
+
+
+def _shown(text: str) -> str:
+    from iceway.explain.clean import clean
+
+    return "\n".join(map(clean, text.split("\n")))
 
 
 def not_registered(tell: Teller, failure: RegistrationFailed, client: Client) -> int:
