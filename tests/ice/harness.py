@@ -144,18 +144,20 @@ class Network:
         ip: str = EDGE,
         users: dict[str, str] | None = None,
         authenticator: Authenticator | None = None,
+        also: tuple[str, ...] = (),
         **config: object,
     ) -> TurnServer:
-        listeners = (
-            TurnListener(Transport.UDP, Address(ip, 3478)),
-            TurnListener(Transport.TCP, Address(ip, 443)),
+        listeners = tuple(
+            TurnListener(transport, Address(at, port))
+            for at in (ip, *also)
+            for transport, port in ((Transport.UDP, 3478), (Transport.TCP, 443))
         )
         server = TurnServer(
             TurnServerConfig("example.test", listeners, ip, **config),
             authenticator or StaticAuthenticator(users or {"user": "secret"}),
             random.Random(f"{self.seed}:edge"),
         )
-        host = self.add("edge", server, {ip: None})
+        host = self.add("edge", server, dict.fromkeys((ip, *also)))
         server.handle_input(ClockSet(1_700_000_000.0), self.now)
         server.start(self.now)
         self.drain(host)

@@ -17,7 +17,7 @@ SOCKET = HostSocket(Address("10.0.0.1", 5000), 1, 0)
 
 def made(kind: ServerKind, transport: Transport = Transport.UDP, socket: HostSocket | None = SOCKET):
     server = IceServer(kind, transport=transport, username="u", password="p", address=SERVER)
-    return client_of("x", server, SERVER, socket, random.Random(1))
+    return client_of("x", server, SERVER, socket, None, random.Random(1))
 
 
 def test_the_answer_to_our_question_is_the_clients_and_a_strangers_is_not() -> None:

@@ -72,15 +72,20 @@ class AgentConfig:
 
     `nomination_patience` bounds how long a valid pair waits for a better one; `patience` how long checks go
     on before failure; `release_after` when relays that the selected pair does not use are given back.
+    `relay_families` (4, 6 or both) are the relayed addresses to ask each TURN server for; empty: IPv4 ones, and
+    IPv6 ones of servers that are reached over IPv6.
     """
 
     controlling: bool
     components: int = 1
     ports: tuple[int, int] | None = None
     policy: Policy = Policy.ALL
+    relay_families: tuple[int, ...] = ()
     ta: float = TA
     rto: float = RTO
-    nomination_patience: float = 0.4
+    nomination_patience: float = (
+        0.55  # more than RTO: the first checks of both sides often meet closed filters
+    )
     patience: float = PATIENCE
     keepalive: float = KEEPALIVE
     consent_interval: float = CONSENT_INTERVAL

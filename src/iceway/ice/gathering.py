@@ -31,11 +31,21 @@ from iceway.core.machine import (
 )
 from iceway.core.machine import DatagramReceived as Datagram
 from iceway.core.timers import Timers
-from iceway.ice.candidate import Candidate, CandidateType, Foundations, local_preference, priority
+from iceway.ice.candidate import Candidate, CandidateType
 from iceway.ice.config import GATHERING_TA, AgentConfig, IceServer, Policy, ServerKind
+from iceway.ice.families import interleaved, relay_families
+from iceway.ice.making import Maker, unique
 from iceway.ice.messages import keepalive_indication, transaction_id
 from iceway.ice.scope import usable_interfaces
-from iceway.ice.servers import HostSocket, Job, ServerState, claims, client_of, refusal
+from iceway.ice.servers import (
+    SERVERS_PER_INTERFACE,
+    HostSocket,
+    Job,
+    ServerState,
+    claims,
+    client_of,
+    refusal,
+)
 from iceway.trace import records
 from iceway.turn.client import TurnClient
 from iceway.turn.events import (
@@ -55,9 +65,8 @@ if TYPE_CHECKING:
 SETTLE = 0.5  # what a server that lives may take at least, in seconds
 SETTLE_ROUND_TRIPS = 4  # or this many of the slowest round trips seen: connect, ask, be challenged, ask again
 SETTLE_ALONE = 2.0  # while nobody has answered at all
-SERVERS_PER_INTERFACE = 64  # ranks of one interface's candidates before the next interface's begin
+NO_SUCH_FAMILY = 440  # RFC 8656 §18.7
 MAX_SPARES = 4  # addresses tried for one name
-NOWHERE = Address("0.0.0.0", 0)  # RFC 8839 §5.1: related address of those who hide theirs
 
 
 class Owner(Protocol):
@@ -88,8 +97,8 @@ class Gatherer:
         self._rng = rng
         self._owner = owner
         self._timers = Timers()
-        self._foundations = Foundations()
-        self._opening: dict[str, tuple[int, int]] = {}
+        self._maker = Maker(config)
+        self._opening: dict[str, tuple[int, int, bool]] = {}
         self._interfaces: list[str] = []
         self._sockets: dict[Address, HostSocket] = {}
         self._servers: list[ServerState] = []
@@ -111,7 +120,7 @@ class Gatherer:
 
     # --- commands ----------------------------------------------------------------------------------------
     def gather(self, interfaces: tuple[str, ...], servers: tuple[IceServer, ...], now: float) -> None:
-        usable = usable_interfaces(interfaces)
+        usable = interleaved(usable_interfaces(interfaces))
         labels = tuple(server.label for server in servers)
         self._owner.emit(records.GatheringStarted(self._agent, usable, labels))
         self._begin(now)
@@ -201,7 +210,8 @@ class Gatherer:
         return base in self._relays
 
     def is_socket(self, base: Address) -> bool:
-        return base in self._sockets
+        socket = self._sockets.get(base)
+        return socket is not None and not socket.relays_only
 
     # --- inputs ------------------------------------------------------------------------------------------
     def from_server(self, datagram: Datagram, now: float) -> bool:
@@ -271,32 +281,23 @@ class Gatherer:
 
     def _open(self, ip: str, rank: int) -> None:
         for component in range(1, self._config.components + 1):
-            key = f"{self._agent}/udp.{rank}.{component}"
-            self._opening[key] = (rank, component)
-            self._owner.emit(OpenUdp(key, Address(ip, 0), self._config.ports))
+            self._open_socket(ip, rank, component)
+
+    def _open_socket(self, ip: str, rank: int, component: int, *, relays_only: bool = False) -> None:
+        key = f"{self._agent}/udp.{rank}.{component}{'.relays' if relays_only else ''}"
+        self._opening[key] = (rank, component, relays_only)
+        self._owner.emit(OpenUdp(key, Address(ip, 0), self._config.ports))
 
     def _opened(self, key: str, local: Address, now: float) -> None:
         waited = self._opening.pop(key, None)
         if waited is None or self._closing:
             self._owner.emit(CloseUdp(local))
             return
-        rank, component = waited
-        socket = HostSocket(local, component, rank)
+        rank, component, relays_only = waited
+        socket = HostSocket(local, component, rank, relays_only)
         self._sockets[local] = socket
-        if self._config.policy is Policy.ALL:
-            self._found(
-                Candidate(
-                    type=CandidateType.HOST,
-                    address=local,
-                    priority=priority(
-                        CandidateType.HOST, local_preference(rank * SERVERS_PER_INTERFACE), component
-                    ),
-                    foundation=self._foundations.of(CandidateType.HOST, local.ip),
-                    component=component,
-                    base=local,
-                ),
-                now,
-            )
+        if self._config.policy is Policy.ALL and not relays_only:
+            self._found(self._maker.host(socket), now)
         for state in self._servers:
             for address in state.addresses:
                 self._ask_from(state, address, socket, now)
@@ -347,33 +348,58 @@ class Gatherer:
     def _ask_from_everywhere(self, state: ServerState, address: Address, now: float) -> None:
         if state.server.transport.is_stream:
             for component in range(1, self._config.components + 1):
-                self._add_job(state, address, component, None, now)
+                for family in relay_families(self._config, address.family):
+                    self._add_job(state, address, component, None, family, now)
         else:
             for socket in list(self._sockets.values()):
                 self._ask_from(state, address, socket, now)
 
     def _ask_from(self, state: ServerState, address: Address, socket: HostSocket, now: float) -> None:
-        wanted = self._config.policy is Policy.ALL or state.server.kind is ServerKind.TURN
-        if wanted and not state.server.transport.is_stream and socket.local.family == address.family:
-            self._add_job(state, address, socket.component, socket, now)
+        if socket.local.family != address.family or state.server.transport.is_stream:
+            return
+        relays = state.server.kind is ServerKind.TURN
+        family, *others = relay_families(self._config, address.family)
+        if socket.relays_only:
+            if relays and others:
+                self._add_job(state, address, socket.component, socket, others[0], now)
+            return
+        if relays or self._config.policy is Policy.ALL:
+            self._add_job(state, address, socket.component, socket, family, now)
+        if relays and others:
+            self._need_second_socket(socket)
+
+    def _need_second_socket(self, socket: HostSocket) -> None:
+        """One 5-tuple holds one allocation, so relays of the other family have a socket of their own."""
+        place = socket.rank, socket.component, True
+        known = [(other.rank, other.component, other.relays_only) for other in self._sockets.values()]
+        if place not in known and place not in self._opening.values():
+            self._open_socket(socket.local.ip, socket.rank, socket.component, relays_only=True)
 
     def _add_job(
-        self, state: ServerState, address: Address, component: int, socket: HostSocket | None, now: float
+        self,
+        state: ServerState,
+        address: Address,
+        component: int,
+        socket: HostSocket | None,
+        family: int,
+        now: float,
     ) -> None:
         server = state.server
         for other in self._jobs:
             same_place = other.socket is socket and other.address == address and other.component == component
-            if same_place and other.server.transport is server.transport and not other.retired:
+            same_way = other.server.transport is server.transport and (socket or other.family == family)
+            if same_place and same_way and not other.retired:
                 return  # Asked there already; a TURN server answers what a STUN server would.
         self._last_job += 1
         name = f"{self._agent}/server.{self._last_job}"
         rank = (socket.rank if socket else 0) * SERVERS_PER_INTERFACE + min(
             state.rank, SERVERS_PER_INTERFACE - 1
         )
-        client = client_of(name, server, address, socket, self._rng)
+        # Servers of RFC 5766 know no families: IPv4 is what they give when nothing is said.
+        client = client_of(name, server, address, socket, None if family == 4 else family, self._rng)
         if client is None:
             return
-        job = Job(state, address, component, rank, socket, client)
+        job = Job(state, address, component, rank, socket, client, family)
         self._jobs.append(job)
         self._names[name] = job
         self._route(job, address)
@@ -426,12 +452,13 @@ class Gatherer:
             )
         if job.socket is not None:
             self._mappings[job.socket.local, job.address] = None
-        if job.socket is not None and answer.mapped is not None and self._config.policy is Policy.ALL:
-            self._found(self._reflexive(job, job.socket, answer.mapped), now)
+        shown = job.socket is not None and not job.socket.relays_only and self._config.policy is Policy.ALL
+        if job.socket is not None and shown and answer.mapped is not None:
+            self._found(self._maker.reflexive(job, job.socket, answer.mapped), now)
         if isinstance(answer, Allocated):
             job.relayed = answer.relayed
             self._relays[answer.relayed] = job
-            self._found(self._relayed(job, answer), now)
+            self._found(self._maker.relayed(job, answer), now)
 
     def _refused(self, job: Job, failure: AllocationFailed | BindingFailed, now: float) -> None:
         job.finished = True
@@ -441,10 +468,13 @@ class Gatherer:
             self.troubles[f"{label}: {failure.detail}"] = None
             self._try_spare(job.state, now)
             return
-        self.troubles[f"{label} refused: {failure.detail}"] = None
-        self._owner.emit(
-            records.ServerRefused(self._agent, label, failure.code, failure.reason, failure.detail)
-        )
+        if failure.code == NO_SUCH_FAMILY and job.family == 6:
+            self._owner.emit(records.Note("info", f"{label} has no relayed addresses of IPv6"))
+        else:
+            self.troubles[f"{label} refused: {failure.detail}"] = None
+            self._owner.emit(
+                records.ServerRefused(self._agent, label, failure.code, failure.reason, failure.detail)
+            )
         if isinstance(failure, AllocationFailed) and job.socket is not None and not self._closing:
             # It relays nothing for us, but it lives, and tells anybody their address.
             state = ServerState(replace(job.server, kind=ServerKind.STUN), job.rank % SERVERS_PER_INTERFACE)
@@ -530,35 +560,7 @@ class Gatherer:
             if known.address == candidate.address and known.base == candidate.base:
                 self._owner.emit(records.CandidatePruned(self._agent, candidate.info, f"repeats {known}"))
                 return
+        candidate = unique(candidate, self.candidates)
         self.candidates.append(candidate)
         self._owner.emit(records.CandidateGathered(self._agent, candidate.info))
         self._owner.candidate_found(candidate, now)
-
-    def _reflexive(self, job: Job, socket: HostSocket, mapped: Address) -> Candidate:
-        return Candidate(
-            type=CandidateType.SRFLX,
-            address=mapped,
-            priority=priority(CandidateType.SRFLX, local_preference(job.rank), job.component),
-            foundation=self._foundations.of(CandidateType.SRFLX, socket.local.ip, job.address.ip),
-            component=job.component,
-            related=socket.local,
-            base=socket.local,
-            server=job.server.label,
-        )
-
-    def _relayed(self, job: Job, allocated: Allocated) -> Candidate:
-        hidden = self._config.policy is Policy.RELAY or allocated.mapped is None
-        transport = job.server.transport
-        return Candidate(
-            type=CandidateType.RELAY,
-            address=allocated.relayed,
-            priority=priority(CandidateType.RELAY, local_preference(job.rank, transport), job.component),
-            foundation=self._foundations.of(
-                CandidateType.RELAY, allocated.relayed.ip, job.address.ip, transport
-            ),
-            component=job.component,
-            related=NOWHERE if hidden else allocated.mapped,
-            base=allocated.relayed,
-            relay_transport=transport,
-            server=job.server.label,
-        )

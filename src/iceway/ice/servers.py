@@ -17,6 +17,7 @@ from iceway.wire.stun import is_stun
 if TYPE_CHECKING:
     from random import Random
 
+SERVERS_PER_INTERFACE = 64  # ranks of one interface's candidates before the next interface's begin
 DATA_INDICATION = b"\x00\x17"  # RFC 8656 §17: how its header begins
 
 Client = TurnClient | BindingClient
@@ -24,11 +25,15 @@ Client = TurnClient | BindingClient
 
 @dataclass(slots=True, eq=False)
 class HostSocket:
-    """One open UDP socket: an interface and a component. `rank` counts interfaces, best first."""
+    """One open UDP socket: an interface and a component. `rank` counts interfaces, best first.
+
+    With `relays_only` it is no base of candidates: a second allocation at one server needs a second 5-tuple.
+    """
 
     local: Address
     component: int
     rank: int
+    relays_only: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +48,7 @@ class ServerState:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One server asked from one place. `socket` is None over TCP and TLS."""
+    """One server asked from one place. `socket` is None over TCP and TLS; `family` is that of the relay wanted."""
 
     state: ServerState
     address: Address
@@ -51,6 +56,7 @@ class Job:
     rank: int
     socket: HostSocket | None
     client: Client
+    family: int = 4
     started_at: float | None = None
     answered: bool = False
     finished: bool = False
@@ -85,7 +91,12 @@ class Job:
 
 
 def client_of(
-    name: str, server: IceServer, address: Address, socket: HostSocket | None, rng: Random
+    name: str,
+    server: IceServer,
+    address: Address,
+    socket: HostSocket | None,
+    family: int | None,
+    rng: Random,
 ) -> Client | None:
     """The machine that asks this server; None if the answer would be of no use to UDP (STUN over a stream)."""
     if server.kind is ServerKind.TURN:
@@ -100,6 +111,7 @@ def client_of(
             local=socket.local if socket else None,
             tls=tls,
             server_label=server.label,
+            requested_family=family,
         )
     if socket is not None:
         return BindingClient(name, address, rng, local=socket.local, server_label=server.label)

@@ -1,0 +1,77 @@
+"""How local candidates are made: foundation, priority, and the addresses they are told with.
+
+Priorities of one component are unique (RFC 8445 §5.1.2): where two would be equal, what was found later gets
+the next lower local preference. That keeps the order of pairs the same on both ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from iceway.core.address import Address
+from iceway.ice.candidate import Candidate, CandidateType, Foundations, local_preference, priority
+from iceway.ice.config import AgentConfig, Policy
+from iceway.ice.servers import SERVERS_PER_INTERFACE, HostSocket, Job
+from iceway.turn.events import Allocated
+
+NOWHERE = Address("0.0.0.0", 0)  # RFC 8839 §5.1: related address of those who hide theirs
+NOWHERE6 = Address("::", 0)
+
+
+class Maker:
+    """Candidates of one agent, from what its sockets and servers gave."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        self._config = config
+        self._foundations = Foundations()
+
+    def host(self, socket: HostSocket) -> Candidate:
+        preference = local_preference(socket.rank * SERVERS_PER_INTERFACE)
+        return Candidate(
+            type=CandidateType.HOST,
+            address=socket.local,
+            priority=priority(CandidateType.HOST, preference, socket.component),
+            foundation=self._foundations.of(CandidateType.HOST, socket.local.ip),
+            component=socket.component,
+            base=socket.local,
+        )
+
+    def reflexive(self, job: Job, socket: HostSocket, mapped: Address) -> Candidate:
+        return Candidate(
+            type=CandidateType.SRFLX,
+            address=mapped,
+            priority=priority(CandidateType.SRFLX, local_preference(job.rank), job.component),
+            foundation=self._foundations.of(CandidateType.SRFLX, socket.local.ip, job.address.ip),
+            component=job.component,
+            related=socket.local,
+            base=socket.local,
+            server=job.server.label,
+        )
+
+    def relayed(self, job: Job, allocated: Allocated) -> Candidate:
+        hidden = self._config.policy is Policy.RELAY or allocated.mapped is None
+        nowhere = NOWHERE6 if allocated.relayed.family == 6 else NOWHERE
+        transport = job.server.transport
+        return Candidate(
+            type=CandidateType.RELAY,
+            address=allocated.relayed,
+            priority=priority(CandidateType.RELAY, local_preference(job.rank, transport), job.component),
+            foundation=self._foundations.of(
+                CandidateType.RELAY, allocated.relayed.ip, job.address.ip, transport
+            ),
+            component=job.component,
+            related=nowhere if hidden else allocated.mapped,
+            base=allocated.relayed,
+            relay_transport=transport,
+            server=job.server.label,
+        )
+
+
+def unique(candidate: Candidate, others: Sequence[Candidate]) -> Candidate:
+    """The candidate with a priority that none of the others of its component has."""
+    taken = {other.priority for other in others if other.component == candidate.component}
+    wanted = candidate.priority
+    while wanted in taken:
+        wanted -= 1 << 8  # one local preference
+    return candidate if wanted == candidate.priority else replace(candidate, priority=wanted)
