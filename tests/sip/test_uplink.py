@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from iceway.core.address import Address, Transport
-from iceway.core.machine import OpenUdp, UdpFailed, UdpOpened, drain
+from iceway.core.machine import Answer, Connect, OpenUdp, Resolve, Resolved, UdpFailed, UdpOpened, drain
 from iceway.sip.endpoint import Endpoint, Flow, Target
 from iceway.sip.locate import Located, Locator
 from iceway.sip.uplink import Uplink
@@ -86,3 +86,23 @@ def test_answers_to_other_questions_are_not_ours() -> None:
     question = link.uplink._question
     link.uplink.handle(Located("another", "x", (Target(SERVER, Transport.TCP),)), 0)
     assert link.uplink._question == question
+
+
+def test_closed_while_it_still_looks_for_its_server_it_opens_nothing_more() -> None:
+    link = Link()
+    link.uplink.ensure(0)
+    said = link.tell()
+    assert any(isinstance(one, Resolve) for one in said)
+    link.uplink.close(0)
+    link.endpoint.close(0)
+    located = False
+    while said:
+        for question in (one for one in said if isinstance(one, Resolve)):
+            data = {"SRV": "sip.example.test", "A": SERVER.ip}.get(question.record_type)
+            answers = (Answer(data, 5061),) if data else ()
+            link.locator.handle_input(Resolved(question.key, question.name, question.record_type, answers), 0)
+        said = link.tell()
+        located = located or any(isinstance(one, Located) for one in said)
+        assert not any(isinstance(one, Connect | OpenUdp) for one in said)
+    assert located
+    assert link.heard == []

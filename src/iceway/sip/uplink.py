@@ -65,6 +65,9 @@ class Uplink:
         self._next(now)
 
     def close(self, now: float) -> None:
+        """Close the flow, or give up getting one."""
+        self._question = self._opening = self._socket = None
+        self._targets = []
         lost, self.flow = self.flow, None
         if lost is not None:
             self.endpoint.close_flow(lost.id, now)

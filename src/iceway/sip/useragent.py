@@ -207,6 +207,7 @@ class UserAgent(Outbox):
     def close(self, now: float) -> None:
         """Close every connection. Hang up and unregister first."""
         self._now = now
+        self._uplink.close(now)
         self.endpoint.close(now)
         self._timers.clear()
 
