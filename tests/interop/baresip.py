@@ -71,9 +71,10 @@ class Baresip:
 
     def __init__(self, office: KernelOffice, name: str, play: Path, codecs: Sequence[str]) -> None:
         self.name = name
+        self._program = f"{name}-baresip"
         self.events: list[dict[str, Any]] = []
         self._office = office
-        self._home = office.directory / f"{name}-baresip"
+        self._home = office.directory / self._program
         self._heard = self._home / "heard"
         self._heard.mkdir(parents=True)
         self._received = b""
@@ -89,17 +90,21 @@ class Baresip:
         set_password(store, self.name, PASSWORD, DOMAIN, time.time())
         store.close()
         argv = ["baresip", "-4", "-s", "-v", "-f", str(self._home), "-t", "120"]
-        self._process = self._office.launch(self.name, argv, f"{self.name}-baresip")
-        self._control = self._connect()
-        self.waits_for("REGISTER_OK")
+        self._process = self._office.launch(self.name, argv, self._program)
+        try:
+            self._office.wait_for_line(self._program, "[1 binding]")  # its event may be over before we listen
+            with self._office.enter(self.name):
+                self._control = socket.create_connection(CONTROL, PATIENCE)
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._control.close()
-        self._process.kill()  # asked politely, it would wait for answers of servers
-        self._process.wait(PATIENCE)
+        self._end()
 
     # --- what it is told ----------------------------------------------------------------------------------
     def dials(self, peer: str) -> None:
@@ -127,7 +132,7 @@ class Baresip:
         return recordings[0]
 
     def log(self) -> str:
-        return self._office.log(f"{self.name}-baresip")
+        return self._office.log(self._program)
 
     # --- helpers ------------------------------------------------------------------------------------------
     def _account(self, codecs: Sequence[str]) -> str:
@@ -149,16 +154,9 @@ class Baresip:
         }
         return f"<{identity};transport=tls>" + "".join(f";{k}={v}" for k, v in parameters.items())
 
-    def _connect(self) -> socket.socket:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                with self._office.enter(self.name):
-                    return socket.create_connection(CONTROL, 1.0)
-            except OSError:
-                assert self._process.poll() is None, self.log()
-                assert time.monotonic() < deadline, self.log()
-                time.sleep(0.02)
+    def _end(self) -> None:
+        self._process.kill()  # asked politely, it would wait for answers of servers
+        self._process.wait(PATIENCE)
 
     def _command(self, command: str, params: str = "") -> None:
         text = json.dumps({"command": command, "params": params})

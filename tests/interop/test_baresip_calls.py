@@ -62,6 +62,7 @@ def test_we_call_baresip(
     settled = Story(trace).then(us, SipSent, start="INVITE", says=SETTLING)
     settled.then(us, SipReceived, start="SIP/2.0 200", cseq="INVITE").then(us, CallState, state="settled")
     settled.then(us, SipSent, start="BYE").then(us, SipReceived, start="SIP/2.0 200", cseq="BYE")
+    assert f'username="{us}"' not in baresip.log(), "our credentials are for the front end, not for baresip"
     took(trace, us, path, baresip)
     heard_each_other(us, them, tmp_path / "heard.wav", baresip)
 
