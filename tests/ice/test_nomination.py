@@ -44,7 +44,7 @@ def test_the_best_possible_pair_is_nominated_at_once() -> None:
 def test_a_better_pair_under_way_is_given_its_patience() -> None:
     relayed = pair(2, RELAY, PairState.SUCCEEDED)
     direct = pair(1, HOST, PairState.IN_PROGRESS, began=0.8)
-    assert plan([relayed], [direct], 1.0) == Nominate(relayed, 1.4)
+    assert plan([relayed], [direct], 1.0) == Nominate(relayed, 1.44)
 
 
 def test_when_the_better_ones_failed_there_is_nothing_to_wait_for() -> None:
@@ -54,7 +54,7 @@ def test_when_the_better_ones_failed_there_is_nothing_to_wait_for() -> None:
 
 def test_a_better_pair_that_was_only_just_checked_gets_its_full_time() -> None:
     relayed = pair(2, RELAY, PairState.SUCCEEDED)
-    assert plan([relayed], [pair(1, HOST, PairState.IN_PROGRESS, began=1.5)], 1.75) == Nominate(relayed, 1.9)
+    assert plan([relayed], [pair(1, HOST, PairState.IN_PROGRESS, began=1.5)], 1.75) == Nominate(relayed, 1.94)
 
 
 def test_waiting_ends_even_if_the_checklist_is_long() -> None:
@@ -67,12 +67,12 @@ def test_waiting_ends_even_if_the_checklist_is_long() -> None:
 def test_slow_paths_are_given_time_in_round_trips() -> None:
     relayed = pair(2, RELAY, PairState.SUCCEEDED)
     relayed.round_trip = 0.6
-    assert plan([relayed], [pair(1, HOST, PairState.IN_PROGRESS)], 1.0) == Nominate(relayed, 2.2)
+    assert plan([relayed], [pair(1, HOST, PairState.IN_PROGRESS)], 1.0) == Nominate(relayed, 2.6)
 
 
 def test_a_relayed_path_waits_for_candidates_that_are_still_to_come_and_a_direct_one_does_not() -> None:
     relayed, direct = pair(2, RELAY, PairState.SUCCEEDED), pair(1, HOST, PairState.SUCCEEDED)
-    assert plan([relayed], [], 1.0, more_to_come=True) == Nominate(relayed, 1.4)
+    assert plan([relayed], [], 1.0, more_to_come=True) == Nominate(relayed, 1.44)
     assert plan([direct], [], 1.0, more_to_come=True) == Nominate(direct, 1.0)
 
 

@@ -83,9 +83,7 @@ class AgentConfig:
     relay_families: tuple[int, ...] = ()
     ta: float = TA
     rto: float = RTO
-    nomination_patience: float = (
-        0.55  # more than RTO: the first checks of both sides often meet closed filters
-    )
+    nomination_patience: float = RTO + 0.05  # the first checks of both sides often meet closed filters
     patience: float = PATIENCE
     keepalive: float = KEEPALIVE
     consent_interval: float = CONSENT_INTERVAL

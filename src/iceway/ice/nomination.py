@@ -1,8 +1,9 @@
 """When the controlling agent stops looking and nominates (RFC 8445 §8.1.1), and whom the controlled one follows.
 
 Controlling: the best valid pair at once if nothing better can still come; otherwise after a bounded wait for
-the better ones. A pair counts as still to come for as long as `patience` has not passed since its first check
-left, so a checklist that takes long to walk gets its time, and a dead pair costs no more than one patience.
+the better ones. A pair counts as still to come until `patience` and two round trips have passed since its first
+check left: that one often meets a filter which only the peer's own check opens, and has to be repeated. So a
+checklist that takes long to walk gets its time, and a dead pair costs no more than one patience.
 
 Controlled: the last nomination that began is the one that holds; a retransmission begins nothing. Peers that
 nominate with their very first check (aggressive nomination, RFC 5245 §8.1.1.2) mean the best of theirs.
@@ -44,7 +45,7 @@ def decide(
     if not valid:
         return None
     best = valid[0]
-    patience = max(patience, ROUND_TRIPS * (best.round_trip or 0.0))
+    patience += ROUND_TRIPS * (best.round_trip or 0.0)
     at = now
     for pair in pairs:
         if pair.unfinished and pair.priority > best.valid_priority:
