@@ -15,11 +15,14 @@ from iceway.lab import topologies
 from iceway.lab.office import VirtualOffice
 from iceway.lab.oracle import Path, expected_path
 from iceway.lab.topology import Behaviour, Firewall, Link, Nat, Topology
+from iceway.trace.entry import Entry
 from iceway.trace.records import (
     AllocationCreated,
     AllocationEnded,
+    CandidateGathered,
     ConsentLost,
     MediaSummary,
+    SipSent,
 )
 from tests.e2e.calls import agreed_path, both_join, connect, end_of, shares, talk, titles, voice
 from tests.e2e.story import every
@@ -154,7 +157,7 @@ LINKS = st.builds(
     Link,
     delay=st.floats(0.001, 0.15),
     jitter=st.floats(0.0, 0.03),
-    loss=st.floats(0.0, 0.05),
+    loss=st.just(0.0) | st.floats(0.0, 0.05),
 )
 
 
@@ -178,10 +181,26 @@ def test_any_two_nats(left: Nat, right: Nat | None, internet: Link, seed: int) -
     trace = office.close()
     office.world.advance(60.0)
     expected = RANKS[expected_path(topology, "alice", "bob", "edge")]
-    assert agreed_path(trace).rank <= expected.rank
+    path = agreed_path(trace)
     if not internet.loss:
-        assert agreed_path(trace) is expected
+        assert path is expected
+    elif not (found_late(trace, "alice", "INVITE") or found_late(trace, "bob", "SIP/2.0 183")):
+        assert path.rank <= expected.rank
     for person in (alice, bob):
         assert not person.phone._calls
         assert person.phone.poll_timeout() is None
     assert len(every(trace, AllocationEnded, "edge")) == len(every(trace, AllocationCreated, "edge"))
+
+
+def found_late(trace: list[Entry], who: str, description: str) -> bool:
+    """Whether a packet lost in gathering made a reflexive candidate come after the description had left.
+
+    The other side is not told of it then, and may never let its checks in.
+    """
+    told = next(entry.id for entry in trace if entry.node == who and _begins(entry, description))
+    found = every(trace[:told], CandidateGathered, who, candidate=lambda held: held.type == "srflx")
+    return not found
+
+
+def _begins(entry: Entry, description: str) -> bool:
+    return isinstance(entry.record, SipSent) and entry.record.start_line.startswith(description)
