@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iceway.client import events
-from iceway.client.phone import RETRY_RELAYS
+from iceway.client.phone import MAX_RINGING, RETRY_RELAYS
 from iceway.client.relays import RENEW_AT
 from iceway.core.errors import UsageError
 from iceway.edge.credentials import KeyRing, TokenKeys
@@ -186,4 +186,19 @@ def test_somebody_who_is_not_there_ends_the_call_with_the_reason() -> None:
     assert isinstance(ended, events.CallEnded)
     assert (ended.call, ended.answered) == (call, False)
     assert ended.reason.startswith("480")
+    office.close()
+
+
+def test_one_caller_cannot_make_a_phone_ring_without_end() -> None:
+    """Every call that rings holds relays of whom it calls, who has a quota of them."""
+    office = VirtualOffice(topologies.reflexive(), 1)
+    alice, bob = office.joins("alice"), office.joins("bob")
+    assert alice.waits_for(events.Ready)
+    assert bob.waits_for(events.Ready)
+    for _ in range(MAX_RINGING + 2):
+        alice.calls("bob")
+    office.world.advance(5.0)
+    assert len(seen(bob, events.IncomingCall)) == MAX_RINGING
+    ended = [event for event in seen(alice, events.CallEnded) if isinstance(event, events.CallEnded)]
+    assert ["Too many calls ring here already" in event.reason for event in ended] == [True, True]
     office.close()

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 STOP_LIMIT = 2.0  # seconds for saying goodbye
 RENEW_NO_SOONER = 30.0  # seconds between requests for credentials, however shortly those live
+MAX_RINGING = 8  # each has sockets and relays of its own, which one caller alone must not use up
 RETRY_RELAYS = 60.0  # seconds until relay credentials are asked for again after a refusal
 
 
@@ -415,6 +416,9 @@ class Phone(Outbox):
             return
         if self._stopping:
             self._ua.reject(event.call, 480, now)
+            return
+        if sum(call.incoming and not call.answered for call in self._calls.values()) >= MAX_RINGING:
+            self._ua.reject(event.call, 486, now, "Too many calls ring here already")
             return
         peer = event.caller.uri
         try:
