@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from time import process_time
 
@@ -271,6 +272,20 @@ def test_new_keys_and_another_codec_in_mid_call() -> None:
     assert heard.share > 0.9, heard
     assert call.bob.stats().codec == "PCMU/8000"
     assert call.bob.stats().packets_rejected <= 3, "those under way under the old key"
+
+
+def test_a_key_that_comes_back_does_not_begin_anew() -> None:
+    """After a while in clear, the packets' numbers would repeat under the key: a key stream used twice."""
+    ours, theirs = negotiated()
+    call = Call(terms=(ours, theirs))
+    call.alice._our_stream()._sequence = 0xFFF0  # about to wrap, which only the two ends' counters know
+    call.both_talk().until(1.0)
+    call.alice.renegotiate(replace(ours, send_key=None), 1.0)
+    call.until(1.5)
+    call.alice.renegotiate(ours, 1.5)
+    refused = call.bob.stats().packets_rejected
+    call.until(4.0)
+    assert call.bob.stats().packets_rejected <= refused + 3, "those under way in clear"
 
 
 def test_the_same_terms_again_disturb_nothing() -> None:

@@ -21,7 +21,7 @@ from iceway.media.description import Negotiated
 from iceway.media.files import Sink, Source
 from iceway.media.jitter import START_DELAY, JitterBuffer
 from iceway.media.sound import FRAME_DURATION, RATE, Samples, silence
-from iceway.media.srtp import MAX_PACKET, SrtpReceiver, SrtpRefused, SrtpSender
+from iceway.media.srtp import MAX_PACKET, SrtpKey, SrtpReceiver, SrtpRefused, SrtpSender
 from iceway.media.stream import Incoming, Outgoing, middle, ntp_time
 from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary
 from iceway.wire.rtp import (
@@ -127,7 +127,8 @@ class AudioSession(Outbox):
         self._closed = False
 
         self._encoder = encoder(negotiated.codec.name)
-        self._sender = SrtpSender(negotiated.send_key) if negotiated.send_key else None
+        self._last_sender: tuple[SrtpKey, SrtpSender] | None = None
+        self._sender = self._sender_with(negotiated.send_key)
         self._outgoing: Outgoing | None = None
         self._wants_to_send = False
         self._silent = True
@@ -173,7 +174,7 @@ class AudioSession(Outbox):
         """Go on under what a re-INVITE negotiated. Streams whose key and codec stay are not disturbed."""
         before, self.negotiated = self.negotiated, negotiated
         if negotiated.send_key != before.send_key:
-            self._sender = SrtpSender(negotiated.send_key) if negotiated.send_key else None
+            self._sender = self._sender_with(negotiated.send_key)
         if negotiated.recv_key != before.recv_key:
             self._receiver = SrtpReceiver(negotiated.recv_key) if negotiated.recv_key else None
         if negotiated.codec.name != before.codec.name:
@@ -259,6 +260,15 @@ class AudioSession(Outbox):
         return self._timers.next_at()
 
     # --- sending ------------------------------------------------------------------------------------
+    def _sender_with(self, key: SrtpKey | None) -> SrtpSender | None:
+        """A key that comes back after a while in clear goes on counting where it was: begun anew, it would
+        encrypt other packets with the same key stream (RFC 3711 §9.1)."""
+        if key is None:
+            return None
+        if self._last_sender is None or self._last_sender[0] != key:
+            self._last_sender = key, SrtpSender(key)
+        return self._last_sender[1]
+
     def _send_frame(self) -> None:
         codec, outgoing = self.negotiated.codec, self._our_stream()
         if not self.negotiated.sends:
