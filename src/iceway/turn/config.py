@@ -43,7 +43,7 @@ class TurnServerConfig:
     """Permissions, and likewise channels, of one allocation."""
     max_streams: int = 10_000
     max_idle_streams_per_ip: int = 64
-    """Streams of one client IP that hold no allocation."""
+    """Streams of one client IP (of IPv6: its /64) that hold no allocation."""
     idle_stream_timeout: float = 30.0
     stranger_rate: int = 200
     """Answers a second to one IP that has not authenticated itself: what a forged source can be made to get."""

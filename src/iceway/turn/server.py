@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iceway.core.address import Address, ClientAddress, PeerAddress, Transport
+from iceway.core.address import Address, ClientAddress, PeerAddress, Transport, site_of
 from iceway.core.errors import ParseError, UsageError
 from iceway.core.machine import (
     AddressesChanged,
@@ -305,10 +305,10 @@ class TurnServer(Outbox):
         listener = self._listeners.get(event.key)
         if listener is None:
             return
-        ip = event.remote.ip
+        ip, site = event.remote.ip, site_of(event.remote.ip)
         if (
             len(self._streams) >= self.config.max_streams
-            or self._idle[ip] >= self.config.max_idle_streams_per_ip
+            or self._idle[site] >= self.config.max_idle_streams_per_ip
         ):
             self.emit(CloseStream(event.stream, abort=True))
             if self._strangers.may_be_answered(ip, now):
@@ -368,9 +368,10 @@ class TurnServer(Outbox):
     def _set_idle(self, client: Client, idle: bool, now: float) -> None:
         """Count streams without allocation, and give each its time."""
         assert client.stream is not None
-        self._idle[client.remote.ip] += 1 if idle else -1
-        if not self._idle[client.remote.ip]:
-            del self._idle[client.remote.ip]
+        site = site_of(client.remote.ip)
+        self._idle[site] += 1 if idle else -1
+        if not self._idle[site]:
+            del self._idle[site]
         if idle:
             self._timers.arm(_Idle(client.stream), now + self.config.idle_stream_timeout)
         else:
