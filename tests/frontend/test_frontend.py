@@ -450,6 +450,23 @@ def test_a_client_over_udp_is_found_by_the_front_ends_next_life(store: SqlStore)
     heard.hears_request("INVITE")
 
 
+def test_sips_goes_over_tls_or_not_at_all(store: SqlStore) -> None:
+    listen = (
+        ListenConfig(address="10.0.0.1:5061"),
+        ListenConfig(address="10.0.0.1:5060", transport="udp"),
+    )
+    domain = Domain(store, listen=listen)
+    phone, bob = Client("alice", domain.bench.udp_peer("10.0.1.5", 5070)), domain.inside("bob")
+    phone.registers("Contact: <sip:phone@10.0.1.5:5070>")
+    assert bob.asks(bob.request("INVITE", f"sips:alice@{DOMAIN}")).status == 480
+    phone.peer.hears_nothing()
+    desk = domain.inside("alice")
+    desk.registers("Contact: <sips:desk@192.168.1.3>")
+    bob.sends(bob.digest.authorize(bob.request("INVITE", f"sips:alice@{DOMAIN}")))
+    desk.peer.hears_request("INVITE")
+    phone.peer.hears_nothing()
+
+
 def test_both_devices_of_a_user_ring(store: SqlStore) -> None:
     domain = Domain(store)
     desk, laptop, bob = domain.inside("alice"), domain.inside("alice"), domain.inside("bob")

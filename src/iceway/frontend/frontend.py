@@ -242,7 +242,10 @@ class FrontEnd(Outbox):
         for device in self._registrar.lookup(uri, self._wall(now))[:MAX_FORKS]:
             hop: Hop | None = None
             for binding in reversed(device):
-                hop = self._hop(binding, hop) or hop
+                way = self._hop(binding, hop)
+                # sips: promises TLS on every leg (RFC 3261 §26.2.2)
+                if way is not None and (way.target.transport is Transport.TLS or not uri.is_secure):
+                    hop = way
             if hop is not None:
                 hops.append(hop)
         if not hops:
