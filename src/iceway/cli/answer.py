@@ -38,7 +38,6 @@ def answer(
     from iceway.client.phone import Media
     from iceway.client.relay_url import parse_relay_url
     from iceway.client.run import CallFailed, Client, RegistrationFailed, make_media
-    from iceway.explain.summary import headline
     from iceway.io.run import run
 
     identity = _client.sip_uri(identity)
@@ -94,6 +93,8 @@ def answer(
                     tell.step("failed", f"no call: {failure}", peer=live.peer, reason=str(failure))
                 else:
                     await live.ended()
+                    from iceway.explain.summary import headline
+
                     path = live.path
                     tell.step("ended", headline(path), path=path.path.value, reason=live.end_reason)
                 if once:

@@ -49,7 +49,6 @@ def call(
     """
     from iceway.client.relay_url import parse_relay_url
     from iceway.client.run import CallFailed, Client, RegistrationFailed, make_media
-    from iceway.explain.summary import headline
     from iceway.io.run import run
 
     identity, peer_uri = _client.sip_uri(identity), _client.sip_uri(peer)
@@ -89,6 +88,8 @@ def call(
                     tell.text(live.explain())
                     return Exit.FAILED
             live.hang_up()
+            from iceway.explain.summary import headline
+
             path = live.path
             tell.step("ended", headline(path), path=path.path.value, reason=live.end_reason)
             tell.text(live.explain())

@@ -19,17 +19,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Self, TypeVar
 
-from rich.console import Console
-
 from iceway.client import events
 from iceway.client.config import PhoneConfig, ServerAddress
 from iceway.client.phone import Media, Phone
 from iceway.core.address import Address
 from iceway.core.errors import IcewayError, UsageError
-from iceway.explain.findings import findings
 from iceway.explain.model import PathVerdict
-from iceway.explain.path import verdict
-from iceway.explain.summary import summary
 from iceway.ice.config import IceServer
 from iceway.ice.events import CandidatePath
 from iceway.io.driver import Driver
@@ -99,6 +94,8 @@ class LiveCall:
     @property
     def path(self) -> PathVerdict:
         """What carries the call and why nothing better did, as far as this end knows."""
+        from iceway.explain.path import verdict  # explanations come last: nobody waits for them at the start
+
         return verdict(self._client.trace, f"{self.name}/ice")
 
     def explain(self) -> str:
@@ -257,6 +254,8 @@ class Client:
 
     def problems(self) -> list[str]:
         """What is worth an operator's look, in one line each."""
+        from iceway.explain.findings import findings
+
         return [f"{finding.title}: {finding.remedy}" for finding in findings(self.trace)]
 
     def note(self, record: Record) -> None:
@@ -326,6 +325,10 @@ def make_media(
 
 
 def _text(entries: Sequence[Entry]) -> str:
+    from rich.console import Console
+
+    from iceway.explain.summary import summary
+
     console = Console(width=100, file=StringIO(), color_system=None)
     console.print(summary(entries))
     assert isinstance(console.file, StringIO)
