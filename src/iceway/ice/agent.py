@@ -88,6 +88,11 @@ class Agent(Outbox):
         return "controlling" if self._session.controlling else "controlled"
 
     @property
+    def lite(self) -> bool:
+        """Whether SDP must say `a=ice-lite`."""
+        return self._config.lite
+
+    @property
     def gathering_settled(self) -> bool:
         """Whether the candidates so far are a sensible offer (see `GatheringSettled`)."""
         return self._gatherer.settled
@@ -141,8 +146,11 @@ class Agent(Outbox):
         self._usable()
         self._gatherer.renew_servers(servers, now)
 
-    def set_remote(self, ufrag: str, pwd: str, now: float) -> None:
-        """The peer's user name fragment and password; other ones than before mean another peer (a fork)."""
+    def set_remote(self, ufrag: str, pwd: str, now: float, *, lite: bool = False) -> None:
+        """The peer's user name fragment and password; other ones than before mean another peer (a fork).
+
+        `lite`: it said `a=ice-lite`, so it only answers, and we are the controlling agent.
+        """
         self._usable()
         remote = Credentials(ufrag, pwd)
         session = self._session
@@ -150,7 +158,7 @@ class Agent(Outbox):
             return
         if session.remote is not None:
             self._succeed_session(session.local, now)
-        self._session.set_remote(remote, now)
+        self._session.set_remote(remote, now, lite=lite)
         self._settle(now)
 
     def add_remote_candidate(self, candidate: Candidate, now: float) -> None:

@@ -73,7 +73,8 @@ class AgentConfig:
     `nomination_patience` bounds how long a valid pair waits for a better one; `patience` how long checks go
     on before failure; `release_after` when relays that the selected pair does not use are given back.
     `relay_families` (4, 6 or both) are the relayed addresses to ask each TURN server for; empty: IPv4 ones, and
-    IPv6 ones of servers that are reached over IPv6.
+    IPv6 ones of servers that are reached over IPv6. `lite` (RFC 8445 §2.5) is for hosts that everybody can reach:
+    no servers, no checks of our own, the peer decides.
     """
 
     controlling: bool
@@ -81,6 +82,7 @@ class AgentConfig:
     ports: tuple[int, int] | None = None
     policy: Policy = Policy.ALL
     relay_families: tuple[int, ...] = ()
+    lite: bool = False
     ta: float = TA
     rto: float = RTO
     nomination_patience: float = RTO + 0.05  # the first checks of both sides often meet closed filters

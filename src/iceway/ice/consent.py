@@ -45,6 +45,10 @@ class Consent:
         self._sent[transaction_id] = now
         self._request_at = now + self._pause()
 
+    def renewed(self, now: float) -> None:
+        """The peer showed by a check of its own that it is there: all that a lite agent gets."""
+        self._heard_at = now
+
     def knows(self, transaction_id: bytes) -> bool:
         return transaction_id in self._sent
 

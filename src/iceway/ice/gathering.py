@@ -131,8 +131,10 @@ class Gatherer:
         self.add_servers(servers, now)
 
     def add_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
-        """Further servers."""
+        """Further servers. A lite agent has host candidates only (RFC 8445 §5.2)."""
         self._begin(now)
+        if self._config.lite:
+            servers = ()
         for server in servers:
             state = ServerState(server, len(self._servers))
             self._servers.append(state)

@@ -116,9 +116,22 @@ class Paths:
             if component.following.nominated(pair, transaction_id, first):
                 self._outlet.emit(records.PairNominated(self._agent, pair.id, by_us=False))
         wanted = component.following.wanted is pair
-        if pair.state is not PairState.SUCCEEDED and (wanted or not component.selected):
+        if self._standing.lite:
+            self._believe(component, pair, wanted, now)
+        elif pair.state is not PairState.SUCCEEDED and (wanted or not component.selected):
             self._checks.trigger(pair, now)
         self.settle(pair.component, now)
+
+    def _believe(self, component: Component, pair: CandidatePair, wanted: bool, now: float) -> None:
+        """A lite agent checks nothing: a nominated pair works, for as long as the peer goes on checking it."""
+        if wanted and pair.state is not PairState.SUCCEEDED:
+            pair.valid_local, pair.valid_priority = pair.local, pair.priority
+            if pair.state is not PairState.WAITING:
+                pair.move(PairState.WAITING)
+            pair.move(PairState.SUCCEEDED)
+        if component.active is pair and component.consent is not None:
+            component.consent.renewed(now)
+            self._timers.arm(component.consent_timer, component.consent.next_at)
 
     def works(self, pair: CandidatePair, check: Check, now: float) -> None:
         """A check of the pair was answered."""
@@ -262,7 +275,8 @@ class Paths:
         if consent.request_due(now):
             id, data = self._standing.request(pair)
             consent.sent(id, now)
-            self._outlet.send_stun(pair.base, pair.remote.address, data, now)
+            if not self._standing.lite:
+                self._outlet.send_stun(pair.base, pair.remote.address, data, now)
         self._timers.arm(component.consent_timer, consent.next_at)
 
     def is_consent(

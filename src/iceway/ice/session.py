@@ -52,9 +52,9 @@ class Session:
         self._agent = agent
         self._config = config
         self._outlet = outlet
-        self._standing = Standing(local, controlling, tie_breaker, rng)
+        self._standing = Standing(local, controlling, tie_breaker, rng, lite=config.lite)
         self._timers = Timers()
-        self._checklist = Checklist(controlling)
+        self._checklist = Checklist(self._standing.controlling)
         self._checks = Checks(agent, config, self._standing, self._checklist, self._timers, outlet)
         self._paths = Paths(
             agent, config, self._standing, self._checklist, self._checks, self._timers, rng, outlet
@@ -153,12 +153,17 @@ class Session:
         self._ended = True
         self._go_on(now)
 
-    def set_remote(self, remote: Credentials, now: float) -> None:
+    def set_remote(self, remote: Credentials, now: float, *, lite: bool = False) -> None:
         """The peer's credentials: checks may start. Checks that came early are taken up."""
         if not 0 < len(remote.ufrag) <= MAX_CREDENTIAL or not 0 < len(remote.pwd) <= MAX_CREDENTIAL:
             self._fail("the peer's ICE user name or password has an impossible length")
             return
-        self._standing.remote = remote
+        if lite and self._standing.lite:
+            self._fail("both ends are lite agents, so nobody looks for a path")
+            return
+        self._standing.remote, self._standing.peer_lite = remote, lite
+        if lite and not self.controlling:
+            self._switch_role()
         self._began_at = now
         self._timers.arm("keepalive", now + self._config.keepalive)
         for candidate in self._remotes:
@@ -354,9 +359,12 @@ class Session:
 
     def _told_of_conflict(self, check: Check, now: float) -> None:
         """RFC 8445 §7.2.5.1: unless we switched since, switch; then check again."""
+        pair = check.pair
+        if self._standing.roles_given:
+            self._paths.lose(pair, "the lite peer wants to be controlling, which it cannot", now)
+            return
         if check.controlling == self.controlling:
             self._switch_role()
-        pair = check.pair
         if pair.state is PairState.SUCCEEDED:
             self._paths.settle(pair.component, now)
         elif self.selected(pair.component) is None:
@@ -427,7 +435,8 @@ class Session:
         """There may be something new to check, or nothing left."""
         self._paths.more_to_come = self.gathering or not self._ended
         if self.remote is not None and not self.failure:
-            self._checks.wake(now)
+            if not self._standing.lite:
+                self._checks.wake(now)
             self._timers.arm("patience", max(now, self._began_at + self._config.patience))
 
     def _judge(self, now: float) -> None:
@@ -438,6 +447,11 @@ class Session:
         if self.remote is None or self._ringing or self.gathering or self.connected:
             return
         if now < self._began_at + self._config.patience or not (self._ended or len(self._remotes)):
+            return
+        if self._standing.lite:
+            self._fail(
+                f"the peer nominated no path in {now - self._began_at:.1f} s, and we are the lite agent"
+            )
             return
         hopeless = [c.number for c in self._paths.components.values() if c.active is None]
         pairs = [pair for number in hopeless for pair in self._checklist.of(number)]

@@ -15,14 +15,26 @@ if TYPE_CHECKING:
 
 
 class Standing:
-    """`remote` is None until the peer's answer came; no request can be made before."""
+    """`remote` is None until the peer's answer came; no request can be made before.
 
-    def __init__(self, local: Credentials, controlling: bool, tie_breaker: int, rng: Random) -> None:
+    `lite` and `peer_lite`: who only answers. The other one is controlling, whatever was said (RFC 8445 §6.1.1).
+    """
+
+    def __init__(
+        self, local: Credentials, controlling: bool, tie_breaker: int, rng: Random, *, lite: bool = False
+    ) -> None:
         self.local = local
         self.remote: Credentials | None = None
-        self.controlling = controlling
+        self.lite = lite
+        self.peer_lite = False
+        self.controlling = controlling and not lite
         self._tie_breaker = tie_breaker
         self._rng = rng
+
+    @property
+    def roles_given(self) -> bool:
+        """Who controls follows from who is lite, and no conflict changes it."""
+        return self.lite or self.peer_lite
 
     def request(self, pair: CandidatePair, *, nominate: bool = False) -> tuple[bytes, bytes]:
         """A new check or consent request for the pair: its transaction id and its bytes."""
@@ -49,6 +61,8 @@ class Standing:
         theirs = request.get(stun.ICE_CONTROLLING if self.controlling else stun.ICE_CONTROLLED)
         if theirs is None:
             return None
+        if self.roles_given:
+            return True
         return self.controlling == (self._tie_breaker >= theirs)
 
 
