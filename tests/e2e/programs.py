@@ -36,7 +36,8 @@ class Program:
         inherited = {key: value for key, value in os.environ.items() if key not in unset}
         with self._files[0].open("wb") as out, self._files[1].open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "iceway", *arguments],
+                # Whoever started pytest may ignore SIGINT (a shell's background job does); we may not.
+                ["env", "--default-signal=INT", sys.executable, "-m", "iceway", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
