@@ -16,6 +16,7 @@ from iceway.trace.records import (
     CandidateInfo,
     MediaStarted,
     PairFailed,
+    PairFormed,
     PairSelected,
     PairSucceeded,
 )
@@ -205,3 +206,16 @@ def test_the_relays_own_record_tells_whose_relay_it_is() -> None:
         "relay",
     ]
     assert verdict(entries).path is PathClass.RELAY_TCP
+
+
+def test_a_pair_whose_remote_end_was_heard_before_it_was_announced_is_what_the_announcement_says() -> None:
+    """A check overtakes the answer that lists its sender, so the pair forms with a peer-reflexive candidate."""
+    early = []
+    for entry in view_of(told("one_lan"), "alice"):
+        if isinstance(entry.record, PairFormed) and entry.record.remote.type == "host":
+            heard = replace(entry.record.remote, type="prflx")
+            entry = entry._replace(record=replace(entry.record, remote=heard))
+        early.append(entry)
+    one = verdict(early)
+    (chosen,) = [pair for pair in one.pairs if pair.selected]
+    assert chosen.path is one.path is PathClass.DIRECT

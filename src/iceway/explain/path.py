@@ -52,9 +52,10 @@ def verdicts(entries: Sequence[Entry]) -> list[PathVerdict]:
 
 
 def _announced_types(views: list[AgentView]) -> dict[Address, CandidateInfo]:
+    """What each address is, in its owner's own words, or else as those words reached the other side."""
     typed: dict[Address, CandidateInfo] = {}
-    for view in views:
-        for candidate in view.gathered:
+    for candidates in (*(view.gathered for view in views), *(view.received for view in views)):
+        for candidate in candidates:
             if candidate.type != "prflx":
                 typed.setdefault(candidate.address, candidate)
     return typed
