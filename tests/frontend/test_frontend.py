@@ -450,6 +450,22 @@ def test_a_client_over_udp_is_found_by_the_front_ends_next_life(store: SqlStore)
     heard.hears_request("INVITE")
 
 
+def test_a_challenge_is_sent_once_and_costs_nothing_lasting(store: SqlStore) -> None:
+    """Over UDP the sender's address may be forged: what is sent again and again would hit somebody else."""
+    listen = (ListenConfig(address="10.0.0.1:5060", transport="udp"),)
+    domain = Domain(store, listen=listen)
+    stranger = Client("alice", domain.bench.udp_peer("10.0.1.66", 5070))
+    invite = stranger.request("INVITE", f"sip:bob@{DOMAIN}")
+    stranger.sends(invite)
+    challenge = stranger.peer.hears_response(407)
+    assert domain.machine._proxy._endpoint._transactions == {}
+    domain.bench.waits(40)
+    stranger.peer.hears_nothing()
+    ack = stranger.request("ACK", invite.uri).with_header("To", str(challenge.to))
+    stranger.sends(ack)
+    stranger.peer.hears_nothing()
+
+
 def test_sips_goes_over_tls_or_not_at_all(store: SqlStore) -> None:
     listen = (
         ListenConfig(address="10.0.0.1:5061"),

@@ -200,7 +200,7 @@ class FrontEnd(Outbox):
         if isinstance(verdict, Challenged):
             if verdict.failed:
                 self.emit(SipAuthenticationFailed(verdict.claimed, arrived.flow.remote, verdict.reason))
-            self._proxy.refuse(arrived, verdict.status, now, headers=verdict.headers)
+            self._proxy.refuse_stranger(arrived, verdict.status, now, verdict.headers)
             return None
         spoken_for = request.to if request.method == "REGISTER" else request.from_
         if not claims(spoken_for, verdict):

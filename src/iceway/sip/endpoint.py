@@ -220,6 +220,15 @@ class Endpoint(Outbox):
         self._step(found, event, response, now)
         return True
 
+    def respond_and_forget(self, transaction: str, response: Response, now: float) -> None:
+        """Send a final response once and keep nothing: for strangers, whose requests must cost nothing lasting and
+        whose forged addresses must hear nothing twice (RFC 3261 §26.3.2.4)."""
+        found = self._transactions.pop(transaction, None)
+        if found is not None and not found.is_client and found.awaits_final:
+            self._send(found.flow, response, response.serialize())
+            found.state = State.TERMINATED
+            self._run_timers(found, now)
+
     def send_ack(self, request: Request, target: Target, now: float, *, branch: str | None = None) -> None:
         """Send the ACK of a 2xx: ours, or one that a proxy passes on. A fresh Via is put on top."""
         branch = branch or self.new_branch()

@@ -202,10 +202,16 @@ class Proxy(Outbox):
         headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Answer with an error; an ACK is dropped."""
-        response = make_response(arrived.request, status, reason, to_tag=self.new_tag())
-        for name, value in headers:
-            response = response.with_last(name, value)
-        self.respond(arrived, response, now)
+        self.respond(arrived, self._refusal(arrived, status, reason, headers), now)
+
+    def refuse_stranger(
+        self, arrived: RequestArrived, status: int, now: float, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """The same, once and without remembering it."""
+        if arrived.transaction is not None:
+            response = self._refusal(arrived, status, None, headers)
+            self._endpoint.respond_and_forget(arrived.transaction, response, now)
+            self._pump(now)
 
     def forward(
         self,
@@ -311,6 +317,14 @@ class Proxy(Outbox):
                     self.emit(output)
                 case _:
                     self.emit(output)
+
+    def _refusal(
+        self, arrived: RequestArrived, status: int, reason: str | None, headers: Sequence[tuple[str, str]]
+    ) -> Response:
+        response = make_response(arrived.request, status, reason, to_tag=self.new_tag())
+        for name, value in headers:
+            response = response.with_last(name, value)
+        return response
 
     # --- requests: §16.3, §16.4 -----------------------------------------------------------------------
     def _arrived(self, transaction: str | None, request: Request, flow: Flow, now: float) -> None:
