@@ -10,13 +10,11 @@ import itertools
 
 import pytest
 
-from iceway.core.address import Address, Transport
-from iceway.explain.model import PathClass
 from iceway.explain.path import verdict
-from iceway.ice.agent import Agent
-from iceway.ice.config import AgentConfig, IceServer, ServerKind
-from iceway.ice.events import CandidateFound, DataReceived, Failed, GatheringDone
 from iceway.lab import topologies
+from iceway.lab.grid.meeting import Meeting
+from iceway.lab.grid.networks import RELAY_IP, RELAY_PORT, WEB_PORT
+from iceway.lab.grid.play import CLASSES
 from iceway.lab.oracle import Path, expected_path
 from iceway.lab.topology import (
     Behaviour,
@@ -29,94 +27,25 @@ from iceway.lab.topology import (
     Segment,
     Topology,
 )
-from iceway.lab.world import World
-from iceway.turn.auth import StaticAuthenticator
-from iceway.turn.config import TurnListener, TurnServerConfig
-from iceway.turn.server import TurnServer
 
 KINDS = list(itertools.product(Behaviour, Behaviour))
-RELAY = Address("198.51.100.2", 3478)
-SIGNALLING = 0.060
-CLASSES = {
-    Path.HOST: PathClass.DIRECT,
-    Path.REFLEXIVE: PathClass.REFLEXIVE,
-    Path.RELAY_UDP: PathClass.RELAY_UDP,
-    Path.RELAY_TCP: PathClass.RELAY_TCP,
-}
 
 
-class Cell:
-    """Alice and Bob on a topology, trickling their candidates to each other."""
-
-    def __init__(self, topology: Topology, seed: int = 1) -> None:
-        self.world = World(topology, seed)
-        listeners = tuple(TurnListener(transport, RELAY) for transport in (Transport.UDP, Transport.TCP))
-        relay = TurnServer(
-            TurnServerConfig("example.test", listeners, RELAY.ip),
-            StaticAuthenticator({"user": "secret"}),
-            self.world.rng("edge"),
-        )
-        self.world.run("edge", relay)
-        self.world.call("edge", relay.start)
-        self.agents: dict[str, Agent] = {}
-        for host, peer in (("alice", "bob"), ("bob", "alice")):
-            config = AgentConfig(controlling=host == "alice")
-            self.agents[host] = Agent(f"{host}/ice", config, self.world.rng(host))
-            self.world.run(
-                host, self.agents[host], on_event=lambda event, _, peer=peer: self._tell(peer, event)
-            )
-
-    def meet(self) -> None:
-        servers = tuple(
-            IceServer(ServerKind.TURN, transport=transport, username="user", password="secret", address=RELAY)
-            for transport in (Transport.UDP, Transport.TCP)
-        )
-        for host, peer in (("alice", "bob"), ("bob", "alice")):
-            agent, ufrag, pwd = self.agents[host], self.agents[peer].local_ufrag, self.agents[peer].local_pwd
-            ips = self.world.topology.host(host).ips
-            self.world.call(host, lambda now, agent=agent, ips=ips: agent.gather(ips, servers, now))
-            self._later(host, lambda agent, now, ufrag=ufrag, pwd=pwd: agent.set_remote(ufrag, pwd, now))
-
-    def _tell(self, peer: str, event: object) -> None:
-        match event:
-            case CandidateFound(candidate):
-                self._later(peer, lambda agent, now: agent.add_remote_candidate(candidate, now))
-            case GatheringDone():
-                self._later(peer, lambda agent, now: agent.end_of_remote_candidates(now))
-
-    def _later(self, host: str, command: object) -> None:
-        at = self.world.now + SIGNALLING
-        self.world.clock.at(at, lambda: self.world.call(host, lambda now: command(self.agents[host], now)))
-
-    def selected(self) -> bool:
-        return all(agent.selected is not None for agent in self.agents.values())
-
-    def events(self, host: str, kind: type) -> list[object]:
-        return [event for _, event in self.world.programs[host].events if isinstance(event, kind)]
-
-    def talk(self) -> None:
-        for host, agent in self.agents.items():
-            self.world.call(
-                host, lambda now, agent=agent, host=host: agent.send(f"from {host}".encode(), now)
-            )
-        self.world.advance(1)
-        assert [event.data for event in self.events("alice", DataReceived)] == [b"from bob"]
-        assert [event.data for event in self.events("bob", DataReceived)] == [b"from alice"]
+def oracle(topology: Topology) -> Path:
+    return expected_path(topology, "alice", "bob", "edge", RELAY_PORT, WEB_PORT)
 
 
 def judge(topology: Topology, seed: int = 1) -> None:
-    expected = expected_path(topology, "alice", "bob", "edge")
-    cell = Cell(topology, seed)
-    cell.meet()
+    expected = oracle(topology)
+    meeting = Meeting(topology, seed)
+    meeting.trickle()
     if expected is Path.NONE:
-        assert not cell.world.run_until(cell.selected, timeout=60)
-        assert cell.events("alice", Failed)
-        assert cell.events("bob", Failed)
+        assert meeting.world.run_until(meeting.failed, timeout=60)
         return
-    assert cell.world.run_until(cell.selected, timeout=30), f"no path, though the oracle expects {expected}"
-    cell.talk()
+    assert meeting.world.run_until(meeting.selected, timeout=30), f"no path, though there is {expected}"
+    assert meeting.talk()
     for who in ("alice", "bob"):
-        judged = verdict(cell.world.trace, who)
+        judged = verdict(meeting.world.trace, who)
         assert (judged.path, judged.agreed) == (CLASSES[expected], True)
 
 
@@ -170,7 +99,7 @@ def test_two_homes_behind_one_carrier(hairpin: bool) -> None:
         Host(name, (Interface(lan, f"{subnet}.20"),), gateway=f"{subnet}.1")
         for name, lan, subnet in (("alice", "a-lan", "192.168.1"), ("bob", "b-lan", "192.168.2"))
     )
-    edge = Host("edge", (Interface("internet", RELAY.ip),))
+    edge = Host("edge", (Interface("internet", RELAY_IP),))
     segments = (
         office.segment("internet"),
         Segment("cgn", "100.64.0.0/24"),
@@ -178,7 +107,7 @@ def test_two_homes_behind_one_carrier(hairpin: bool) -> None:
         Segment("b-lan", "192.168.2.0/24"),
     )
     topology = Topology("carrier", segments, (*hosts, edge), (carrier, *homes))
-    assert expected_path(topology, "alice", "bob", "edge") is (Path.REFLEXIVE if hairpin else Path.RELAY_UDP)
+    assert oracle(topology) is (Path.REFLEXIVE if hairpin else Path.RELAY_UDP)
     judge(topology)
 
 
@@ -186,6 +115,7 @@ FIREWALLS = {
     "open": Firewall(),
     "no-udp": Firewall(block_udp=True),
     "relay-only": Firewall(block_udp=True, tcp_ports=(3478,)),
+    "mail-only": Firewall(block_udp=True, tcp_ports=(25,)),
     "web-only": Firewall(block_udp=True, tcp_ports=(80, 443)),
 }
 
@@ -208,8 +138,8 @@ def test_behind_plain_routers_that_filter(filtering: Behaviour | None) -> None:
 @pytest.mark.parametrize("topology", topologies.TOPOLOGIES)
 def test_in_bad_weather(topology: str, seed: int) -> None:
     bad = Link(delay=0.040, jitter=0.040, loss=0.10, duplicate=0.02, reorder=0.05)
-    cell = Cell(topologies.named(topology).with_link("internet", bad), seed)
-    cell.meet()
-    assert cell.world.run_until(cell.selected, timeout=40)
-    mine, theirs = cell.agents["alice"].selected, cell.agents["bob"].selected
+    meeting = Meeting(topologies.named(topology).with_link("internet", bad), seed)
+    meeting.trickle()
+    assert meeting.world.run_until(meeting.selected, timeout=40)
+    mine, theirs = (meeting.ends[name].agent.selected for name in ("alice", "bob"))
     assert (mine.local.address, mine.remote.address) == (theirs.remote.address, theirs.local.address)

@@ -21,13 +21,13 @@ from iceway.ice.events import CandidateFound, DataReceived, GatheringDone
 from iceway.io.driver import Driver
 from iceway.io.recorder import Recorder
 from iceway.lab import topologies
+from iceway.lab.grid.play import CLASSES
 from iceway.lab.namespaces import KernelLab
 from iceway.lab.oracle import expected_path
 from iceway.trace.entry import Entry, merge
 from iceway.turn.auth import StaticAuthenticator
 from iceway.turn.config import TurnListener, TurnServerConfig
 from iceway.turn.server import TurnServer
-from tests.grid.test_grid import CLASSES
 
 RELAY = Address("198.51.100.2", 3478)
 BOTH = (Transport.UDP, Transport.TCP)

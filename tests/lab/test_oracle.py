@@ -135,3 +135,10 @@ def test_plain_routers_let_hosts_meet_unless_they_block_udp():
     assert expected_path(blocked, "alice", "bob", "edge") is Path.RELAY_TCP
     one_sided = topologies.nats(None, Nat())
     assert expected_path(one_sided, "alice", "bob", "edge") is Path.REFLEXIVE
+
+
+def test_a_relay_that_speaks_tls_on_the_webs_port_is_reached_where_only_the_web_is():
+    web_only = Firewall(block_udp=True, tcp_ports=(443,))
+    office = topologies.reflexive().with_router("home-nat", firewall=web_only)
+    assert expected_path(office, "alice", "bob", "edge", tls_port=443) is Path.RELAY_TLS
+    assert expected_path(office, "alice", "bob", "edge", tls_port=5349) is Path.NONE

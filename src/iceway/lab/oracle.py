@@ -6,6 +6,9 @@ the relay. Only hole punching needs thought, and there the question is finite: a
 port for each class of destinations that its mapping tells apart, and a filter opens for each class of
 sources that it tells apart. So the set of ports that exist and of filters that are open only grows, and its
 fixed point says whether some check can be answered.
+
+IPv4 and IPv6 are two networks that share hosts: every question is asked of each, and the better answer counts.
+`oracle_budget` goes on from here to candidate types and times.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from typing import NamedTuple
 
 from iceway.lab.topology import Behaviour, Host, Interface, Router, Topology
 
+FAMILIES = (6, 4)
+
 
 class Path(StrEnum):
     """How media ends up travelling, best first."""
@@ -24,6 +29,7 @@ class Path(StrEnum):
     REFLEXIVE = "reflexive"
     RELAY_UDP = "relay-udp"
     RELAY_TCP = "relay-tcp"
+    RELAY_TLS = "relay-tls"
     NONE = "none"
 
 
@@ -35,20 +41,47 @@ class Access:
     filtering: Behaviour = Behaviour.ENDPOINT_INDEPENDENT
     udp: bool = True
     tcp: bool = True
+    tls: bool = False
+    translated: bool = False
     filters_by_endpoint: bool = False
 
+    @property
+    def to_relay(self) -> Path:
+        """The best way to the relay."""
+        ways = ((self.udp, Path.RELAY_UDP), (self.tcp, Path.RELAY_TCP), (self.tls, Path.RELAY_TLS))
+        return next((path for open, path in ways if open), Path.NONE)
 
-def expected_path(topology: Topology, left: str, right: str, edge: str, relay_port: int = 3478) -> Path:
-    """The path of a call between two hosts with a relay at `edge`, listening at one port for UDP and TCP."""
-    one, two, relay = topology.host(left), topology.host(right), topology.host(edge)
-    if _meet(topology, one, two):
+
+def expected_path(
+    topology: Topology,
+    left: str,
+    right: str,
+    edge: str,
+    relay_port: int = 3478,
+    tls_port: int | None = None,
+) -> Path:
+    """The path of a call between two hosts with a relay at `edge`, listening at one port for UDP and TCP, and
+    for TLS if a port for it is given."""
+    one, two = topology.host(left), topology.host(right)
+    if any(_meet(topology, one, two, family) for family in FAMILIES):
         return Path.HOST
-    accesses = [_access(topology, host, relay, relay_port) for host in (one, two)]
-    if all(access.udp for access in accesses) and punches(*accesses) and not _behind_one(topology, one, two):
-        return Path.REFLEXIVE
-    if not all(access.udp or access.tcp for access in accesses):
-        return Path.NONE
-    return Path.RELAY_UDP if all(access.udp for access in accesses) else Path.RELAY_TCP
+    ends = [accesses(topology, host, topology.host(edge), relay_port, tls_port) for host in (one, two)]
+    for family in FAMILIES:
+        both = [end[family] for end in ends if family in end]
+        if (
+            len(both) == 2
+            and all(access.udp for access in both)
+            and punches(*both)
+            and not _behind_one(topology, one, two, family)
+        ):
+            return Path.REFLEXIVE
+    ways = [min((access.to_relay for access in end.values()), key=rank, default=Path.NONE) for end in ends]
+    return max(ways, key=rank)
+
+
+def rank(path: Path) -> int:
+    """From 0, the best."""
+    return list(Path).index(path)
 
 
 # --- hole punching --------------------------------------------------------------------------------------
@@ -125,9 +158,22 @@ def _lets_in(access: Access, sent: set[_Port], arrives_at: _Port, source: _Port)
 
 
 # --- what stands between --------------------------------------------------------------------------------
-def _access(topology: Topology, host: Host, relay: Host, relay_port: int) -> Access:
-    access = Access()
-    for router in _way_out(topology, host, relay):
+def accesses(
+    topology: Topology, host: Host, relay: Host, relay_port: int, tls_port: int | None
+) -> dict[int, Access]:
+    """By address family, what stands between a host and the relay; families that one of them lacks are left out."""
+    return {
+        family: _access(topology, host, relay, relay_port, tls_port, family)
+        for family in FAMILIES
+        if interfaces(host, family) and interfaces(relay, family)
+    }
+
+
+def _access(
+    topology: Topology, host: Host, relay: Host, relay_port: int, tls_port: int | None, family: int
+) -> Access:
+    access = Access(tls=tls_port is not None)
+    for router in way_out(topology, host, interfaces(relay, family)[0].segment, family):
         nat, firewall = router.nat, router.firewall
         filtering = nat.filtering if nat else firewall.filtering or Behaviour.ENDPOINT_INDEPENDENT
         access = Access(
@@ -135,18 +181,34 @@ def _access(topology: Topology, host: Host, relay: Host, relay_port: int) -> Acc
             filtering=_stricter(access.filtering, filtering),
             udp=access.udp and not firewall.block_udp,
             tcp=access.tcp and (firewall.tcp_ports is None or relay_port in firewall.tcp_ports),
+            tls=access.tls and (firewall.tcp_ports is None or tls_port in firewall.tcp_ports),
+            translated=access.translated or nat is not None,
             filters_by_endpoint=access.filters_by_endpoint
             or (nat is not None and nat.filter_by == "endpoint"),
         )
     return access
 
 
-def _way_out(topology: Topology, host: Host, relay: Host) -> list[Router]:
-    """The routers from a host outwards, until the relay's outer segment."""
-    outer = relay.interfaces[0].segment
-    segments = {interface.segment for interface in host.interfaces}
-    gateway, routers = host.gateway, []
-    while outer not in segments and gateway is not None:
+def interfaces(host: Host, family: int) -> list[Interface]:
+    return [interface for interface in host.interfaces if _family(interface.ip) == family]
+
+
+def gateway_of(host: Host, family: int) -> str | None:
+    """Where a host sends what is not for its own subnets, of one family."""
+    if host.gateway is not None and _family(host.gateway) == family:
+        return host.gateway
+    defaults = ("0.0.0.0/0", "::/0")
+    ways = [
+        r.via for r in host.routes if r.subnet in defaults and r.source is None and _family(r.via) == family
+    ]
+    return ways[0] if ways else None
+
+
+def way_out(topology: Topology, host: Host, until: str | None, family: int) -> list[Router]:
+    """The routers from a host outwards, as far as the segment `until` (None: to the top)."""
+    segments = {interface.segment for interface in interfaces(host, family)}
+    gateway, routers = gateway_of(host, family), []
+    while until not in segments and gateway is not None:
         router = next(
             (box for box in topology.routers if gateway in {interface.ip for interface in box.inside}), None
         )
@@ -157,30 +219,31 @@ def _way_out(topology: Topology, host: Host, relay: Host) -> list[Router]:
     return routers
 
 
-def _meet(topology: Topology, one: Host, two: Host) -> bool:
+def _meet(topology: Topology, one: Host, two: Host, family: int) -> bool:
     """Whether the hosts' own addresses work between them: one segment, or routers that do not translate.
 
     A filter in the way of a plain router is opened by the checks themselves, as nobody's address changes.
     """
-    if {i.segment for i in one.interfaces} & {i.segment for i in two.interfaces}:
+    feet = [{interface.segment for interface in interfaces(host, family)} for host in (one, two)]
+    if not all(feet):
+        return False
+    if feet[0] & feet[1]:
         return True
-    ways = [_boxes_up(topology, host) for host in (one, two)]
+    ways = [way_out(topology, host, None, family) for host in (one, two)]
     shared = {router.name for router in ways[0]} & {router.name for router in ways[1]}
     between = [router for way in ways for router in way if router.name not in shared]
     return bool(shared or between) and not any(router.nat or router.firewall.block_udp for router in between)
 
 
-def _boxes_up(topology: Topology, host: Host) -> list[Router]:
-    """All routers from a host up to the top."""
-    nowhere = Host("nowhere", (Interface("-", "0.0.0.0"),))
-    return _way_out(topology, host, nowhere)
-
-
-def _behind_one(topology: Topology, one: Host, two: Host) -> bool:
+def _behind_one(topology: Topology, one: Host, two: Host, family: int) -> bool:
     """Whether their reflexive addresses are of one NAT that does not hairpin."""
-    ways = [_boxes_up(topology, host) for host in (one, two)]
+    ways = [way_out(topology, host, None, family) for host in (one, two)]
     shared = [router for router in ways[0] if router in ways[1] and router.nat]
     return bool(shared) and not any(router.nat and router.nat.hairpin for router in shared[:1])
+
+
+def _family(ip: str) -> int:
+    return 6 if ":" in ip else 4
 
 
 def _stricter(one: Behaviour, two: Behaviour) -> Behaviour:

@@ -1,0 +1,188 @@
+"""Two ICE agents and a relay in the virtual world: the real machines, only their network is made up.
+
+Descriptions travel by a channel of the lab's own, `SIGNALLING` seconds each way, since how they travel is not
+what is tried here. Either each side offers when its gathering has settled and both hear of the other at once
+(`meet`), or candidates trickle from the first moment on (`trickle`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from iceway.core.address import Address, Transport
+from iceway.core.machine import TlsServer
+from iceway.ice.agent import Agent
+from iceway.ice.candidate import Candidate
+from iceway.ice.config import AgentConfig, IceServer, ServerKind
+from iceway.ice.events import (
+    CandidateFound,
+    DataReceived,
+    Failed,
+    GatheringDone,
+    GatheringSettled,
+    PairValid,
+    Selected,
+)
+from iceway.lab.grid.networks import EDGE, ENDS, RELAY_IP, RELAY_PORT, WEB_PORT
+from iceway.lab.topology import Topology
+from iceway.lab.world import World
+from iceway.lab.world.tls import Certificate
+from iceway.turn.auth import StaticAuthenticator
+from iceway.turn.config import TurnListener, TurnServerConfig
+from iceway.turn.server import TurnServer
+
+SIGNALLING = 0.060
+RELAY_NAME = "relay.example.test"
+USER, PASSWORD = "user", "secret"
+PORTS = {Transport.UDP: RELAY_PORT, Transport.TCP: RELAY_PORT, Transport.TLS: WEB_PORT}
+
+
+def relay_config(topology: Topology) -> TurnServerConfig:
+    """A relay on the edge of a topology: every transport on every address of its foot on the internet."""
+    ips = relay_ips(topology)
+    listeners = tuple(
+        TurnListener(transport, Address(ip, port), TlsServer(EDGE) if transport is Transport.TLS else None)
+        for ip in ips
+        for transport, port in PORTS.items()
+    )
+    return TurnServerConfig("example.test", listeners, relay_ip=RELAY_IP)
+
+
+def relay_ips(topology: Topology) -> tuple[str, ...]:
+    edge = topology.host(EDGE)
+    return tuple(i.ip for i in edge.interfaces if i.segment.startswith("internet"))
+
+
+def servers(topology: Topology, host: str) -> tuple[IceServer, ...]:
+    """What a client on this host finds when it looks the relay up: its addresses of the families it has."""
+    families = {Address(ip, 0).family for ip in topology.host(host).ips}
+    return tuple(
+        IceServer(ServerKind.TURN, RELAY_NAME, port, transport, USER, PASSWORD, Address(ip, port))
+        for ip in relay_ips(topology)
+        if Address(ip, 0).family in families
+        for transport, port in PORTS.items()
+    )
+
+
+@dataclass(slots=True)
+class End:
+    """One side of a meeting, and when things happened to it (None: not yet)."""
+
+    name: str
+    peer: str
+    agent: Agent
+    settled_at: float | None = None
+    done: bool = False
+    connected_at: float | None = None
+    selected_at: float | None = None
+    failure: str | None = None
+    heard: list[bytes] = field(default_factory=list)
+
+
+class Meeting:
+    """Alice and Bob on a topology. `told_at` is when both had each other's description (after `meet`)."""
+
+    def __init__(self, topology: Topology, seed: int = 1) -> None:
+        self.world = World(topology, seed)
+        self.told_at: float | None = None
+        self.relay = TurnServer(
+            relay_config(topology), StaticAuthenticator({USER: PASSWORD}), self.world.rng(EDGE)
+        )
+        self.world.run(EDGE, self.relay, identities={EDGE: Certificate((RELAY_NAME,))})
+        self.world.call(EDGE, self.relay.start)
+        self.ends: dict[str, End] = {}
+        self._trickling = False
+        for name, peer in (ENDS, ENDS[::-1]):
+            config = AgentConfig(controlling=name == ENDS[0])
+            end = self.ends[name] = End(name, peer, Agent(f"{name}/ice", config, self.world.rng(name)))
+            self.world.run(name, end.agent, on_event=self._listener(end))
+
+    def trickle(self) -> None:
+        """Both gather, and tell each other what they find as they find it."""
+        self._trickling = True
+        for end in self.ends.values():
+            self._describe(end)
+        self._gather()
+
+    def meet(self, timeout: float = 10.0) -> None:
+        """Both gather; when the last has settled, both are told of the other, and go on trickling."""
+        self._gather()
+        settled = self.world.run_until(
+            lambda: all(end.settled_at is not None for end in self.ends.values()), timeout
+        )
+        assert settled, "gathering settles within 2 s by itself"
+        self._trickling = True
+        self.told_at = self.world.now + SIGNALLING
+        for end in self.ends.values():
+            self._describe(end)
+            for candidate in end.agent.local_candidates:
+                self._offer(end, candidate)
+            if end.done:
+                self._finish(end)
+
+    def selected(self) -> bool:
+        return all(end.selected_at is not None for end in self.ends.values())
+
+    def failed(self) -> bool:
+        return all(end.failure is not None for end in self.ends.values())
+
+    def talk(self) -> bool:
+        """Each says something on the path it has; whether each heard exactly what the other said."""
+        for end in self.ends.values():
+            self.world.call(end.name, lambda now, end=end: end.agent.send(_greeting(end.name), now))  # type: ignore[misc]
+        self.world.run_until(lambda: all(end.heard for end in self.ends.values()), 1.0)
+        return all(end.heard == [_greeting(end.peer)] for end in self.ends.values())
+
+    # --- what happens ------------------------------------------------------------------------------------
+    def _gather(self) -> None:
+        topology = self.world.topology
+        for end in self.ends.values():
+            ips, asked = topology.host(end.name).ips, servers(topology, end.name)
+            self.world.call(end.name, lambda now, a=end.agent, i=ips, s=asked: a.gather(i, s, now))  # type: ignore[misc]
+
+    def _listener(self, end: End) -> Callable[[object, float], None]:
+        def happened(event: object, now: float) -> None:
+            match event:
+                case CandidateFound(candidate):
+                    if self._trickling:
+                        self._offer(end, candidate)
+                case GatheringSettled():
+                    end.settled_at = now if end.settled_at is None else end.settled_at
+                case GatheringDone():
+                    end.done = True
+                    if self._trickling:
+                        self._finish(end)
+                case PairValid():
+                    end.connected_at = now if end.connected_at is None else end.connected_at
+                case Selected():
+                    end.selected_at = now if end.selected_at is None else end.selected_at
+                    end.connected_at = now if end.connected_at is None else end.connected_at
+                case DataReceived(data=data):
+                    end.heard.append(data)
+                case Failed(reason=reason):
+                    end.failure = reason
+
+        return happened
+
+    def _describe(self, end: End) -> None:
+        ufrag, pwd = end.agent.local_ufrag, end.agent.local_pwd
+        self._later(end.peer, lambda agent, now: agent.set_remote(ufrag, pwd, now))
+
+    def _offer(self, end: End, candidate: Candidate) -> None:
+        self._later(end.peer, lambda agent, now: agent.add_remote_candidate(candidate, now))
+
+    def _finish(self, end: End) -> None:
+        self._later(end.peer, lambda agent, now: agent.end_of_remote_candidates(now))
+
+    def _later(self, host: str, command: Callable[[Agent, float], object]) -> None:
+        agent = self.ends[host].agent
+
+        def arrive() -> None:
+            self.world.call(host, lambda now: command(agent, now))
+
+        self.world.clock.after(SIGNALLING, arrive)
+
+
+def _greeting(name: str) -> bytes:
+    return f"from {name}".encode()

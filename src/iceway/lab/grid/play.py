@@ -1,0 +1,165 @@
+"""Plays cells of the grid and judges them by the oracle.
+
+A cell is right if both ends select the same pair, of the class and types that the oracle expects, within its
+budgets, and each then hears what the other says; or if there is no way and both say so. Cells share nothing, so
+they may be played in several processes; the result is the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from iceway.explain.model import PathClass, PathVerdict
+from iceway.explain.path import verdicts
+from iceway.ice.config import AgentConfig
+from iceway.ice.nomination import MAX_WAIT
+from iceway.lab.grid.meeting import Meeting
+from iceway.lab.grid.networks import EDGE, ENDS, NETWORKS, RELAY_PORT, WEB_PORT, topology
+from iceway.lab.oracle import Path
+from iceway.lab.oracle_budget import Expectation, expect
+from iceway.lab.topology import Topology
+from iceway.trace.entry import Entry
+
+CLASSES = {
+    Path.HOST: PathClass.DIRECT,
+    Path.REFLEXIVE: PathClass.REFLEXIVE,
+    Path.RELAY_UDP: PathClass.RELAY_UDP,
+    Path.RELAY_TCP: PathClass.RELAY_TCP,
+    Path.RELAY_TLS: PathClass.RELAY_TLS,
+    Path.NONE: PathClass.NONE,
+}
+_ROUNDING = 1e-6
+PATIENCE = 60.0
+"""Virtual seconds until a cell without a path must have said so (RFC 8863 lets it take 39.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What became of one pair of networks. Times are seconds from when both had each other's description until
+    the later end had its first valid pair, and its nominated one. `faults` is empty for a cell that is right."""
+
+    left: str
+    right: str
+    expected: Expectation
+    verdicts: tuple[PathVerdict, PathVerdict]
+    connect: float | None
+    select: float | None
+    heard: bool
+    faults: tuple[str, ...]
+    trace: tuple[Entry, ...]
+
+    @property
+    def path(self) -> PathClass:
+        return self.verdicts[0].path
+
+    @property
+    def types(self) -> tuple[str, str] | None:
+        """The types of Alice's and Bob's candidate, each as Alice knows it."""
+        mine, theirs = self.verdicts[0].local, self.verdicts[0].remote
+        return (mine.type, theirs.type) if mine and theirs else None
+
+    @property
+    def connect_trips(self) -> float | None:
+        return self._trips(self.connect)
+
+    @property
+    def select_trips(self) -> float | None:
+        return self._trips(self.select)
+
+    def _trips(self, seconds: float | None) -> float | None:
+        """In round trips of the path."""
+        whole = self.expected.round_trip
+        return seconds / whole if seconds is not None and whole else None
+
+
+def pairs() -> list[tuple[str, str]]:
+    """All cells by name, row after row."""
+    return [(left.name, right.name) for left, right in itertools.product(NETWORKS, NETWORKS)]
+
+
+def expectation(network: Topology) -> Expectation:
+    """What the oracle says of a topology of the grid, given how patient our agent is."""
+    return expect(
+        network,
+        *ENDS,
+        EDGE,
+        relay_port=RELAY_PORT,
+        tls_port=WEB_PORT,
+        patience=AgentConfig(controlling=True).nomination_patience,
+        longest_wait=MAX_WAIT,
+    )
+
+
+def play(left: str, right: str, seed: int = 1) -> Cell:
+    """One cell, from nothing to talking."""
+    network = topology(left, right)
+    expected = expectation(network)
+    meeting = Meeting(network, seed)
+    meeting.meet()
+    meeting.world.run_until(lambda: meeting.selected() or meeting.failed(), PATIENCE)
+    heard = meeting.talk() if meeting.selected() else False
+    trace = tuple(meeting.world.trace)
+    found = {one.node: one for one in verdicts(trace)}
+    one, two = (found[name] for name in ENDS)
+    connect = _since(meeting, [end.connected_at for end in meeting.ends.values()])
+    select = _since(meeting, [end.selected_at for end in meeting.ends.values()])
+    cell = Cell(left, right, expected, (one, two), connect, select, heard, (), trace)
+    return Cell(left, right, expected, (one, two), connect, select, heard, tuple(_faults(cell)), trace)
+
+
+def play_all(
+    wanted: Sequence[tuple[str, str]] | None = None,
+    *,
+    seed: int = 1,
+    jobs: int = 1,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Cell]:
+    """Cells (all of them, if none are named) in the order asked for."""
+    asked = list(wanted if wanted is not None else pairs())
+    cells = []
+    for cell in _played(asked, seed, jobs):
+        cells.append(cell)
+        progress(len(cells))
+    return cells
+
+
+def _played(asked: list[tuple[str, str]], seed: int, jobs: int) -> Iterator[Cell]:
+    if jobs <= 1:
+        yield from (play(left, right, seed) for left, right in asked)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        lefts, rights = zip(*asked, strict=True)
+        yield from pool.map(play, lefts, rights, itertools.repeat(seed), chunksize=4)
+
+
+def _since(meeting: Meeting, instants: list[float | None]) -> float | None:
+    known = [instant for instant in instants if instant is not None]
+    if len(known) < len(instants) or meeting.told_at is None:
+        return None
+    return max(known) - meeting.told_at
+
+
+def _faults(cell: Cell) -> Iterator[str]:
+    expected, wanted = cell.expected, CLASSES[cell.expected.path]
+    if cell.path is not wanted:
+        yield f"the path is {cell.path.value}, where {wanted.value} was expected"
+        return
+    if wanted is PathClass.NONE:
+        return
+    if not all(one.agreed for one in cell.verdicts):
+        yield "the two ends selected different pairs"
+    if not cell.heard:
+        yield "what one end said did not reach the other"
+    if cell.types not in expected.types:
+        wanted_types = " or ".join(sorted(" ↔ ".join(types) for types in expected.types))
+        yield f"the pair is {' ↔ '.join(cell.types or ('none',))}, where {wanted_types} was expected"
+    for what, took, budget in (
+        ("connecting", cell.connect_trips, expected.to_connect),
+        ("selecting a pair", cell.select_trips, expected.to_select),
+    ):
+        if took is None or budget is None or took > budget + _ROUNDING:
+            known = f"{took:.1f}" if took is not None else "too many"
+            yield f"{what} took {known} round trips of a budget of {budget or 0:.1f}"
