@@ -419,6 +419,28 @@ def test_own_ports_stay_closed_even_where_the_operator_allows_the_address(net: N
     assert error(alice.asks(Method.CHANNEL_BIND, *channel(0x4000, Address(RELAY_IP, 7000)))) is None
 
 
+def test_allowed_loopback_does_not_lead_back_to_our_own_listeners(net: Net) -> None:
+    """A listener on all addresses hears 127.0.0.9 as well; a relay that asks itself has no end."""
+    server = add_server(net, server_config(allow_peers=("127.0.0.0/8",)))
+    alice = Caller(net)
+    alice.allocates()
+    assert error(alice.asks(Method.CHANNEL_BIND, *channel(0x4000, Address("127.0.0.9", 3478)))) == 403
+    assert error(alice.asks(Method.CHANNEL_BIND, *channel(0x4000, Address("127.0.0.9", 7000)))) is None
+    to_itself = stun.XOR_PEER_ADDRESS(Address("127.0.0.9", 3478))
+    alice.sends(Method.SEND, to_itself, stun.DATA(b"x"), kind=MessageClass.INDICATION, signed=False)
+    net.run(1)
+    assert [record.reason for record in server.records(RelayDropped)] == [  # type: ignore[attr-defined]
+        "127.0.0.9:3478 is the relay's own port"
+    ]
+
+
+def test_many_addresses_of_one_ipv6_host_are_one_site(net: Net) -> None:
+    add_server(net, server_config(max_idle_streams_per_ip=3))
+    streams = [RawStream(net, Address(f"2001:db8::{n + 1:x}", 1000), RELAY) for n in range(4)]
+    net.run(1)
+    assert [stream.closed is not None for stream in streams] == [False, False, False, True]
+
+
 # --- channels -------------------------------------------------------------------------------------------
 def test_channel_bind_rules_of_rfc_8656_12_2(net: Net, server: Node, alice: Caller) -> None:
     alice.allocates(stun.LIFETIME(3600))

@@ -63,13 +63,17 @@ class Relay:
         """The same for an address with its port: on our own IPs it must be a live relayed address."""
         if peer in self.by_relayed:
             return None
-        if peer.ip in self.own_ips:
+        if self._is_own(peer.ip):
             if peer.port in self.own_ports:
                 return f"{peer} is the relay's own port"
             if not self._policy.is_exempt(peer.ip):
                 return f"{peer} is the relay's own address and no relayed one"
             return None
         return self._policy.refusal(peer.ip)
+
+    def _is_own(self, ip: str) -> bool:
+        """All of loopback is this host, whichever of its addresses a listener was bound to."""
+        return ip in self.own_ips or ip.startswith("127.") or ip == "::1"
 
     # --- client to peer -------------------------------------------------------------------------------
     def channel_from_client(self, allocation: Allocation, data: bytes, now: float) -> None:
@@ -93,7 +97,7 @@ class Relay:
         self._to_peer(allocation, PeerAddress(peer), data, now)
 
     def _to_peer(self, allocation: Allocation, peer: PeerAddress, payload: bytes, now: float) -> None:
-        if peer.ip in self.own_ips:
+        if self._is_own(peer.ip):
             other = self.by_relayed.get(peer)
             refusal = self.refusal_of_peer(peer)
             if refusal is not None:
