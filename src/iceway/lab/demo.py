@@ -100,8 +100,9 @@ def play_on_kernel(scenario: Scenario, directory: Path, progress: Progress) -> O
         office.answers(CALLED, speech(CALLED), recordings[CALLED].name, RING_FOR)
         progress("Alice registers and calls")
         office.calls(CALLER, CALLED, speech(CALLER), recordings[CALLER].name)
-        for name in (CALLED, "edge", "frontend"):
-            office.ends(name) if name == CALLED else office.stop(name)
+        office.ends(CALLED)
+        for server in ("edge", "frontend"):
+            office.stop(server)
         entries = office.trace()
     progress("comparing what was heard with what was said")
     return _judge(scenario, entries, recordings, directory)

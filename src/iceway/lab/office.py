@@ -157,11 +157,8 @@ class VirtualOffice:
             relay_only=relay_only,
             ring_for=ring_for,
         )
-        heard: list[VirtualPerson] = []
-        phone = Phone(config, self.world.rng(name), lambda _: heard[0].media(says()))
-        person = VirtualPerson(name, phone, self.world)
-        heard.append(person)
-        self.people[name] = person
+        phone = Phone(config, self.world.rng(name), lambda _: person.media(says()))
+        person = self.people[name] = VirtualPerson(name, phone, self.world)
         self.world.run(
             name, phone, wall_skew=wall_skew, on_event=lambda event, _: person.events.append(event)
         )
