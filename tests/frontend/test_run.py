@@ -117,7 +117,7 @@ def test_a_user_registers_through_the_edge_and_gets_credentials(tmp_path: Path) 
             assert [name for name, _ in frontend.listening] == ["SIP over tls"]
             assert sorted(name for name, _ in edge.listening) == [
                 "SIP over tls",
-                "SIP over tls",
+                "relay credentials over tls",
                 "relay over tcp",
                 "relay over tls",
                 "relay over udp",

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import SystemRandom
 
-from iceway.core.address import Address
+from iceway.core.address import Address, Transport
 from iceway.core.errors import EnvironmentFailure
 from iceway.edge.config import IDENTITY, EdgeConfig
 from iceway.edge.credentials import KeyRing, RetiredKeys, TokenKeys
@@ -24,7 +24,9 @@ from iceway.turn import server as turn
 
 @dataclass(frozen=True, slots=True)
 class RunningEdge:
-    """An edge that is up. `listening` holds ("SIP over tls", address), ("relay over udp", address) and so on."""
+    """An edge that is up. `listening` holds ("SIP over tls", address), ("relay credentials over tls", address),
+    ("relay over udp", address) and so on.
+    """
 
     machine: Edge
     driver: Driver
@@ -68,12 +70,12 @@ async def running_edge(
 
     def heard(event: object, _: float) -> None:
         match event:
-            case sip.Listening(transport=transport, local=local):
-                opening.opened(f"SIP over {transport}", local)
+            case sip.Listening(key=key, transport=transport, local=local):
+                opening.opened(_service(key, transport), local)
             case turn.Listening(transport=transport, local=local):
                 opening.opened(f"relay over {transport}", local)
-            case sip.ListenFailed(transport=transport, reason=reason):
-                opening.failed(f"SIP over {transport}", reason)
+            case sip.ListenFailed(key=key, transport=transport, reason=reason):
+                opening.failed(_service(key, transport), reason)
             case turn.ListenFailed(transport=transport, address=address, reason=reason):
                 opening.failed(f"relay over {transport} ({address})", reason)
 
@@ -98,3 +100,8 @@ async def run_edge(config: EdgeConfig, *, recorder: Recorder | None = None) -> N
     """Serve until cancelled."""
     async with running_edge(config, recorder=recorder):
         await asyncio.Event().wait()
+
+
+def _service(key: str, transport: Transport) -> str:
+    """What a SIP listener of the edge is for, by its key."""
+    return f"{'relay credentials' if '/mras/' in key else 'SIP'} over {transport}"

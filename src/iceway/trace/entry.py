@@ -64,7 +64,8 @@ def from_json(line: str) -> Entry:
         number, at, node = (_typed(hint, row.pop(name)) for name, hint in _HEAD)
         return Entry(number, at, node, typing.cast(Record, _build(kind, row)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ParseError(f"not a trace line: {error!r}") from error
+        fault = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ParseError(f"not a trace line: {fault}") from error
 
 
 def write_lines(entries: Iterable[Entry], write: Callable[[str], object]) -> None:
