@@ -26,10 +26,10 @@ from iceway.media.session import (
     SendMedia,
     SourceFinished,
 )
-from iceway.media.sound import FRAME, RATE
+from iceway.media.sound import FRAME, RATE, Samples
 from iceway.media.speech import speech
 from iceway.media.srtp import SrtpKey, SrtpReceiver, SrtpSender
-from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary, Record
+from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary, Note, Record
 from iceway.wire.rtp import (
     Goodbye,
     ReceiverReport,
@@ -558,3 +558,40 @@ def test_no_datagram_ends_a_session(datagrams: list[bytes], clear: bool) -> None
 
 
 TERMS = negotiated("PCMU")
+
+
+class FullDisk(MemorySink):
+    """Takes half a second of sound, then no more, and cannot be closed properly either."""
+
+    def write(self, samples: Samples) -> None:
+        if len(self.samples) >= RATE // 2:
+            raise OSError(28, "No space left on device")
+        super().write(samples)
+
+    def close(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_ends_the_recording_and_not_the_call() -> None:
+    ours, theirs = negotiated()
+    alice = AudioSession("alice", ours, SilenceSource(), FullDisk(), random.Random(3))
+    sender = AudioSession("bob", theirs, ToneSource(), MemorySink(), random.Random(4))
+    sender.start_sending(0.0)
+    records: list[object] = []
+    now = 0.0
+    while now < 2.0:
+        sender.handle_timeout(now)
+        for output in drain(sender):
+            if isinstance(output, SendMedia):
+                alice.receive(output.data, now)
+        alice.handle_timeout(now)
+        records += drain(alice)
+        now += 0.02
+    alice.close(now)
+    records += drain(alice)
+    notes = [record.text for record in records if isinstance(record, Note)]
+    assert notes == [
+        "what is heard is not recorded from here on: No space left on device",
+        "the recording may lack its end: No space left on device",
+    ]
+    assert alice.stats().packets_received > 90

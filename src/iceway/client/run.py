@@ -186,6 +186,7 @@ class Client:
         self._on_registration = on_registration
         self._ready: asyncio.Future[events.Ready] | None = None
         self._stopped = asyncio.Event()
+        self._left = False
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -207,7 +208,10 @@ class Client:
             raise
 
     async def stop(self) -> None:
-        """Hang up, unregister, give relays back; bounded by a few seconds."""
+        """Hang up, unregister, give relays back; bounded by a few seconds. Once is enough, more does no harm."""
+        if self._left:
+            return
+        self._left = True
         self._command(lambda phone, now: phone.stop(now))
         try:
             await asyncio.wait_for(self._stopped.wait(), STOP_LIMIT)

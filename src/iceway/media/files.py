@@ -108,7 +108,10 @@ class NullSink:
 
 
 class WavSink:
-    """Records to a WAV file, 16 bits mono, at 48 or 16 kHz. The file is whole once closed."""
+    """Records to a WAV file, 16 bits mono, at 48 or 16 kHz. The file is whole once closed.
+
+    `write` and `close` raise OSError when the disk will not take it; the file is let go of all the same.
+    """
 
     def __init__(self, path: Path | str, rate: int = RATE) -> None:
         if rate not in (48_000, 16_000):
@@ -134,8 +137,10 @@ class WavSink:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._file.close()
-            self._raw.close()
+            try:
+                self._file.close()
+            finally:
+                self._raw.close()
 
 
 def load(path: Path | str) -> Samples:

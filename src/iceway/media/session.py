@@ -18,12 +18,12 @@ from iceway.core.machine import ClockSet, Input, Outbox
 from iceway.core.timers import Timers
 from iceway.media.codecs import Decoder, decoder, encoder
 from iceway.media.description import Negotiated
-from iceway.media.files import Sink, Source
+from iceway.media.files import NullSink, Sink, Source
 from iceway.media.jitter import START_DELAY, JitterBuffer
 from iceway.media.sound import FRAME_DURATION, RATE, Samples, silence
 from iceway.media.srtp import MAX_PACKET, SrtpKey, SrtpReceiver, SrtpRefused, SrtpSender
 from iceway.media.stream import Incoming, Outgoing, middle, ntp_time
-from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary
+from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary, Note
 from iceway.wire.rtp import (
     Goodbye,
     ReceiverReport,
@@ -209,7 +209,7 @@ class AudioSession(Outbox):
             self._send_report(now, goodbye=True)
         self._closed = True
         self._timers.clear()
-        self._sink.close()
+        self._close_sink()
         stats = self.stats()
         self.emit(
             MediaSummary(
@@ -250,7 +250,7 @@ class AudioSession(Outbox):
                 self._send_frame()
                 self._send_at = self._next_tick("send", self._send_at, now)
             elif timer == "play":
-                self._sink.write(self._buffer.get())
+                self._play(self._buffer.get())
                 self._play_at = self._next_tick("play", self._play_at, now)
             else:
                 self._send_report(now)
@@ -258,6 +258,22 @@ class AudioSession(Outbox):
 
     def poll_timeout(self) -> float | None:
         return self._timers.next_at()
+
+    # --- playing ------------------------------------------------------------------------------------
+    def _play(self, samples: Samples) -> None:
+        """A sink that cannot take any more (a full disk) is let go of; the call goes on unrecorded."""
+        try:
+            self._sink.write(samples)
+        except OSError as error:
+            self.emit(Note("warning", f"what is heard is not recorded from here on: {error.strerror}"))
+            self._close_sink()
+            self._sink = NullSink()
+
+    def _close_sink(self) -> None:
+        try:
+            self._sink.close()
+        except OSError as error:
+            self.emit(Note("warning", f"the recording may lack its end: {error.strerror}"))
 
     # --- sending ------------------------------------------------------------------------------------
     def _sender_with(self, key: SrtpKey | None) -> SrtpSender | None:
