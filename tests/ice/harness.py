@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from iceway.core.address import Address, Transport
 from iceway.core.machine import (
+    AddressesChanged,
     Answer,
     ClockSet,
     CloseListener,
@@ -245,7 +246,8 @@ class Network:
 
     # --- UDP ---------------------------------------------------------------------------------------------
     def _send(self, host: Host, local: Address, remote: Address, data: bytes) -> None:
-        if local not in host.sockets.values() or self.drop(local, remote, data):
+        here = local.ip in host.ips and local in host.sockets.values()
+        if not here or self.drop(local, remote, data):
             return
         lan = host.ips.get(local.ip)
         source = local
@@ -325,6 +327,11 @@ class Peer:
 
     def gather(self, *servers: IceServer) -> None:
         self.do(lambda agent, now: agent.gather(tuple(self.host.ips), servers, now))
+
+    def moves(self, ips: dict[str, str | None]) -> None:
+        """Other interfaces than before."""
+        self.host.ips = ips
+        self.network.give(self.host, AddressesChanged(tuple(ips)))
 
     def hears(self, data: bytes, source: Address, local: Address) -> None:
         self.network.give(self.host, DatagramReceived(local, source, data))

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from iceway.core.address import Address, Transport
 from iceway.core.errors import ParseError, UsageError
+from iceway.core.machine import AddressesChanged, Input, Outbox, earliest
 from iceway.core.machine import DatagramReceived as Datagram
-from iceway.core.machine import Input, Outbox, earliest
 from iceway.core.timers import Timers
 from iceway.ice.candidate import Candidate, CandidateType
 from iceway.ice.checklist import CandidatePair
@@ -31,6 +31,7 @@ from iceway.ice.events import (
     GatheringDone,
     GatheringSettled,
     IceState,
+    RestartNeeded,
     StateChanged,
 )
 from iceway.ice.gathering import Gatherer
@@ -215,7 +216,9 @@ class Agent(Outbox):
 
     # --- machine -----------------------------------------------------------------------------------------
     def handle_input(self, event: Input, now: float) -> None:
-        if not isinstance(event, Datagram):
+        if isinstance(event, AddressesChanged):
+            self._addresses_changed(event.ips, now)
+        elif not isinstance(event, Datagram):
             self._gatherer.handle_input(event, now)
         elif not self._gatherer.from_server(event, now) and self._hears(event.local):
             self._receive(event.local, event.remote, event.data, now)
@@ -339,6 +342,34 @@ class Agent(Outbox):
             self._current.add_local(candidate, now)
         self._permitted = ()
 
+    # --- the network around us -----------------------------------------------------------------------------
+    def _addresses_changed(self, ips: tuple[str, ...], now: float) -> None:
+        """Interfaces came or left: gather anew there, and say so if the selected path stands on nothing now."""
+        if self.state is IceState.CLOSED or not self._gatherer.started:
+            return
+        change = self._gatherer.addresses_changed(ips, self._in_use(), now)
+        if not change:
+            return
+        told = [
+            f"{verb} {', '.join(ips)}" for verb, ips in (("came", change.came), ("left", change.left)) if ips
+        ]
+        self.emit(records.Note("info", f"interfaces of {self.name} changed: {'; '.join(told)}"))
+        self._told_settled = self._told_done = False
+        self._session.gathering = True
+        if self._session.completed:
+            self._timers.arm("release", now + self._config.release_after)
+        if change.stranded and self._session.completed:
+            gone = ", ".join(change.stranded)
+            self.emit(RestartNeeded(f"the selected path stands on {gone}, which is gone"))
+
+    def _in_use(self) -> tuple[Address, ...]:
+        """Bases that carry media and must not be pulled away."""
+        numbers = range(1, self._config.components + 1)
+        pairs = [self._session.selected(number) for number in numbers]
+        if self._previous is not None:
+            pairs += [self._previous.active(number) for number in numbers]
+        return tuple(pair.base for pair in pairs if pair is not None)
+
     def _release(self, now: float) -> None:
         """Give back what is not needed, unless the peer still looks for a path to nominate."""
         at = self._session.nominated_at + self._config.release_after
@@ -374,12 +405,12 @@ class Agent(Outbox):
                 reason = "; ".join((session.failure, *self._gatherer.troubles))
                 self._become(IceState.FAILED, reason)
                 self.emit(Failed(reason))
-                self._retire_previous()
+                self._retire_previous(now)
         elif session.completed:
             if self.state is not IceState.COMPLETED:
                 self._become(IceState.COMPLETED)
                 self._timers.arm("release", now + self._config.release_after)
-                self._retire_previous()
+                self._retire_previous(now)
         elif session.connected:
             self._become(IceState.CONNECTED)
         elif session.checking:
@@ -393,10 +424,11 @@ class Agent(Outbox):
             self.emit(records.IceStateChanged(self.name, state.value, reason))
             self.emit(StateChanged(state, reason))
 
-    def _retire_previous(self) -> None:
+    def _retire_previous(self, now: float) -> None:
         if self._previous is not None:
             self._previous.close()
             self._previous = None
+        self._gatherer.drop_left(self._in_use(), now)
 
     def _usable(self) -> None:
         if self.state is IceState.CLOSED:

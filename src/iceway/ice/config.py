@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from iceway.core.address import Address, Transport
-from iceway.core.errors import UsageError
+from iceway.core.address import Address, Transport, canonical_ip
+from iceway.core.errors import ParseError, UsageError
+
+if TYPE_CHECKING:
+    from iceway.ice.candidate import Candidate
 
 TA = 0.050  # RFC 8445 §14.2: between two new checks of one agent
 GATHERING_TA = 0.005  # RFC 8445 §14.2 lets nothing go faster than one transaction in 5 ms
@@ -21,10 +26,15 @@ MAX_PAIRS = 100  # RFC 8445 §6.1.2.5
 
 
 class Policy(StrEnum):
-    """`RELAY`: only relayed candidates are offered and used, so that the peer never learns where we are."""
+    """`RELAY`: only relayed candidates are offered and used, so that the peer never learns where we are.
+
+    `NO_RELAY`: no relay of ours is asked for; TURN servers over UDP are asked for our address alone. The peer may
+    still use its own.
+    """
 
     ALL = "all"
     RELAY = "relay"
+    NO_RELAY = "no-relay"
 
 
 class ServerKind(StrEnum):
@@ -75,6 +85,10 @@ class AgentConfig:
     `relay_families` (4, 6 or both) are the relayed addresses to ask each TURN server for; empty: IPv4 ones, and
     IPv6 ones of servers that are reached over IPv6. `lite` (RFC 8445 §2.5) is for hosts that everybody can reach:
     no servers, no checks of our own, the peer decides.
+
+    `ports` bounds the host candidates' ports; `interface_filter` says of an interface's IP whether to use it;
+    `external_ips` are (inside, outside) addresses of a one-to-one NAT; `preference` gives a candidate another
+    local preference (0 to 65535, more is better; RFC 8445 §5.1.2.1), by which candidates of one type are ranked.
     """
 
     controlling: bool
@@ -83,6 +97,9 @@ class AgentConfig:
     policy: Policy = Policy.ALL
     relay_families: tuple[int, ...] = ()
     lite: bool = False
+    interface_filter: Callable[[str], bool] | None = None
+    external_ips: tuple[tuple[str, str], ...] = ()
+    preference: Callable[[Candidate], int] | None = None
     ta: float = TA
     rto: float = RTO
     nomination_patience: float = RTO + 0.05  # the first checks of both sides often meet closed filters
@@ -92,3 +109,16 @@ class AgentConfig:
     consent_expiry: float = CONSENT_EXPIRY
     release_after: float = 10.0
     max_remote_candidates: int = 64
+
+    def __post_init__(self) -> None:
+        if any(family not in (4, 6) for family in self.relay_families):
+            raise UsageError(f"relay families are 4 and 6, not {self.relay_families}")
+        if self.ports is not None and not 0 < self.ports[0] <= self.ports[1] < 65536:
+            raise UsageError(f"{self.ports[0]} to {self.ports[1]} is no range of ports")
+        for inside, outside in self.external_ips:
+            try:
+                families = {Address(canonical_ip(ip), 0).family for ip in (inside, outside)}
+            except ParseError as error:
+                raise UsageError(f"external_ips: {error}") from error
+            if len(families) > 1:
+                raise UsageError(f"external_ips: {inside} and {outside} are of two families")

@@ -89,6 +89,14 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartNeeded:
+    """The interface under the selected path left: `restart` and tell the peer. Until then the path is still used,
+    and should it be dead, the loss of consent tells so."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConsentLostEvent:
     """The peer has not answered on the path for `silent_for` seconds; nothing is sent on it any more."""
 

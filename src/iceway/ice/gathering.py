@@ -14,10 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from iceway.core.address import Address, Transport, is_ip
+from iceway.core.machine import DatagramReceived as Datagram
 from iceway.core.machine import (
-    CloseUdp,
     Input,
-    OpenUdp,
     Resolve,
     Resolved,
     SendDatagram,
@@ -29,14 +28,13 @@ from iceway.core.machine import (
     UdpOpened,
     earliest,
 )
-from iceway.core.machine import DatagramReceived as Datagram
 from iceway.core.timers import Timers
-from iceway.ice.candidate import Candidate, CandidateType
+from iceway.ice.candidate import Candidate
 from iceway.ice.config import GATHERING_TA, AgentConfig, IceServer, Policy, ServerKind
-from iceway.ice.families import interleaved, relay_families
-from iceway.ice.making import Maker, unique
+from iceway.ice.families import relay_families
+from iceway.ice.interfaces import Change, Interfaces
+from iceway.ice.making import Maker
 from iceway.ice.messages import keepalive_indication, transaction_id
-from iceway.ice.scope import usable_interfaces
 from iceway.ice.servers import (
     SERVERS_PER_INTERFACE,
     HostSocket,
@@ -46,6 +44,7 @@ from iceway.ice.servers import (
     client_of,
     refusal,
 )
+from iceway.ice.settling import Settling
 from iceway.trace import records
 from iceway.turn.client import TurnClient
 from iceway.turn.events import (
@@ -62,9 +61,6 @@ from iceway.turn.trace import stun_sent
 if TYPE_CHECKING:
     from random import Random
 
-SETTLE = 0.5  # what a server that lives may take at least, in seconds
-SETTLE_ROUND_TRIPS = 4  # or this many of the slowest round trips seen: connect, ask, be challenged, ask again
-SETTLE_ALONE = 2.0  # while nobody has answered at all
 NO_SUCH_FAMILY = 440  # RFC 8656 §18.7
 MAX_SPARES = 4  # addresses tried for one name
 
@@ -89,7 +85,6 @@ class Gatherer:
     def __init__(self, agent: str, config: AgentConfig, rng: Random, owner: Owner) -> None:
         self.candidates: list[Candidate] = []
         self.started = False
-        self.settled = False
         self.troubles: dict[str, None] = {}
         """What servers that gave nothing said, in words; for the summary of a failure."""
         self._agent = agent
@@ -98,9 +93,7 @@ class Gatherer:
         self._owner = owner
         self._timers = Timers()
         self._maker = Maker(config)
-        self._opening: dict[str, tuple[int, int, bool]] = {}
-        self._interfaces: list[str] = []
-        self._sockets: dict[Address, HostSocket] = {}
+        self._interfaces = Interfaces(agent, config, owner.emit)
         self._servers: list[ServerState] = []
         self._looking_up: dict[str, ServerState] = {}
         self._jobs: list[Job] = []
@@ -110,24 +103,24 @@ class Gatherer:
         self._mappings: dict[tuple[Address, Address], None] = {}
         self._waiting: list[Job] = []
         self._last_job = 0
-        self._began_at = 0.0
-        self._slowest = 0.0
+        self._settling = Settling()
         self._closing = False
 
     @property
     def began_at(self) -> float:
-        return self._began_at
+        return self._settling.began_at
+
+    @property
+    def settled(self) -> bool:
+        return self._settling.settled
 
     # --- commands ----------------------------------------------------------------------------------------
     def gather(self, interfaces: tuple[str, ...], servers: tuple[IceServer, ...], now: float) -> None:
-        usable = interleaved(usable_interfaces(interfaces))
+        usable = self._interfaces.usable(interfaces)
         labels = tuple(server.label for server in servers)
         self._owner.emit(records.GatheringStarted(self._agent, usable, labels))
         self._begin(now)
-        for ip in usable:
-            if ip not in self._interfaces:
-                self._interfaces.append(ip)
-                self._open(ip, len(self._interfaces) - 1)
+        self._interfaces.come(usable)
         self.add_servers(servers, now)
 
     def add_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
@@ -135,6 +128,9 @@ class Gatherer:
         self._begin(now)
         if self._config.lite:
             servers = ()
+        if self._config.policy is Policy.NO_RELAY:
+            asked = [server for server in servers if not server.transport.is_stream]
+            servers = tuple(replace(server, kind=ServerKind.STUN) for server in asked)
         for server in servers:
             state = ServerState(server, len(self._servers))
             self._servers.append(state)
@@ -153,9 +149,7 @@ class Gatherer:
     def again(self, now: float) -> None:
         """For a restart: ask anew whoever is not asked or answering any more, and whether mappings still hold."""
         self._begin(now)
-        for state in self._servers:
-            for address in state.addresses:
-                self._ask_from_everywhere(state, address, now)
+        self._ask_again(now)
 
     def release(self, keep: tuple[Address, ...], now: float) -> None:
         """Give back relays that no kept base stands on, and stop asking (RFC 8445 §8.3)."""
@@ -168,6 +162,7 @@ class Gatherer:
 
     def close(self, now: float) -> None:
         self._closing = True
+        self._interfaces.close_all()
         self._timers.clear()
         self._looking_up.clear()
         self._waiting.clear()
@@ -200,20 +195,22 @@ class Gatherer:
     @property
     def busy(self) -> bool:
         return bool(
-            self._opening or self._looking_up or self._waiting or any(not job.finished for job in self._jobs)
+            self._interfaces.opening
+            or self._looking_up
+            or self._waiting
+            or any(not job.finished for job in self._jobs)
         )
 
     @property
     def closed(self) -> bool:
         """Nothing is left: every relay was told goodbye and every socket closed."""
-        return self._closing and not (self._jobs or self._sockets or self._opening)
+        return self._closing and not (self._jobs or self._interfaces.sockets or self._interfaces.opening)
 
     def is_relay(self, base: Address) -> bool:
         return base in self._relays
 
     def is_socket(self, base: Address) -> bool:
-        socket = self._sockets.get(base)
-        return socket is not None and not socket.relays_only
+        return self._interfaces.is_base(base)
 
     # --- inputs ------------------------------------------------------------------------------------------
     def from_server(self, datagram: Datagram, now: float) -> bool:
@@ -233,7 +230,7 @@ class Gatherer:
             case UdpOpened(key=key, local=local):
                 self._opened(key, local, now)
             case UdpFailed(key=key, reason=reason):
-                if self._opening.pop(key, None) is not None:
+                if self._interfaces.failed(key):
                     self._owner.emit(records.Note("warning", f"no UDP socket for ICE: {reason}"))
             case Resolved():
                 self._resolved(event, now)
@@ -264,52 +261,97 @@ class Gatherer:
     def is_settled(self, now: float) -> bool:
         """Whether waiting longer is unlikely to bring more. Stays true until something new is asked."""
         if not self.settled and self.started:
-            at = self._settles_at()
-            if at <= now:
-                self.settled = True
-                self._timers.cancel("settle")
-            else:
+            at = self._settling.at(
+                [candidate.type for candidate in self.candidates],
+                busy=self.busy,
+                relays_wanted=any(state.server.kind is ServerKind.TURN for state in self._servers),
+            )
+            if at > now:
                 self._timers.arm("settle", at)
+                return False
+            self._timers.cancel("settle")
+            self._settling.settled = True
         return self.settled
 
     # --- sockets -----------------------------------------------------------------------------------------
     def _begin(self, now: float) -> None:
         self.started = True
-        self.settled = False
-        self._began_at = now
-        self._slowest = 0.0
+        self._settling.begin(now)
         self.troubles.clear()
         self._timers.arm("keepalive", now + self._config.keepalive)
 
-    def _open(self, ip: str, rank: int) -> None:
-        for component in range(1, self._config.components + 1):
-            self._open_socket(ip, rank, component)
-
-    def _open_socket(self, ip: str, rank: int, component: int, *, relays_only: bool = False) -> None:
-        key = f"{self._agent}/udp.{rank}.{component}{'.relays' if relays_only else ''}"
-        self._opening[key] = (rank, component, relays_only)
-        self._owner.emit(OpenUdp(key, Address(ip, 0), self._config.ports))
-
     def _opened(self, key: str, local: Address, now: float) -> None:
-        waited = self._opening.pop(key, None)
-        if waited is None or self._closing:
-            self._owner.emit(CloseUdp(local))
+        socket = self._interfaces.opened(key, local)
+        if socket is None:
             return
-        rank, component, relays_only = waited
-        socket = HostSocket(local, component, rank, relays_only)
-        self._sockets[local] = socket
-        if self._config.policy is Policy.ALL and not relays_only:
+        if self._config.policy is not Policy.RELAY and not socket.relays_only:
             self._found(self._maker.host(socket), now)
+            external = self._maker.external(socket)
+            if external is not None:
+                self._found(external, now)
         for state in self._servers:
             for address in state.addresses:
                 self._ask_from(state, address, socket, now)
 
+    def addresses_changed(self, ips: tuple[str, ...], in_use: tuple[Address, ...], now: float) -> Change:
+        """Gather from interfaces that came, let go of those that left; bases `in_use` stay for the time being."""
+        change = self._interfaces.changed(ips)
+        if not change:
+            return change
+        families = self._interfaces.families
+        stranded = tuple(ip for ip in change.left if self._leave(ip, in_use, now))
+        self._begin(now)
+        self._interfaces.come(change.came)
+        for state in self._servers:
+            if self._interfaces.families != families:
+                self._find(state, now)
+        if stranded or not in_use:
+            self._ask_again(now)
+        return replace(change, stranded=stranded)
+
+    def drop_left(self, in_use: tuple[Address, ...], now: float) -> None:
+        """Close what was kept of interfaces that left, as soon as no path uses it."""
+        for socket in list(self._interfaces.sockets.values()):
+            if socket.leaving and not self._carried_by(socket.local) & set(in_use):
+                self._drop(socket, now)
+
+    def _leave(self, ip: str, in_use: tuple[Address, ...], now: float) -> bool:
+        """True if a path in use stands on this interface."""
+        reason = f"the interface {ip} is gone"
+        stranded = False
+        for job in [job for job in self._jobs if job.socket is None and job.local_ip == ip]:
+            if job.relayed in in_use:
+                stranded = True
+                job.retired = True  # Another one may be asked for; this one lives for as long as it is used.
+            else:
+                self._abandon(job, reason, now)
+        for socket in self._interfaces.leave(ip):
+            if self._carried_by(socket.local) & set(in_use):
+                stranded = True
+            else:
+                self._drop(socket, now)
+        gone = {socket.local for socket in self._interfaces.sockets.values() if socket.leaving}
+        relays = {job.relayed for job in self._jobs if job.retired or job.local in gone}
+        self.candidates = [c for c in self.candidates if c.base not in gone and c.base not in relays]
+        return stranded
+
+    def _carried_by(self, local: Address) -> set[Address]:
+        return {local} | {job.relayed for job in self._jobs if job.local == local and job.relayed}
+
+    def _drop(self, socket: HostSocket, now: float) -> None:
+        reason = f"the interface {socket.local.ip} is gone"
+        for job in [job for job in self._jobs if job.socket is socket]:
+            self._abandon(job, reason, now)
+        self._mappings = {way: None for way in self._mappings if way[0] != socket.local}
+        self.candidates = [c for c in self.candidates if c.base != socket.local]
+        self._interfaces.close(socket.local)
+        self._owner.base_lost(socket.local, reason, now)
+
     def _close_idle_sockets(self) -> None:
         """While closing: a socket goes as soon as no relay says farewell through it."""
-        for local in list(self._sockets):
+        for local in list(self._interfaces.sockets):
             if all(job.local != local for job in self._jobs):
-                del self._sockets[local]
-                self._owner.emit(CloseUdp(local))
+                self._interfaces.close(local)
 
     # --- servers -----------------------------------------------------------------------------------------
     def _find(self, state: ServerState, now: float) -> None:
@@ -320,8 +362,7 @@ class Gatherer:
         elif is_ip(server.host):
             self._known(state, Address.of(server.host, server.port), now)
         else:
-            families = {Address(ip, 0).family: None for ip in self._interfaces} or {4: None}
-            for family in sorted(families):
+            for family in self._interfaces.families:
                 record_type = "AAAA" if family == 6 else "A"
                 key = f"{self._agent}/resolve.{state.rank}.{record_type}"
                 self._looking_up[key] = state
@@ -347,13 +388,18 @@ class Gatherer:
             state.addresses = (*state.addresses, address)
             self._ask_from_everywhere(state, address, now)
 
+    def _ask_again(self, now: float) -> None:
+        for state in self._servers:
+            for address in state.addresses:
+                self._ask_from_everywhere(state, address, now)
+
     def _ask_from_everywhere(self, state: ServerState, address: Address, now: float) -> None:
         if state.server.transport.is_stream:
             for component in range(1, self._config.components + 1):
                 for family in relay_families(self._config, address.family):
                     self._add_job(state, address, component, None, family, now)
         else:
-            for socket in list(self._sockets.values()):
+            for socket in self._interfaces.current:
                 self._ask_from(state, address, socket, now)
 
     def _ask_from(self, state: ServerState, address: Address, socket: HostSocket, now: float) -> None:
@@ -365,17 +411,10 @@ class Gatherer:
             if relays and others:
                 self._add_job(state, address, socket.component, socket, others[0], now)
             return
-        if relays or self._config.policy is Policy.ALL:
+        if relays or self._config.policy is not Policy.RELAY:
             self._add_job(state, address, socket.component, socket, family, now)
         if relays and others:
-            self._need_second_socket(socket)
-
-    def _need_second_socket(self, socket: HostSocket) -> None:
-        """One 5-tuple holds one allocation, so relays of the other family have a socket of their own."""
-        place = socket.rank, socket.component, True
-        known = [(other.rank, other.component, other.relays_only) for other in self._sockets.values()]
-        if place not in known and place not in self._opening.values():
-            self._open_socket(socket.local.ip, socket.rank, socket.component, relays_only=True)
+            self._interfaces.open_second(socket)
 
     def _add_job(
         self,
@@ -447,14 +486,16 @@ class Gatherer:
 
     def _answered(self, job: Job, answer: Allocated | Bound, now: float) -> None:
         first, job.answered, job.finished = not job.answered, True, True
-        self._slowest = max(self._slowest, answer.round_trip)
+        self._settling.answered(answer.round_trip)
         if first:
             self._owner.emit(
                 records.ServerAnswered(self._agent, job.server.label, job.local, answer.round_trip)
             )
         if job.socket is not None:
             self._mappings[job.socket.local, job.address] = None
-        shown = job.socket is not None and not job.socket.relays_only and self._config.policy is Policy.ALL
+        shown = (
+            job.socket is not None and not job.socket.relays_only and self._config.policy is not Policy.RELAY
+        )
         if job.socket is not None and shown and answer.mapped is not None:
             self._found(self._maker.reflexive(job, job.socket, answer.mapped), now)
         if isinstance(answer, Allocated):
@@ -496,6 +537,15 @@ class Gatherer:
         if base is not None:
             self.candidates = [candidate for candidate in self.candidates if candidate.base != base]
             self._owner.base_lost(base, reason, now)
+
+    def _abandon(self, job: Job, reason: str, now: float) -> None:
+        """The way to the server is gone, so there is nobody to say goodbye to."""
+        if not job.finished:
+            self._owner.emit(records.ServerUnreachable(self._agent, job.server.label, reason))
+        if job.socket is None:
+            job.client.close(now)
+            self._pump(job, now)
+        self._lost(job, reason, now)
 
     def _retire(self, job: Job, now: float) -> None:
         """Stop asking, or give the relay back; a relay over UDP lives on until that is said."""
@@ -539,16 +589,6 @@ class Gatherer:
             self._owner.emit(stun_sent(data, Transport.UDP, local, server))
         self._timers.arm("keepalive", now + self._config.keepalive)
 
-    def _settles_at(self) -> float:
-        if not self.busy:
-            return self._began_at
-        types = [candidate.type for candidate in self.candidates]
-        relays_wanted = any(state.server.kind is ServerKind.TURN for state in self._servers)
-        best = CandidateType.RELAY if relays_wanted else CandidateType.SRFLX
-        if best in types:
-            return self._began_at + max(SETTLE, SETTLE_ROUND_TRIPS * self._slowest)
-        return self._began_at + SETTLE_ALONE
-
     # --- candidates --------------------------------------------------------------------------------------
     def _found(self, candidate: Candidate, now: float) -> None:
         """RFC 8445 §5.1.3: what repeats a better candidate is pruned."""
@@ -562,7 +602,7 @@ class Gatherer:
             if known.address == candidate.address and known.base == candidate.base:
                 self._owner.emit(records.CandidatePruned(self._agent, candidate.info, f"repeats {known}"))
                 return
-        candidate = unique(candidate, self.candidates)
+        candidate = self._maker.ranked(candidate, self.candidates)
         self.candidates.append(candidate)
         self._owner.emit(records.CandidateGathered(self._agent, candidate.info))
         self._owner.candidate_found(candidate, now)

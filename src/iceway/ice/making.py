@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from iceway.core.address import Address
+from iceway.core.address import Address, canonical_ip
 from iceway.ice.candidate import Candidate, CandidateType, Foundations, local_preference, priority
 from iceway.ice.config import AgentConfig, Policy
 from iceway.ice.servers import SERVERS_PER_INTERFACE, HostSocket, Job
@@ -36,6 +36,30 @@ class Maker:
             component=socket.component,
             base=socket.local,
         )
+
+    def external(self, socket: HostSocket) -> Candidate | None:
+        """What a one-to-one NAT makes of the socket's address, as the configuration says."""
+        for inside, outside in self._config.external_ips:
+            if canonical_ip(inside) == socket.local.ip:
+                preference = local_preference(socket.rank * SERVERS_PER_INTERFACE)
+                return Candidate(
+                    type=CandidateType.SRFLX,
+                    address=Address(canonical_ip(outside), socket.local.port),
+                    priority=priority(CandidateType.SRFLX, preference, socket.component),
+                    foundation=self._foundations.of(CandidateType.SRFLX, socket.local.ip, "external"),
+                    component=socket.component,
+                    related=socket.local,
+                    base=socket.local,
+                )
+        return None
+
+    def ranked(self, candidate: Candidate, others: Sequence[Candidate]) -> Candidate:
+        """The candidate with the preference that the application gives it, and a priority of its own."""
+        prefer = self._config.preference
+        if prefer is not None:
+            preference = min(max(prefer(candidate), 0), 0xFFFF)
+            candidate = replace(candidate, priority=priority(candidate.type, preference, candidate.component))
+        return unique(candidate, others)
 
     def reflexive(self, job: Job, socket: HostSocket, mapped: Address) -> Candidate:
         return Candidate(
@@ -74,4 +98,6 @@ def unique(candidate: Candidate, others: Sequence[Candidate]) -> Candidate:
     wanted = candidate.priority
     while wanted in taken:
         wanted -= 1 << 8  # one local preference
+    if wanted < 1:  # The least preferred relay of many: there is room above.
+        wanted = next(p for p in range(candidate.priority, 1 << 31, 1 << 8) if p not in taken)
     return candidate if wanted == candidate.priority else replace(candidate, priority=wanted)

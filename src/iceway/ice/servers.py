@@ -28,12 +28,14 @@ class HostSocket:
     """One open UDP socket: an interface and a component. `rank` counts interfaces, best first.
 
     With `relays_only` it is no base of candidates: a second allocation at one server needs a second 5-tuple.
+    `leaving`: its interface is gone, and it stays for a path that is in use.
     """
 
     local: Address
     component: int
     rank: int
     relays_only: bool = False
+    leaving: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +72,13 @@ class Job:
     @property
     def local(self) -> Address | None:
         return self.socket.local if self.socket else None
+
+    @property
+    def local_ip(self) -> str | None:
+        """The interface that it depends on; None while a stream is not connected."""
+        if isinstance(self.client, TurnClient):
+            return self.client.local.ip if self.client.local else None
+        return self.local.ip if self.local else None
 
     @property
     def turn(self) -> TurnClient:

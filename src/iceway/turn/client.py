@@ -130,6 +130,11 @@ class TurnClient(Outbox):
         self._give_up_at: float | None = None
         """Deadline of the connection while it comes up, of the farewell while closing."""
 
+    @property
+    def local(self) -> Address | None:
+        """Where we speak from; over a stream known once it is connected."""
+        return self._local
+
     # --- commands -------------------------------------------------------------------------------------
     def allocate(self, now: float) -> None:
         if self.state is not State.NEW:
