@@ -37,6 +37,8 @@ from iceway.ice.events import (
 from iceway.ice.gathering import Gatherer
 from iceway.ice.messages import Credentials, Refusal, check_error, user_fragments
 from iceway.ice.session import Session
+from iceway.ice.statistics import Report, report
+from iceway.ice.statistics import Transport as Transported
 from iceway.trace import records
 from iceway.turn.trace import stun_received, stun_sent
 from iceway.wire import stun
@@ -125,6 +127,23 @@ class Agent(Outbox):
         order = (CandidateType.RELAY, CandidateType.SRFLX, CandidateType.HOST)
         return min(found, key=lambda c: (c.address.family, order.index(c.type), -c.priority), default=None)
 
+    def statistics(self, now: float) -> Report:
+        """A W3C-shaped report: transports, candidate pairs and candidates by their ids; ready for JSON."""
+        session = self._session
+        transports = [
+            Transported(
+                name=self.name,
+                component=number,
+                state=self.state.value,
+                role=self.role,
+                local_ufrag=self.local_ufrag,
+                selected=session.selected(number),
+                changes=session.changes(number),
+            )
+            for number in range(1, self._config.components + 1)
+        ]
+        return report(transports, session.pairs, now)
+
     # --- commands ----------------------------------------------------------------------------------------
     def gather(self, interfaces: tuple[str, ...], servers: tuple[IceServer, ...], now: float) -> None:
         """Find candidates on these interface IPs (best first) and through these servers, all at once."""
@@ -191,6 +210,7 @@ class Agent(Outbox):
             pair = self._previous.active(component)
         if pair is None:
             return False
+        pair.counts.sent(len(data))
         self._gatherer.send(pair.base, pair.remote.address, data, now)
         return True
 
@@ -279,6 +299,9 @@ class Agent(Outbox):
             for session in self._sessions():
                 component = session.accepts(base, source)
                 if component is not None:
+                    pair = session.pair(base, source)
+                    if pair is not None:
+                        pair.counts.received(len(data))
                     self.emit(DataReceived(component, data, source, base))
                     return
             return

@@ -9,7 +9,7 @@ as the peer saw it) stands in the pair as `valid_local`: together with `remote` 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from iceway.core.address import Address
@@ -39,6 +39,34 @@ TRANSITIONS: dict[PairState, tuple[PairState, ...]] = {
 UNFINISHED = (PairState.FROZEN, PairState.WAITING, PairState.IN_PROGRESS)
 
 
+@dataclass(slots=True)
+class Counts:
+    """What went over a pair, for statistics. Requests do not count their retransmissions."""
+
+    packets_sent: int = 0
+    packets_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    requests_sent: int = 0
+    requests_received: int = 0
+    responses_sent: int = 0
+    responses_received: int = 0
+    consent_requests_sent: int = 0
+    total_round_trip: float = 0.0
+
+    def sent(self, size: int) -> None:
+        self.packets_sent += 1
+        self.bytes_sent += size
+
+    def received(self, size: int) -> None:
+        self.packets_received += 1
+        self.bytes_received += size
+
+    def answered(self, round_trip: float) -> None:
+        self.responses_received += 1
+        self.total_round_trip += round_trip
+
+
 @dataclass(slots=True, eq=False)
 class CandidatePair:
     """`id` numbers it in records. `heard_at`: when an authentic check last came in on it.
@@ -58,6 +86,7 @@ class CandidatePair:
     failure: str = ""
     hint: str = ""
     hopeless: bool = False
+    counts: Counts = field(default_factory=Counts)
 
     @property
     def base(self) -> Address:

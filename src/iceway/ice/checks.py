@@ -153,6 +153,7 @@ class Checks:
         transaction = Transaction(data, now, reliable=False, rto=self._rto(cause), **_SCHEDULE[cause])
         check = Check(id, pair, cause, self._standing.controlling, transaction, now)
         self._current[pair] = check
+        pair.counts.requests_sent += 1
         self._transactions[id] = check
         while len(self._transactions) > MAX_REMEMBERED:
             del self._transactions[next(iter(self._transactions))]

@@ -30,13 +30,14 @@ class Component:
     """The state of one component. Media may flow on `active` as soon as there is one (RFC 8445 §12).
 
     `nominating` is the pair whose nomination waits for its answer, `given_up` how many never got one.
-    `consent` watches the active pair.
+    `consent` watches the active pair, which changed `changes` times.
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.active: CandidatePair | None = None
         self.selected = False
+        self.changes = 0
         self.valid_since: float | None = None
         self.nominating: CandidatePair | None = None
         self.given_up = 0
@@ -248,6 +249,7 @@ class Paths:
     def _activate(self, component: Component, pair: CandidatePair, now: float) -> None:
         if component.active is not pair:
             component.active = pair
+            component.changes += 1
             interval, expiry = self._config.consent_interval, self._config.consent_expiry
             component.consent = Consent(pair, interval, expiry, self._rng, now)
             self._timers.arm(component.consent_timer, component.consent.next_at)
@@ -276,6 +278,7 @@ class Paths:
             id, data = self._standing.request(pair)
             consent.sent(id, now)
             if not self._standing.lite:
+                pair.counts.consent_requests_sent += 1
                 self._outlet.send_stun(pair.base, pair.remote.address, data, now)
         self._timers.arm(component.consent_timer, consent.next_at)
 
@@ -289,6 +292,7 @@ class Paths:
                 pair = consent.pair
                 if granted and (base, source) == (pair.base, pair.remote.address):
                     pair.round_trip = consent.answered(transaction_id, now)
+                    pair.counts.answered(pair.round_trip)
                     self._timers.arm(component.consent_timer, consent.next_at)
                 return True
         return False

@@ -122,6 +122,18 @@ class Session:
         """The component that data from there belongs to, or None if no authentic check came from there."""
         return self._paths.accepts(base, source)
 
+    def pair(self, base: Address, source: Address) -> CandidatePair | None:
+        return self._checklist.find(base, source)
+
+    @property
+    def pairs(self) -> tuple[CandidatePair, ...]:
+        """Best first."""
+        return tuple(self._checklist)
+
+    def changes(self, component: int) -> int:
+        """How often the pair that data is sent on has changed."""
+        return self._paths.components[component].changes
+
     # --- candidates --------------------------------------------------------------------------------------
     def add_local(self, candidate: Candidate, now: float) -> None:
         self._locals.append(candidate)
@@ -252,6 +264,8 @@ class Session:
             self._paths.accept((base, source), self._bases[base].component)
         self._outlet.send_stun(base, source, messages.check_success(request, self.local, source), now)
         if pair is not None:
+            pair.counts.requests_received += 1
+            pair.counts.responses_sent += 1
             self._paths.heard(pair, check.nominates, check.transaction_id, now)
             self._judge(now)
 
@@ -395,6 +409,7 @@ class Session:
         pair.valid_local = self._as_seen(pair, mapped)
         pair.valid_priority = self._checklist.priority_of(pair.valid_local, pair.remote)
         pair.round_trip = check.round_trip(now)
+        pair.counts.answered(pair.round_trip)
         if pair.state is not PairState.SUCCEEDED:
             pair.move(PairState.SUCCEEDED)
             self._outlet.emit(records.PairSucceeded(self._agent, pair.id, pair.round_trip, mapped))
