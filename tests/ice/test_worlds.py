@@ -8,8 +8,18 @@ from iceway.core.address import Address, Transport
 from iceway.ice.agent import Agent
 from iceway.ice.candidate import parse, serialize
 from iceway.ice.config import AgentConfig, IceServer, ServerKind
-from iceway.ice.events import CandidateFound, DataReceived, GatheringDone
-from iceway.lab.topology import Host, Interface, Link, Segment, Topology
+from iceway.ice.events import CandidateFound, DataReceived, Failed, GatheringDone
+from iceway.lab.topology import (
+    Firewall,
+    Forward,
+    Host,
+    Interface,
+    Link,
+    Nat,
+    Router,
+    Segment,
+    Topology,
+)
 from iceway.lab.world import World
 from iceway.turn.auth import StaticAuthenticator
 from iceway.turn.config import TurnListener, TurnServerConfig
@@ -21,7 +31,7 @@ EDGE4, EDGE6 = "198.51.100.2", "2001:db8:a::2"
 class Pair:
     """Alice and Bob on a topology with an edge, trickling to each other."""
 
-    def __init__(self, topology: Topology, **config: object) -> None:
+    def __init__(self, topology: Topology, bobs: dict[str, object] | None = None, **config: object) -> None:
         self.world = World(topology, 1)
         listeners = tuple(TurnListener(Transport.UDP, Address(ip, 3478)) for ip in (EDGE4, EDGE6))
         edge = TurnServer(
@@ -33,7 +43,8 @@ class Pair:
         self.world.call("edge", edge.start)
         self.agents: dict[str, Agent] = {}
         for me, other in (("alice", "bob"), ("bob", "alice")):
-            agent = Agent(f"{me}/ice", AgentConfig(me == "alice", **config), self.world.rng(me))
+            own = config if me == "alice" or bobs is None else config | bobs
+            agent = Agent(f"{me}/ice", AgentConfig(me == "alice", **own), self.world.rng(me))
             self.agents[me] = agent
             self.world.run(me, agent, on_event=lambda event, _, other=other: self._tell(other, event))
 
@@ -108,3 +119,85 @@ def test_two_hosts_of_ipv6_talk_without_the_relay() -> None:
     pair.meet({"alice": (EDGE6,), "bob": (EDGE6,)})
     assert pair.talks()
     assert pair.agents["alice"].selected.local.type == "host"
+
+
+# --- RFC 6544: no UDP, no relay -----------------------------------------------------------------------------
+def without_udp(bob: Host, bobs_router: Router | None = None) -> Topology:
+    """Alice at home behind a NAT that lets TCP through only; the edge serves nobody."""
+    home = Router(
+        "home",
+        (Interface("home", "192.168.1.1"),),
+        Interface("internet", "198.51.100.77"),
+        nat=Nat(),
+        firewall=Firewall(block_udp=True),
+    )
+    segments = (
+        Segment("internet", "198.51.100.0/24", Link(delay=0.02)),
+        Segment("internet6", "2001:db8:a::/64"),
+        Segment("home", "192.168.1.0/24"),
+        Segment("office", "10.0.0.0/24"),
+    )
+    alice = Host("alice", (Interface("home", "192.168.1.20"),), gateway="192.168.1.1")
+    edge = Host("edge", (Interface("internet", EDGE4), Interface("internet6", EDGE6)))
+    return Topology("no-udp", segments, (alice, bob, edge), (home, bobs_router) if bobs_router else (home,))
+
+
+def public_bob() -> Host:
+    return Host("bob", (Interface("internet", "198.51.100.20"),))
+
+
+def test_without_udp_and_relay_there_is_no_call_but_over_tcp() -> None:
+    pair = Pair(without_udp(public_bob()))
+    pair.meet({"alice": (), "bob": ()})
+    assert not pair.talks()
+    pair = Pair(without_udp(public_bob()), tcp=True)
+    pair.meet({"alice": (), "bob": ()})
+    assert pair.talks()
+    ours, theirs = (pair.agents[name].selected for name in ("alice", "bob"))
+    assert (ours.local.transport, ours.local.tcp_type, ours.remote.tcp_type) == ("tcp", "active", "passive")
+    assert (ours.local.type, ours.local.address.ip) == ("prflx", "198.51.100.77")
+    assert ours.local.address == theirs.remote.address
+    assert ours.remote.address == theirs.local.address
+
+
+def test_a_call_over_tcp_lives_and_ends_when_the_other_side_closes() -> None:
+    pair = Pair(without_udp(public_bob()), tcp=True)
+    pair.meet({"alice": (), "bob": ()})
+    assert pair.talks()
+    pair.world.advance(300)
+    assert pair.agents["alice"].selected
+    pair.world.call("bob", pair.agents["bob"].close)
+    pair.world.advance(2)
+    (failed,) = [e for _, e in pair.world.programs["alice"].events if isinstance(e, Failed)]
+    assert failed.reason.startswith("the TCP connection ended")
+
+
+def test_a_forwarded_port_is_a_passive_candidate_of_the_outside() -> None:
+    office = Router(
+        "office",
+        (Interface("office", "10.0.0.1"),),
+        Interface("internet", "198.51.100.88"),
+        nat=Nat(
+            forwards=tuple(Forward("tcp", port, Address("10.0.0.20", port)) for port in (7001, 7002, 7003))
+        ),
+        firewall=Firewall(block_udp=True),
+    )
+    bob = Host("bob", (Interface("office", "10.0.0.20"),), gateway="10.0.0.1")
+    outside = {"external_ips": (("10.0.0.20", "198.51.100.88"),), "ports": (7001, 7003)}
+    pair = Pair(without_udp(bob, office), bobs=outside, tcp=True)
+    pair.meet({"alice": (), "bob": ()})
+    assert pair.talks()
+    found = [c for c in pair.agents["bob"].local_candidates if c.tcp_type == "passive"]
+    assert {(c.type.value, c.address.ip) for c in found} == {
+        ("host", "10.0.0.20"),
+        ("srflx", "198.51.100.88"),
+    }
+    assert {c.address.port for c in found} <= {7001, 7002, 7003}
+    assert pair.agents["alice"].selected.remote.type == "srflx"
+
+
+def test_over_udp_if_that_works_although_tcp_does_too() -> None:
+    pair = Pair(two_internets("198.51.100.10", "198.51.100.20"), tcp=True)
+    pair.meet({"alice": (), "bob": ()})
+    assert pair.talks()
+    assert pair.agents["alice"].selected.local.transport == "udp"

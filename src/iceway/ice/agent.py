@@ -39,6 +39,7 @@ from iceway.ice.messages import Credentials, Refusal, check_error, user_fragment
 from iceway.ice.session import Session
 from iceway.ice.statistics import Report, report
 from iceway.ice.statistics import Transport as Transported
+from iceway.ice.tcp import TcpWays
 from iceway.trace import records
 from iceway.turn.trace import stun_received, stun_sent
 from iceway.wire import stun
@@ -60,6 +61,7 @@ class Agent(Outbox):
         self._config = config
         self._rng = rng
         self._gatherer = Gatherer(name, config, rng, self)
+        self._tcp = TcpWays(name, config, self._gatherer.maker, self)
         self._timers = Timers()
         self._current: Session | None = None
         self._previous: Session | None = None
@@ -103,7 +105,7 @@ class Agent(Outbox):
     @property
     def closed(self) -> bool:
         """After `close`: nothing is left to do, the machine may be dropped."""
-        return self.state is IceState.CLOSED and self._gatherer.closed
+        return self.state is IceState.CLOSED and self._gatherer.closed and not self._tcp.opening
 
     @property
     def selected(self) -> CandidatePath | None:
@@ -123,7 +125,9 @@ class Agent(Outbox):
 
     def default_candidate(self, component: int = 1) -> Candidate | None:
         """For peers without ICE: the likeliest to work (RFC 8445 §5.1.4), relayed before reflexive before host."""
-        found = [c for c in self._gatherer.candidates if c.component == component]
+        found = [
+            c for c in self._gatherer.candidates if c.component == component and c.transport is Transport.UDP
+        ]
         order = (CandidateType.RELAY, CandidateType.SRFLX, CandidateType.HOST)
         return min(found, key=lambda c: (c.address.family, order.index(c.type), -c.priority), default=None)
 
@@ -211,7 +215,7 @@ class Agent(Outbox):
         if pair is None:
             return False
         pair.counts.sent(len(data))
-        self._gatherer.send(pair.base, pair.remote.address, data, now)
+        self._send(pair.base, pair.remote.address, data, now)
         return True
 
     def restart(self, now: float) -> None:
@@ -231,6 +235,7 @@ class Agent(Outbox):
             session.close()
         self._previous = None
         self._timers.clear()
+        self._tcp.close()
         self._gatherer.close(now)
         self._become(IceState.CLOSED)
 
@@ -238,6 +243,8 @@ class Agent(Outbox):
     def handle_input(self, event: Input, now: float) -> None:
         if isinstance(event, AddressesChanged):
             self._addresses_changed(event.ips, now)
+        elif self._tcp.handle_input(event, now):
+            pass
         elif not isinstance(event, Datagram):
             self._gatherer.handle_input(event, now)
         elif not self._gatherer.from_server(event, now) and self._hears(event.local):
@@ -246,6 +253,7 @@ class Agent(Outbox):
 
     def handle_timeout(self, now: float) -> None:
         self._gatherer.handle_timeout(now)
+        self._tcp.handle_timeout(now)
         for session in self._sessions():
             session.handle_timeout(now)
         for _ in self._timers.due(now):
@@ -255,6 +263,7 @@ class Agent(Outbox):
     def poll_timeout(self) -> float | None:
         return earliest(
             self._gatherer.poll_timeout(),
+            self._tcp.poll_timeout(),
             self._timers.next_at(),
             *(session.poll_timeout() for session in self._sessions()),
         )
@@ -265,6 +274,12 @@ class Agent(Outbox):
         self._session.add_local(candidate, now)
         if candidate.type is CandidateType.RELAY and self._permitted:
             self._gatherer.permit(self._permitted, now)
+        socket = self._gatherer.socket(candidate.address)
+        if self._config.tcp and candidate.type is CandidateType.HOST and socket is not None:
+            self._tcp.come(socket, now)
+
+    def tcp_found(self, candidate: Candidate, now: float) -> None:
+        self._gatherer.add(candidate, now)
 
     def relayed_data(self, base: Address, peer: Address, data: bytes, now: float) -> None:
         if self.state is not IceState.CLOSED:
@@ -275,14 +290,36 @@ class Agent(Outbox):
             session.peer_refused(base, ip, reason, now)
 
     def base_lost(self, base: Address, reason: str, now: float) -> None:
+        self._gatherer.forget_base(base)
+        self._tcp.leave(base, reason, now)
         for session in self._sessions():
             session.base_lost(base, reason, now)
+
+    def connection_lost(self, base: Address, peer: Address, reason: str, now: float) -> None:
+        for session in self._sessions():
+            session.connection_lost(base, peer, reason, now)
+
+    def knows(self, base: Address, peer: Address) -> bool:
+        """Whether an authentic check came from there, or an answer to one of ours."""
+        return any(session.accepts(base, peer) is not None for session in self._sessions())
+
+    def is_taken(self, base: Address) -> bool:
+        return self._gatherer.socket(base) is not None or self._gatherer.is_relay(base)
 
     # --- what a session asks -----------------------------------------------------------------------------
     def send_stun(self, base: Address, remote: Address, data: bytes, now: float) -> None:
         relay = base if self._gatherer.is_relay(base) else None
-        self.emit(stun_sent(data, Transport.UDP, base, remote, relay))
-        self._gatherer.send(base, remote, data, now)
+        self.emit(stun_sent(data, self._transport(base), base, remote, relay))
+        self._send(base, remote, data, now)
+
+    def _transport(self, base: Address) -> Transport:
+        return Transport.TCP if self._tcp.is_base(base) else Transport.UDP
+
+    def _send(self, base: Address, remote: Address, data: bytes, now: float) -> None:
+        if self._tcp.is_base(base):
+            self._tcp.send(base, remote, data, now)
+        else:
+            self._gatherer.send(base, remote, data, now)
 
     def pair_selected(self, pair: CandidatePair, now: float) -> None:
         self._gatherer.bind(pair.base, pair.remote.address, now)
@@ -313,7 +350,7 @@ class Agent(Outbox):
                 self.emit(records.Malformed("stun", source, str(error), len(data)))
             return
         relay = base if self._gatherer.is_relay(base) else None
-        self.emit(stun_received(message, Transport.UDP, base, source, relay))
+        self.emit(stun_received(message, self._transport(base), base, source, relay))
         if message.method != Method.BINDING:
             return
         if message.message_class is MessageClass.REQUEST:
@@ -360,10 +397,15 @@ class Agent(Outbox):
             old.close()
         self._timers.clear()
         self._current = self._new_session(local, old.controlling)
-        self._current.gathering = self._gatherer.busy
+        self._current.gathering = self._busy
         for candidate in self._gatherer.candidates:
             self._current.add_local(candidate, now)
         self._permitted = ()
+
+    @property
+    def _busy(self) -> bool:
+        """Local candidates are still to come."""
+        return self._gatherer.busy or self._tcp.opening
 
     # --- the network around us -----------------------------------------------------------------------------
     def _addresses_changed(self, ips: tuple[str, ...], now: float) -> None:
@@ -391,7 +433,9 @@ class Agent(Outbox):
         pairs = [self._session.selected(number) for number in numbers]
         if self._previous is not None:
             pairs += [self._previous.active(number) for number in numbers]
-        return tuple(pair.base for pair in pairs if pair is not None)
+        bases = [pair.base for pair in pairs if pair is not None]
+        companions = [self._tcp.companion(base) for base in bases]
+        return (*bases, *(base for base in companions if base is not None))
 
     def _release(self, now: float) -> None:
         """Give back what is not needed, unless the peer still looks for a path to nominate."""
@@ -414,7 +458,7 @@ class Agent(Outbox):
         if not self._told_settled and self._gatherer.is_settled(now):
             self._told_settled = True
             self.emit(GatheringSettled())
-        if not self._told_done and self._gatherer.started and not self._gatherer.busy:
+        if not self._told_done and self._gatherer.started and not self._busy:
             self._told_done = True
             self.emit(records.GatheringFinished(self.name, now - self._gatherer.began_at))
             self.emit(GatheringDone())

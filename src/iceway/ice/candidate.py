@@ -34,6 +34,13 @@ TYPE_PREFERENCE = {  # RFC 8445 §5.1.2.2
     CandidateType.RELAY: 0,
 }
 
+TCP_TYPE_PREFERENCE = {  # RFC 6544 §4.2: below all that goes over UDP directly, above all that is relayed
+    CandidateType.HOST: 90,
+    CandidateType.PRFLX: 80,
+    CandidateType.SRFLX: 70,
+    CandidateType.RELAY: 0,
+}
+
 _RELAY_RANK = {None: 3, Transport.UDP: 3, Transport.TCP: 2, Transport.TLS: 1}
 
 
@@ -73,9 +80,12 @@ class Candidate:
         return str(self.info)
 
 
-def priority(type: CandidateType, local_preference: int, component: int) -> int:
+def priority(
+    type: CandidateType, local_preference: int, component: int, transport: Transport = Transport.UDP
+) -> int:
     """RFC 8445 §5.1.2.1. `local_preference` is 0–65535, larger is better."""
-    return (TYPE_PREFERENCE[type] << 24) + (local_preference << 8) + (256 - component)
+    preferences = TYPE_PREFERENCE if transport is Transport.UDP else TCP_TYPE_PREFERENCE
+    return (preferences[type] << 24) + (local_preference << 8) + (256 - component)
 
 
 def local_preference(rank: int, relay_transport: Transport | None = None) -> int:

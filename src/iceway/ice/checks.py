@@ -150,7 +150,13 @@ class Checks:
         if cause is not Cause.NOMINATION:
             pair.move(PairState.IN_PROGRESS)
         id, data = self._standing.request(pair, nominate=cause is Cause.NOMINATION)
-        transaction = Transaction(data, now, reliable=False, rto=self._rto(cause), **_SCHEDULE[cause])
+        transaction = Transaction(
+            data,
+            now,
+            reliable=pair.local.transport.is_stream,  # RFC 6544 §7.1: TCP repeats by itself
+            rto=self._rto(cause),
+            **_SCHEDULE[cause],
+        )
         check = Check(id, pair, cause, self._standing.controlling, transaction, now)
         self._current[pair] = check
         pair.counts.requests_sent += 1

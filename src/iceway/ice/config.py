@@ -84,7 +84,8 @@ class AgentConfig:
     on before failure; `release_after` when relays that the selected pair does not use are given back.
     `relay_families` (4, 6 or both) are the relayed addresses to ask each TURN server for; empty: IPv4 ones, and
     IPv6 ones of servers that are reached over IPv6. `lite` (RFC 8445 §2.5) is for hosts that everybody can reach:
-    no servers, no checks of our own, the peer decides.
+    no servers, no checks of our own, the peer decides. `tcp` adds candidates over TCP (RFC 6544) for networks
+    without UDP; it needs a single component.
 
     `ports` bounds the host candidates' ports; `interface_filter` says of an interface's IP whether to use it;
     `external_ips` are (inside, outside) addresses of a one-to-one NAT; `preference` gives a candidate another
@@ -97,6 +98,7 @@ class AgentConfig:
     policy: Policy = Policy.ALL
     relay_families: tuple[int, ...] = ()
     lite: bool = False
+    tcp: bool = False
     interface_filter: Callable[[str], bool] | None = None
     external_ips: tuple[tuple[str, str], ...] = ()
     preference: Callable[[Candidate], int] | None = None
@@ -115,6 +117,8 @@ class AgentConfig:
             raise UsageError(f"relay families are 4 and 6, not {self.relay_families}")
         if self.ports is not None and not 0 < self.ports[0] <= self.ports[1] < 65536:
             raise UsageError(f"{self.ports[0]} to {self.ports[1]} is no range of ports")
+        if self.tcp and self.components > 1:
+            raise UsageError("candidates over TCP are for a single component")
         for inside, outside in self.external_ips:
             try:
                 families = {Address(canonical_ip(ip), 0).family for ip in (inside, outside)}

@@ -92,7 +92,7 @@ class Gatherer:
         self._rng = rng
         self._owner = owner
         self._timers = Timers()
-        self._maker = Maker(config)
+        self.maker = Maker(config)
         self._interfaces = Interfaces(agent, config, owner.emit)
         self._servers: list[ServerState] = []
         self._looking_up: dict[str, ServerState] = {}
@@ -206,6 +206,9 @@ class Gatherer:
         """Nothing is left: every relay was told goodbye and every socket closed."""
         return self._closing and not (self._jobs or self._interfaces.sockets or self._interfaces.opening)
 
+    def socket(self, local: Address) -> HostSocket | None:
+        return self._interfaces.sockets.get(local)
+
     def is_relay(self, base: Address) -> bool:
         return base in self._relays
 
@@ -285,10 +288,10 @@ class Gatherer:
         if socket is None:
             return
         if self._config.policy is not Policy.RELAY and not socket.relays_only:
-            self._found(self._maker.host(socket), now)
-            external = self._maker.external(socket)
+            self.add(self.maker.host(socket), now)
+            external = self.maker.external(socket)
             if external is not None:
-                self._found(external, now)
+                self.add(external, now)
         for state in self._servers:
             for address in state.addresses:
                 self._ask_from(state, address, socket, now)
@@ -334,6 +337,9 @@ class Gatherer:
         relays = {job.relayed for job in self._jobs if job.retired or job.local in gone}
         self.candidates = [c for c in self.candidates if c.base not in gone and c.base not in relays]
         return stranded
+
+    def forget_base(self, base: Address) -> None:
+        self.candidates = [c for c in self.candidates if c.base != base]
 
     def _carried_by(self, local: Address) -> set[Address]:
         return {local} | {job.relayed for job in self._jobs if job.local == local and job.relayed}
@@ -497,11 +503,11 @@ class Gatherer:
             job.socket is not None and not job.socket.relays_only and self._config.policy is not Policy.RELAY
         )
         if job.socket is not None and shown and answer.mapped is not None:
-            self._found(self._maker.reflexive(job, job.socket, answer.mapped), now)
+            self.add(self.maker.reflexive(job, job.socket, answer.mapped), now)
         if isinstance(answer, Allocated):
             job.relayed = answer.relayed
             self._relays[answer.relayed] = job
-            self._found(self._maker.relayed(job, answer), now)
+            self.add(self.maker.relayed(job, answer), now)
 
     def _refused(self, job: Job, failure: AllocationFailed | BindingFailed, now: float) -> None:
         job.finished = True
@@ -590,7 +596,7 @@ class Gatherer:
         self._timers.arm("keepalive", now + self._config.keepalive)
 
     # --- candidates --------------------------------------------------------------------------------------
-    def _found(self, candidate: Candidate, now: float) -> None:
+    def add(self, candidate: Candidate, now: float) -> None:
         """RFC 8445 §5.1.3: what repeats a better candidate is pruned."""
         for known in self.candidates:
             if (
@@ -602,7 +608,7 @@ class Gatherer:
             if known.address == candidate.address and known.base == candidate.base:
                 self._owner.emit(records.CandidatePruned(self._agent, candidate.info, f"repeats {known}"))
                 return
-        candidate = self._maker.ranked(candidate, self.candidates)
+        candidate = self.maker.ranked(candidate, self.candidates)
         self.candidates.append(candidate)
         self._owner.emit(records.CandidateGathered(self._agent, candidate.info))
         self._owner.candidate_found(candidate, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from iceway.core.address import Address, canonical_ip
+from iceway.core.address import Address, Transport, canonical_ip
 from iceway.ice.candidate import Candidate, CandidateType, Foundations, local_preference, priority
 from iceway.ice.config import AgentConfig, Policy
 from iceway.ice.servers import SERVERS_PER_INTERFACE, HostSocket, Job
@@ -39,18 +39,56 @@ class Maker:
 
     def external(self, socket: HostSocket) -> Candidate | None:
         """What a one-to-one NAT makes of the socket's address, as the configuration says."""
-        for inside, outside in self._config.external_ips:
-            if canonical_ip(inside) == socket.local.ip:
-                preference = local_preference(socket.rank * SERVERS_PER_INTERFACE)
-                return Candidate(
-                    type=CandidateType.SRFLX,
-                    address=Address(canonical_ip(outside), socket.local.port),
-                    priority=priority(CandidateType.SRFLX, preference, socket.component),
-                    foundation=self._foundations.of(CandidateType.SRFLX, socket.local.ip, "external"),
-                    component=socket.component,
-                    related=socket.local,
-                    base=socket.local,
-                )
+        outside = self._outside(socket.local)
+        if outside is None:
+            return None
+        preference = local_preference(socket.rank * SERVERS_PER_INTERFACE)
+        return Candidate(
+            type=CandidateType.SRFLX,
+            address=outside,
+            priority=priority(CandidateType.SRFLX, preference, socket.component),
+            foundation=self._foundations.of(CandidateType.SRFLX, socket.local.ip, "external"),
+            component=socket.component,
+            related=socket.local,
+            base=socket.local,
+        )
+
+    def over_tcp(self, socket: HostSocket, base: Address, tcp_type: str) -> Candidate:
+        """A host candidate; active ones come first because outgoing connections pass more firewalls."""
+        rank = 2 * socket.rank + (tcp_type == "passive")
+        return Candidate(
+            type=CandidateType.HOST,
+            address=base,
+            priority=priority(CandidateType.HOST, local_preference(rank), socket.component, Transport.TCP),
+            foundation=self._foundations.of(CandidateType.HOST, base.ip, tcp_type, Transport.TCP),
+            component=socket.component,
+            transport=Transport.TCP,
+            tcp_type=tcp_type,
+            base=base,
+        )
+
+    def external_over_tcp(self, socket: HostSocket, base: Address) -> Candidate | None:
+        """A listener as the outside of a one-to-one NAT, or of a forwarded port, shows it."""
+        outside = self._outside(base)
+        if outside is None:
+            return None
+        preference = local_preference(2 * socket.rank)
+        return Candidate(
+            type=CandidateType.SRFLX,
+            address=outside,
+            priority=priority(CandidateType.SRFLX, preference, socket.component, Transport.TCP),
+            foundation=self._foundations.of(CandidateType.SRFLX, base.ip, "external", Transport.TCP),
+            component=socket.component,
+            transport=Transport.TCP,
+            tcp_type="passive",
+            related=base,
+            base=base,
+        )
+
+    def _outside(self, inside: Address) -> Address | None:
+        for ip, outside in self._config.external_ips:
+            if canonical_ip(ip) == inside.ip:
+                return Address(canonical_ip(outside), inside.port)
         return None
 
     def ranked(self, candidate: Candidate, others: Sequence[Candidate]) -> Candidate:

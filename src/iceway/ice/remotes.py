@@ -34,7 +34,7 @@ class RemoteCandidates:
 
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
-        self._known: dict[tuple[int, Address], Candidate] = {}
+        self._known: dict[tuple[int, Transport, Address], Candidate] = {}
         self._early: dict[tuple[Address, Address], HeardCheck] = {}
         self._learned = 0
         self.ips: tuple[str, ...] = ()
@@ -46,26 +46,28 @@ class RemoteCandidates:
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, component: int, address: Address) -> Candidate | None:
-        return self._known.get((component, address))
+    def get(self, component: int, address: Address, transport: Transport = Transport.UDP) -> Candidate | None:
+        return self._known.get((component, transport, address))
 
     def add(self, candidate: Candidate) -> None:
-        self._known[candidate.component, candidate.address] = candidate
+        self._known[candidate.component, candidate.transport, candidate.address] = candidate
         self._note_ips()
 
     def forget(self, candidate: Candidate) -> None:
-        del self._known[candidate.component, candidate.address]
+        del self._known[candidate.component, candidate.transport, candidate.address]
         self._note_ips()
 
     def useless(self, candidate: Candidate) -> str:
         """Why an announced candidate is not used; empty if it is."""
-        if candidate.transport is not Transport.UDP:
+        if candidate.transport is not Transport.UDP and not self._config.tcp:
             return "candidates over TCP are not used"
+        if candidate.transport is not Transport.UDP and candidate.tcp_type != "passive":
+            return "nobody listens there; the peer connects to us if it can"
         if not 1 <= candidate.component <= self._config.components:
             return f"there is no component {candidate.component}"
         if scope_of(candidate.address.ip) is Scope.LOCAL or candidate.address.port == 0:
             return "nothing can be sent to this address"
-        known = self.get(candidate.component, candidate.address)
+        known = self.get(candidate.component, candidate.address, candidate.transport)
         if known is not None:
             return "" if known.type is CandidateType.PRFLX else f"repeats {known}"
         if len(self._known) - len(self.learned()) >= self._config.max_remote_candidates:
@@ -75,7 +77,7 @@ class RemoteCandidates:
     def learned(self) -> list[Candidate]:
         return [candidate for candidate in self._known.values() if candidate.type is CandidateType.PRFLX]
 
-    def learn(self, component: int, check: HeardCheck) -> Candidate:
+    def learn(self, component: int, check: HeardCheck, transport: Transport = Transport.UDP) -> Candidate:
         """A peer-reflexive candidate; its priority is what the check says."""
         self._learned += 1
         candidate = Candidate(
@@ -84,6 +86,8 @@ class RemoteCandidates:
             priority=check.priority,
             foundation=f"learned{self._learned}",
             component=component,
+            transport=transport,
+            tcp_type=None if transport is Transport.UDP else "active",
         )
         self.add(candidate)
         return candidate
@@ -103,4 +107,4 @@ class RemoteCandidates:
         return [check for check in early.values() if check.ufrag == ufrag]
 
     def _note_ips(self) -> None:
-        self.ips = tuple(dict.fromkeys(address.ip for _, address in self._known))
+        self.ips = tuple(dict.fromkeys(address.ip for *_, address in self._known))

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from iceway.core.address import Address
+from iceway.core.address import Address, Transport
 from iceway.core.timers import Timers
 from iceway.ice import messages
 from iceway.ice.candidate import TYPE_PREFERENCE, Candidate, CandidateType
@@ -149,7 +149,7 @@ class Session:
         if reason := self._remotes.useless(candidate):
             self._outlet.emit(records.CandidatePruned(self._agent, candidate.info, reason))
             return
-        learned = self._remotes.get(candidate.component, candidate.address)
+        learned = self._remotes.get(candidate.component, candidate.address, candidate.transport)
         self._remotes.add(candidate)
         if learned is not None:
             # RFC 8838 §11.4: what a check taught us now gets its real type and priority.
@@ -227,6 +227,13 @@ class Session:
         for pair in self._checklist:
             if pair.base == base:
                 self._paths.lose(pair, reason, now, for_good=True)
+        self._judge(now)
+
+    def connection_lost(self, base: Address, remote: Address, reason: str, now: float) -> None:
+        """The TCP connection of a pair ended, or never came up."""
+        pair = self._checklist.find(base, remote)
+        if pair is not None:
+            self._paths.lose(pair, reason, now)
         self._judge(now)
 
     # --- inputs ------------------------------------------------------------------------------------------
@@ -344,18 +351,19 @@ class Session:
         pair = self._checklist.find(check.base, check.source)
         local = self._bases.get(check.base)
         if pair is None and local is not None:
-            remote = self._remotes.get(local.component, check.source) or self._learn(local.component, check)
+            remote = self._remotes.get(local.component, check.source, local.transport)
+            remote = remote or self._learn(local, check)
             pair = self._add(local, remote, needed=True) if remote else None
         return pair
 
-    def _learn(self, component: int, check: HeardCheck) -> Candidate | None:
+    def _learn(self, local: Candidate, check: HeardCheck) -> Candidate | None:
         """The peer has an address that nobody told us of."""
         if not check.priority or scope_of(check.source.ip) is Scope.LOCAL:
             return None
         learned = self._remotes.learned()
         if len(learned) >= MAX_REFLEXIVE and not self._forget_one(learned):
             return None
-        remote = self._remotes.learn(component, check)
+        remote = self._remotes.learn(local.component, check, local.transport)
         self._outlet.emit(records.CandidateReceived(self._agent, remote.info))
         return remote
 
@@ -424,12 +432,16 @@ class Session:
         for candidate in self._locals:
             if candidate.address == mapped and candidate.base == pair.base:
                 return candidate
+        # Over TCP the port is the connection's; on the interface's own IP it is still the host candidate.
+        own = pair.local.transport.is_stream and mapped.ip == pair.base.ip
         learned = Candidate(
-            type=CandidateType.PRFLX,
+            type=CandidateType.HOST if own else CandidateType.PRFLX,
             address=mapped,
-            priority=reflexive_priority(pair),
+            priority=pair.local.priority if own else reflexive_priority(pair),
             foundation=f"{pair.local.foundation}p",
             component=pair.component,
+            transport=pair.local.transport,
+            tcp_type=pair.local.tcp_type,
             related=pair.base,
             base=pair.base,
             relay_transport=pair.local.relay_transport,
@@ -479,9 +491,14 @@ class Session:
 
 
 def pairable(local: Candidate, remote: Candidate) -> bool:
-    """RFC 8445 §6.1.2.2: same component and family; and loopback only reaches loopback."""
+    """RFC 8445 §6.1.2.2: same component and family; and loopback only reaches loopback.
+
+    Over TCP only active ones send (RFC 6544 §6.2); what a passive one gets makes its own pair.
+    """
     return (
         local.component == remote.component
+        and local.transport is remote.transport
+        and (local.transport is Transport.UDP or (local.tcp_type, remote.tcp_type) == ("active", "passive"))
         and local.address.family == remote.address.family
         and (scope_of(local.address.ip) is Scope.LOOPBACK) == (scope_of(remote.address.ip) is Scope.LOOPBACK)
     )

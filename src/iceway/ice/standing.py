@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iceway.ice.candidate import TYPE_PREFERENCE, CandidateType
+from iceway.core.address import Transport
+from iceway.ice.candidate import TCP_TYPE_PREFERENCE, TYPE_PREFERENCE, CandidateType
 from iceway.ice.checklist import CandidatePair
 from iceway.ice.messages import Credentials, check_request, transaction_id
 from iceway.wire import stun
@@ -74,4 +75,5 @@ def reflexive_priority(pair: CandidatePair) -> int:
     """
     if pair.local.type is CandidateType.RELAY:
         return pair.local.priority
-    return (TYPE_PREFERENCE[CandidateType.PRFLX] << 24) + (pair.local.priority & 0xFFFFFF)
+    preferences = TYPE_PREFERENCE if pair.local.transport is Transport.UDP else TCP_TYPE_PREFERENCE
+    return (preferences[CandidateType.PRFLX] << 24) + (pair.local.priority & 0xFFFFFF)
