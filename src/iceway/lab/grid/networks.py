@@ -77,10 +77,11 @@ class Premises:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One row and one column of the grid. `title` fits an axis, `summary` is a sentence's worth."""
+    """One row and one column of the grid. `title` and `note` fit an axis, `summary` is a sentence's worth."""
 
     name: str
     title: str
+    note: str
     summary: str
     build: Callable[[Side], Premises]
 
@@ -206,44 +207,79 @@ def _symmetric(filtering: Behaviour) -> Nat:
 
 
 NETWORKS: tuple[Network, ...] = (
-    Network("open", "Public IPv4", "a public address, nothing in the way", _public),
-    Network("full-cone", "Full cone NAT", "endpoint-independent mapping and filtering", _behind(_cone(EI))),
+    Network("open", "Public IPv4", "nothing in the way", "a public address, nothing in the way", _public),
+    Network(
+        "full-cone",
+        "Full cone NAT",
+        "lets anybody in",
+        "endpoint-independent mapping and filtering",
+        _behind(_cone(EI)),
+    ),
     Network(
         "restricted",
         "Restricted cone NAT",
+        "lets in addresses written to",
         "endpoint-independent mapping, address-dependent filtering",
         _behind(_cone(AD)),
     ),
     Network(
         "port-restricted",
         "Port-restricted NAT",
+        "lets in ports written to",
         "endpoint-independent mapping, address-and-port-dependent filtering",
         _behind(_port_restricted()),
     ),
-    Network("double-nat", "Double NAT", "a port-restricted NAT at home behind another of the carrier", _carrier),
-    Network("vpn", "VPN, dead", "a port-restricted NAT, and a VPN interface that swallows packets", _vpn),
+    Network(
+        "double-nat",
+        "Double NAT",
+        "a second one at the carrier",
+        "a port-restricted NAT at home behind another of the carrier",
+        _carrier,
+    ),
+    Network(
+        "vpn",
+        "Dead VPN",
+        "NAT, one interface swallows all",
+        "a port-restricted NAT, and a VPN interface that swallows packets",
+        _vpn,
+    ),
     Network(
         "dual-stack",
         "Dual stack",
+        "IPv4 NAT, IPv6 firewall",
         "IPv4 behind a port-restricted NAT, IPv6 behind a stateful firewall",
         _dual,
     ),
-    Network("ipv6", "IPv6 only", "a stateful firewall, and no IPv4", _ipv6),
+    Network("ipv6", "IPv6 only", "stateful firewall, no IPv4", "a stateful firewall, and no IPv4", _ipv6),
     Network(
         "symmetric-open",
         "Symmetric, open",
+        "maps anew, lets anybody in",
         "address-and-port-dependent mapping, endpoint-independent filtering",
         _behind(_symmetric(EI)),
     ),
-    Network("symmetric", "Symmetric NAT", "address-and-port-dependent mapping and filtering", _behind(_symmetric(APD))),
-    Network("no-udp", "UDP blocked", "a firewall that drops all UDP", _behind(_port_restricted(), Firewall(block_udp=True))),
+    Network(
+        "symmetric",
+        "Symmetric NAT",
+        "maps anew, lets in ports written to",
+        "address-and-port-dependent mapping and filtering",
+        _behind(_symmetric(APD)),
+    ),
+    Network(
+        "no-udp",
+        "UDP blocked",
+        "NAT, only TCP leaves",
+        "a NAT whose firewall drops all UDP",
+        _behind(_port_restricted(), Firewall(block_udp=True)),
+    ),
     Network(
         "web-only",
         "Only TCP 443",
-        "a firewall that drops all but connections to port 443",
+        "NAT, only the web's port leaves",
+        "a NAT whose firewall drops all but connections to port 443",
         _behind(_port_restricted(), Firewall(block_udp=True, tcp_ports=(WEB_PORT,))),
     ),
-)  # fmt: skip
+)
 
 
 def network(name: str) -> Network:

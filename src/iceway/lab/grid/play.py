@@ -8,6 +8,7 @@ they may be played in several processes; the result is the same, byte for byte.
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def _played(asked: list[tuple[str, str]], seed: int, jobs: int) -> Iterator[Cell
     if jobs <= 1:
         yield from (play(left, right, seed) for left, right in asked)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         lefts, rights = zip(*asked, strict=True)
         yield from pool.map(play, lefts, rights, itertools.repeat(seed), chunksize=4)
 
