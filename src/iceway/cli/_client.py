@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iceway.cli import Exit
+from iceway.cli import Exit, _addresses
 from iceway.core.errors import EnvironmentFailure, ParseError, UsageError
 
 if TYPE_CHECKING:
+    from iceway.client.phone import Media
     from iceway.client.run import Client, RegistrationFailed
-    from iceway.trace.entry import Entry
 
 Identity = Annotated[str, typer.Option("--as", metavar="SIP", help="Who you are: alice@example.test.")]
 PasswordFile = Annotated[
@@ -40,12 +40,52 @@ Turn = Annotated[
     list[str] | None,
     typer.Option(
         metavar="URL",
-        help="A further relay: turn:user:password@host:port?transport=udp, or stun:host:port.",
+        envvar="ICEWAY_RELAY",
+        help="A further relay: turn:user:password@host:port?transport=udp, or stun:host:port. "
+        "Others on this machine can read a command line, but not $ICEWAY_RELAY.",
     ),
 ]
 RelayOnly = Annotated[bool, typer.Option("--relay-only", help="Never offer or use a direct path.")]
 Trace = Annotated[Path | None, typer.Option(help="Write every step to this file, as JSON Lines.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print events and the result as JSON, a line each.")]
+
+
+def make_client(
+    identity: str,
+    password_file: Path | None,
+    *,
+    server: str | None,
+    ca: Path | None,
+    nameserver: list[str] | None,
+    interface: list[str] | None,
+    relay: list[str] | None,
+    relay_only: bool,
+    trace: Path | None,
+    ring_for: float | None = None,
+    media: Callable[[str], Media] | None = None,
+    on_registration: Callable[[str | None], None] | None = None,
+) -> Client:
+    """A client as the options want it. What is wrong with them is said before anything starts."""
+    from iceway.client.relay_url import parse_relay_url
+    from iceway.client.run import Client
+    from iceway.io.logging import record_logger
+
+    return Client(
+        identity,
+        read_password(password_file, identity),
+        server=server,
+        trust=_authority(ca),
+        nameservers=_addresses.checked("--nameserver", nameserver, port=53),
+        interfaces=_addresses.checked("--interface", interface) or None,
+        relays=[parse_relay_url(url) for url in relay or ()],
+        relay_only=relay_only,
+        ring_for=ring_for,
+        media=media,
+        on_registration=on_registration,
+        trace=trace,
+        listeners=(record_logger(),),
+        node=identity.partition(":")[2].partition("@")[0],
+    )
 
 
 def read_password(file: Path | None, identity: str, *, again: bool = False) -> str:
@@ -74,7 +114,7 @@ def sip_uri(text: str) -> str:
     return uri
 
 
-def authority(file: Path | None) -> list[Path] | None:
+def _authority(file: Path | None) -> list[Path] | None:
     """What to trust: the authority in the file, or the system's (None)."""
     if file is None:
         return None
@@ -90,17 +130,6 @@ def authority(file: Path | None) -> list[Path] | None:
             "Name the PEM file of the authority that signed the server's certificate.",
         ) from error
     return [file]
-
-
-def listeners() -> tuple[Callable[[Entry], None], ...]:
-    """Who hears every record: the log, with --verbose."""
-    from iceway.io.logging import record_logger
-
-    return (record_logger(),)
-
-
-def node_name(identity: str) -> str:
-    return sip_uri(identity).partition(":")[2].partition("@")[0]
 
 
 class Teller:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from iceway.cli import Exit, _addresses, _client
+from iceway.cli import Exit, _client
 
 
 def register(app: typer.Typer) -> None:
@@ -36,8 +36,7 @@ def answer(
 ) -> int:
     """Wait for calls and answer each after it has rung for a moment. Ends with Ctrl-C, or with --once."""
     from iceway.client.phone import Media
-    from iceway.client.relay_url import parse_relay_url
-    from iceway.client.run import CallFailed, Client, RegistrationFailed, make_media
+    from iceway.client.run import CallFailed, RegistrationFailed, make_media
     from iceway.io.run import run
 
     identity = _client.sip_uri(identity)
@@ -56,21 +55,19 @@ def answer(
         else:
             tell.step("unregistered", f"registration lost, trying again: {lost}", reason=lost)
 
-    client = Client(
+    client = _client.make_client(
         identity,
-        _client.read_password(password_file, identity),
+        password_file,
         server=server,
-        trust=_client.authority(ca),
-        nameservers=_addresses.checked("--nameserver", nameserver, port=53),
-        interfaces=_addresses.checked("--interface", interface) or None,
-        relays=[parse_relay_url(url) for url in relay or ()],
+        ca=ca,
+        nameserver=nameserver,
+        interface=interface,
+        relay=relay,
         relay_only=relay_only,
+        trace=trace,
         ring_for=ring_for,
         media=media,
         on_registration=registration,
-        trace=trace,
-        listeners=_client.listeners(),
-        node=_client.node_name(identity),
     )
 
     async def main() -> int:

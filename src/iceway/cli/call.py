@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iceway.cli import Exit, _addresses, _client
+from iceway.cli import Exit, _client
 
 if TYPE_CHECKING:
     from iceway.client.run import LiveCall
@@ -47,25 +47,22 @@ def call(
     Without --play and --duration the call lasts until the other side hangs up. Exit code 1: no call came of it;
     130: interrupted (Ctrl-C hangs up).
     """
-    from iceway.client.relay_url import parse_relay_url
-    from iceway.client.run import CallFailed, Client, RegistrationFailed, make_media
+    from iceway.client.run import CallFailed, RegistrationFailed, make_media
     from iceway.io.run import run
 
     identity, peer_uri = _client.sip_uri(identity), _client.sip_uri(peer)
     tell = _client.Teller(json)
     media = make_media(play, record)
-    client = Client(
+    client = _client.make_client(
         identity,
-        _client.read_password(password_file, identity),
+        password_file,
         server=server,
-        trust=_client.authority(ca),
-        nameservers=_addresses.checked("--nameserver", nameserver, port=53),
-        interfaces=_addresses.checked("--interface", interface) or None,
-        relays=[parse_relay_url(url) for url in relay or ()],
+        ca=ca,
+        nameserver=nameserver,
+        interface=interface,
+        relay=relay,
         relay_only=relay_only,
         trace=trace,
-        listeners=_client.listeners(),
-        node=_client.node_name(identity),
     )
 
     async def main() -> int:
