@@ -13,11 +13,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from iceway.core.address import Address, Transport, is_ip
+from iceway.core.address import Address, Transport
 from iceway.core.machine import DatagramReceived as Datagram
 from iceway.core.machine import (
     Input,
-    Resolve,
     Resolved,
     SendDatagram,
     StreamClosed,
@@ -31,6 +30,7 @@ from iceway.core.machine import (
 from iceway.core.timers import Timers
 from iceway.ice.candidate import Candidate
 from iceway.ice.config import GATHERING_TA, AgentConfig, IceServer, Policy, ServerKind
+from iceway.ice.directory import Directory
 from iceway.ice.families import relay_families
 from iceway.ice.interfaces import Change, Interfaces
 from iceway.ice.making import Maker
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from random import Random
 
 NO_SUCH_FAMILY = 440  # RFC 8656 §18.7
-MAX_SPARES = 4  # addresses tried for one name
 
 
 class Owner(Protocol):
@@ -94,8 +93,7 @@ class Gatherer:
         self._timers = Timers()
         self.maker = Maker(config)
         self._interfaces = Interfaces(agent, config, owner.emit)
-        self._servers: list[ServerState] = []
-        self._looking_up: dict[str, ServerState] = {}
+        self._directory = Directory(agent, self)
         self._jobs: list[Job] = []
         self._names: dict[str, Job] = {}
         self._routes: dict[tuple[Address, Address], list[Job]] = {}
@@ -132,14 +130,12 @@ class Gatherer:
             asked = [server for server in servers if not server.transport.is_stream]
             servers = tuple(replace(server, kind=ServerKind.STUN) for server in asked)
         for server in servers:
-            state = ServerState(server, len(self._servers))
-            self._servers.append(state)
-            self._find(state, now)
+            self._directory.add(server, self._interfaces.families, now)
 
     def renew_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
         """New credentials for known servers: relays go on with them, later questions start with them."""
         renewed = {server.place: server for server in servers}
-        for state in self._servers:
+        for state in self._directory.servers:
             state.server = renewed.get(state.server.place, state.server)
         for job in self._jobs:
             server = renewed.get(job.server.place)
@@ -164,7 +160,7 @@ class Gatherer:
         self._closing = True
         self._interfaces.close_all()
         self._timers.clear()
-        self._looking_up.clear()
+        self._directory.stop()
         self._waiting.clear()
         for job in list(self._jobs):
             self._retire(job, now)
@@ -196,7 +192,7 @@ class Gatherer:
     def busy(self) -> bool:
         return bool(
             self._interfaces.opening
-            or self._looking_up
+            or self._directory.busy
             or self._waiting
             or any(not job.finished for job in self._jobs)
         )
@@ -236,7 +232,7 @@ class Gatherer:
                 if self._interfaces.failed(key):
                     self._owner.emit(records.Note("warning", f"no UDP socket for ICE: {reason}"))
             case Resolved():
-                self._resolved(event, now)
+                self._directory.resolved(event, now)
             case StreamConnected() | StreamReceived() | StreamClosed() | StreamCongested():
                 job = self._names.get(event.stream.rpartition("/")[0])
                 if job is not None:
@@ -267,7 +263,7 @@ class Gatherer:
             at = self._settling.at(
                 [candidate.type for candidate in self.candidates],
                 busy=self.busy,
-                relays_wanted=any(state.server.kind is ServerKind.TURN for state in self._servers),
+                relays_wanted=any(state.server.kind is ServerKind.TURN for state in self._directory.servers),
             )
             if at > now:
                 self._timers.arm("settle", at)
@@ -292,7 +288,7 @@ class Gatherer:
             external = self.maker.external(socket)
             if external is not None:
                 self.add(external, now)
-        for state in self._servers:
+        for state in self._directory.servers:
             for address in state.addresses:
                 self._ask_from(state, address, socket, now)
 
@@ -305,9 +301,9 @@ class Gatherer:
         stranded = tuple(ip for ip in change.left if self._leave(ip, in_use, now))
         self._begin(now)
         self._interfaces.come(change.came)
-        for state in self._servers:
+        for state in self._directory.servers:
             if self._interfaces.families != families:
-                self._find(state, now)
+                self._directory.find(state, self._interfaces.families, now)
         if stranded or not in_use:
             self._ask_again(now)
         return replace(change, stranded=stranded)
@@ -360,42 +356,18 @@ class Gatherer:
                 self._interfaces.close(local)
 
     # --- servers -----------------------------------------------------------------------------------------
-    def _find(self, state: ServerState, now: float) -> None:
-        """The server's addresses: given, written as an IP, or to be looked up."""
-        server = state.server
-        if server.address is not None:
-            self._known(state, server.address, now)
-        elif is_ip(server.host):
-            self._known(state, Address.of(server.host, server.port), now)
-        else:
-            for family in self._interfaces.families:
-                record_type = "AAAA" if family == 6 else "A"
-                key = f"{self._agent}/resolve.{state.rank}.{record_type}"
-                self._looking_up[key] = state
-                self._owner.emit(Resolve(key, server.host, record_type))
+    def emit(self, output: object) -> None:
+        self._owner.emit(output)
 
-    def _resolved(self, event: Resolved, now: float) -> None:
-        state = self._looking_up.pop(event.key, None)
-        if state is None:
-            return
-        answers = tuple(answer.data for answer in event.answers)
-        self._owner.emit(records.NameResolved(event.name, event.record_type, answers, event.error))
-        found = [Address.of(data, state.server.port) for data in answers if is_ip(data)]
-        if found:
-            state.spares = (*state.spares, *found[1:MAX_SPARES])
-            self._known(state, found[0], now)
-        elif not state.addresses and state not in self._looking_up.values():
-            detail = f"its name did not resolve: {event.error or 'no such name'}"
-            self._owner.emit(records.ServerUnreachable(self._agent, state.server.label, detail))
-            self.troubles[f"{state.server.label}: {detail}"] = None
+    def server_found(self, state: ServerState, address: Address, now: float) -> None:
+        self._ask_from_everywhere(state, address, now)
 
-    def _known(self, state: ServerState, address: Address, now: float) -> None:
-        if address not in state.addresses:
-            state.addresses = (*state.addresses, address)
-            self._ask_from_everywhere(state, address, now)
+    def server_unreachable(self, state: ServerState, detail: str) -> None:
+        self._owner.emit(records.ServerUnreachable(self._agent, state.server.label, detail))
+        self.troubles[f"{state.server.label}: {detail}"] = None
 
     def _ask_again(self, now: float) -> None:
-        for state in self._servers:
+        for state in self._directory.servers:
             for address in state.addresses:
                 self._ask_from_everywhere(state, address, now)
 
@@ -513,9 +485,8 @@ class Gatherer:
         job.finished = True
         label = job.server.label
         if failure.code is None:
-            self._owner.emit(records.ServerUnreachable(self._agent, label, failure.detail))
-            self.troubles[f"{label}: {failure.detail}"] = None
-            self._try_spare(job.state, now)
+            self.server_unreachable(job.state, failure.detail)
+            self._directory.try_spare(job.state, now)
             return
         if failure.code == NO_SUCH_FAMILY and job.family == 6:
             self._owner.emit(records.Note("info", f"{label} has no relayed addresses of IPv6"))
@@ -529,13 +500,6 @@ class Gatherer:
             state = ServerState(replace(job.server, kind=ServerKind.STUN), job.rank % SERVERS_PER_INTERFACE)
             self._forget(job)
             self._ask_from(state, job.address, job.socket, now)
-
-    def _try_spare(self, state: ServerState, now: float) -> None:
-        """Another address that the name resolved to."""
-        if state.spares and not self._closing:
-            spare, *rest = state.spares
-            state.spares = tuple(rest)
-            self._known(state, spare, now)
 
     def _lost(self, job: Job, reason: str, now: float) -> None:
         base = job.relayed
