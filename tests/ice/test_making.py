@@ -1,0 +1,51 @@
+"""How local candidates are made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iceway.core.address import Address
+from iceway.ice.candidate import Candidate, CandidateType
+from iceway.ice.config import AgentConfig
+from iceway.ice.making import Maker, unique
+from iceway.ice.servers import HostSocket
+
+SOCKET = HostSocket(Address("10.0.0.5", 5000), component=1, rank=0)
+
+
+@given(st.lists(st.tuples(st.sampled_from([255, 511, 767, 1023]), st.sampled_from([1, 2])), max_size=20))
+def test_priorities_of_a_component_never_meet_even_at_the_bottom(wanted: list[tuple[int, int]]) -> None:
+    found: list[Candidate] = []
+    for priority, component in wanted:
+        candidate = Candidate(CandidateType.RELAY, SOCKET.local, priority, "1", component)
+        found.append(unique(candidate, found))
+    taken = [(candidate.component, candidate.priority) for candidate in found]
+    assert len(set(taken)) == len(taken)
+    assert all(0 < priority < 1 << 31 for _, priority in taken)
+
+
+def test_the_first_of_two_keeps_its_priority_and_the_second_gets_the_next() -> None:
+    maker = Maker(AgentConfig(True))
+    first = maker.host(SOCKET)
+    second = maker.ranked(maker.host(replace(SOCKET, local=Address("10.0.0.6", 5000))), [first])
+    assert first.priority - second.priority == 1 << 8
+
+
+def test_active_goes_before_passive_and_udp_before_both() -> None:
+    maker = Maker(AgentConfig(True, tcp=True))
+    active = maker.over_tcp(SOCKET, Address("10.0.0.5", 9), "active")
+    passive = maker.over_tcp(SOCKET, Address("10.0.0.5", 7000), "passive")
+    assert maker.host(SOCKET).priority > active.priority > passive.priority
+    assert active.foundation != passive.foundation != maker.host(SOCKET).foundation
+
+
+def test_the_outside_of_a_nat_is_known_for_its_own_inside_only() -> None:
+    maker = Maker(AgentConfig(True, tcp=True, external_ips=(("10.0.0.5", "198.51.100.1"),)))
+    other = replace(SOCKET, local=Address("10.0.0.6", 5000))
+    assert maker.external(SOCKET).address == Address("198.51.100.1", 5000)
+    assert maker.external(other) is None
+    assert maker.external_over_tcp(SOCKET, Address("10.0.0.5", 7000)).address == Address("198.51.100.1", 7000)
+    assert maker.external_over_tcp(other, Address("10.0.0.6", 7000)) is None
