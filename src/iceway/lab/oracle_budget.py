@@ -26,7 +26,7 @@ from iceway.lab.oracle import (
 from iceway.lab.topology import Behaviour, Host, Topology
 
 TA = 0.050  # RFC 8445 §14.2
-RELAYED_FAMILY = 4  # RFC 8656 §7.2: what an allocation is unless it asks for another
+RELAYED_FAMILY = 4  # of addresses that every relay lends; IPv6 ones come on top, and decide nothing here
 _TRANSPORTS = (Path.RELAY_UDP, Path.RELAY_TCP, Path.RELAY_TLS)
 
 

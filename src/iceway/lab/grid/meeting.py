@@ -46,7 +46,8 @@ def relay_config(topology: Topology) -> TurnServerConfig:
         for ip in ips
         for transport, port in PORTS.items()
     )
-    return TurnServerConfig("example.test", listeners, relay_ip=RELAY_IP)
+    relay_ip6 = next((ip for ip in ips if ":" in ip), None)
+    return TurnServerConfig("example.test", listeners, relay_ip=RELAY_IP, relay_ip6=relay_ip6)
 
 
 def relay_ips(topology: Topology) -> tuple[str, ...]:
