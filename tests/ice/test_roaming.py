@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from iceway.core.address import Address, Transport
 from iceway.core.errors import UsageError
@@ -18,7 +20,19 @@ from iceway.ice.events import (
     RestartNeeded,
 )
 from iceway.trace import records
-from tests.ice.harness import EDGE, Nat, Network, Peer, exchange, mirrored, stun_server, trickle, turn
+from tests.ice.harness import (
+    EDGE,
+    INDEPENDENT,
+    PORT,
+    Nat,
+    Network,
+    Peer,
+    exchange,
+    mirrored,
+    stun_server,
+    trickle,
+    turn,
+)
 
 WIFI, MOBILE = {"192.168.1.10": "home"}, {"10.64.0.7": "mobile"}
 HOME, CARRIER = "198.51.100.10", "198.51.100.30"
@@ -282,3 +296,61 @@ def test_preferences_of_the_application_rank_candidates_of_a_type() -> None:
 def test_impossible_configurations_are_our_callers_mistake(wrong: dict) -> None:
     with pytest.raises(UsageError):
         AgentConfig(True, **wrong)
+
+
+# --- any journey ---------------------------------------------------------------------------------------------
+PLACES = {"192.168.1.10": "home", "10.64.0.7": "mobile", "203.0.113.10": None, "2001:db8::10": None}
+places = st.lists(st.sampled_from(sorted(PLACES)), min_size=1, unique=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    first=places,
+    journey=st.lists(st.tuples(places, st.sampled_from([0.1, 1.0, 4.0])), max_size=5),
+    symmetric=st.booleans(),
+    policy=st.sampled_from([Policy.ALL, Policy.NO_RELAY]),
+    components=st.sampled_from([1, 2]),
+    relay_families=st.sampled_from([(), (4, 6)]),
+)
+def test_wherever_it_went_the_call_goes_on_and_nothing_is_left(
+    seed, first, journey, symmetric, policy, components, relay_families
+) -> None:
+    network = Network(seed, jitter=0.02)
+    edge = network.edge(relay_ip6="2001:db8:ed::2", also=("2001:db8:ed::2",))
+    mapping = PORT if symmetric else INDEPENDENT
+    network.nats |= {"home": Nat(HOME, mapping), "mobile": Nat(CARRIER, mapping)}
+    alice = network.agent(
+        "alice",
+        {ip: PLACES[ip] for ip in first},
+        controlling=True,
+        policy=policy,
+        components=components,
+        relay_families=relay_families,
+    )
+    bob = network.agent(
+        "bob", {"203.0.113.20": None, "2001:db8::20": None}, controlling=False, components=components
+    )
+    for peer in (alice, bob):
+        peer.gather(turn(), turn(transport=Transport.TCP), turn("198.51.100.66"))
+    network.run(0.5)
+    exchange(alice, bob)
+    for ips, pause in [*journey, (["203.0.113.10"], 1.0)]:
+        trickle(network, alice, bob, pause)
+        needed = len(alice.events(RestartNeeded))
+        alice.moves({ip: PLACES[ip] for ip in ips})
+        if len(alice.events(RestartNeeded)) > needed:
+            restarts(network, alice, bob)
+    trickle(network, alice, bob, 3)
+    if not mirrored(alice, bob):
+        restarts(network, alice, bob)  # The move came before there was a path to lose.
+    network.run(30)
+    assert mirrored(alice, bob)
+    assert {local.ip for local in alice.sockets} == {"203.0.113.10"}
+    for peer in (alice, bob):
+        peer.do(lambda agent, now: agent.close(now))
+    network.run(5)
+    for peer in (alice, bob):
+        assert (peer.agent.closed, peer.sockets, peer.agent.poll_timeout()) == (True, [], None)
+    network.run(900)
+    assert edge.allocations == (), "what could not be given back has expired"
