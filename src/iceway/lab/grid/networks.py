@@ -55,7 +55,8 @@ class Side:
     outer6: str
     public: str
 
-    def router(self, kind: str) -> str:
+    def own(self, kind: str) -> str:
+        """The name of a box or segment of this side: `alice-nat`."""
         return f"{self.name}-{kind}"
 
 
@@ -107,20 +108,20 @@ def _behind(nat: Nat, firewall: Firewall | None = None) -> Callable[[Side], Prem
 def _carrier(side: Side) -> Premises:
     """A home NAT whose outside is the inside of the carrier's (RFC 6598)."""
     inner = Router(
-        side.router("nat"),
-        (Interface(side.router("lan"), f"{side.lan}.1"),),
-        Interface(side.router("carrier"), f"{side.carrier}.2"),
+        side.own("nat"),
+        (Interface(side.own("lan"), f"{side.lan}.1"),),
+        Interface(side.own("carrier"), f"{side.carrier}.2"),
         gateway=f"{side.carrier}.1",
         nat=_port_restricted(),
     )
     outer = Router(
-        side.router("cgn"),
-        (Interface(side.router("carrier"), f"{side.carrier}.1"),),
+        side.own("cgn"),
+        (Interface(side.own("carrier"), f"{side.carrier}.1"),),
         Interface("internet", side.outer),
         nat=_port_restricted(),
     )
     return Premises(
-        segments=(_lan(side), Segment(side.router("carrier"), f"{side.carrier}.0/24", _CARRIER)),
+        segments=(_lan(side), Segment(side.own("carrier"), f"{side.carrier}.0/24", _CARRIER)),
         hosts=(Host(side.name, (_lan_interface(side),), gateway=f"{side.lan}.1"),),
         routers=(inner, outer),
     )
@@ -128,7 +129,7 @@ def _carrier(side: Side) -> Premises:
 
 def _vpn(side: Side) -> Premises:
     """A second interface, and the better one by its metric, whose gateway takes packets and forwards none."""
-    tunnel = side.router("vpn")
+    tunnel = side.own("vpn")
     host = Host(
         side.name,
         (Interface(tunnel, f"{side.vpn}.20"), _lan_interface(side)),
@@ -137,7 +138,7 @@ def _vpn(side: Side) -> Premises:
     )
     return Premises(
         segments=(_lan(side), Segment(tunnel, f"{side.vpn}.0/24", _LAN)),
-        hosts=(host, Host(side.router("vpn-gateway"), (Interface(tunnel, f"{side.vpn}.1"),))),
+        hosts=(host, Host(side.own("vpn-gateway"), (Interface(tunnel, f"{side.vpn}.1"),))),
         routers=(_home_router(side, _port_restricted()),),
     )
 
@@ -165,17 +166,17 @@ def _dual(side: Side) -> Premises:
 
 
 def _lan(side: Side) -> Segment:
-    return Segment(side.router("lan"), f"{side.lan}.0/24", _LAN)
+    return Segment(side.own("lan"), f"{side.lan}.0/24", _LAN)
 
 
 def _lan_interface(side: Side) -> Interface:
-    return Interface(side.router("lan"), f"{side.lan}.20")
+    return Interface(side.own("lan"), f"{side.lan}.20")
 
 
 def _home_router(side: Side, nat: Nat, firewall: Firewall | None = None) -> Router:
     return Router(
-        side.router("nat"),
-        (Interface(side.router("lan"), f"{side.lan}.1"),),
+        side.own("nat"),
+        (Interface(side.own("lan"), f"{side.lan}.1"),),
         Interface("internet", side.outer),
         nat=nat,
         firewall=firewall or Firewall(),
@@ -186,12 +187,12 @@ def _ipv6_side(side: Side) -> tuple[Segment, Router, Route]:
     """An IPv6 LAN behind a router that lets in only what was asked for (RFC 6092), and the way back to it."""
     subnet = f"{side.lan6}::/64"
     router = Router(
-        side.router("router6"),
-        (Interface(side.router("lan6"), f"{side.lan6}::1"),),
+        side.own("router6"),
+        (Interface(side.own("lan6"), f"{side.lan6}::1"),),
         Interface("internet6", side.outer6),
         firewall=Firewall(filtering=APD),
     )
-    return Segment(side.router("lan6"), subnet, _LAN), router, Route(subnet, side.outer6)
+    return Segment(side.own("lan6"), subnet, _LAN), router, Route(subnet, side.outer6)
 
 
 def _cone(filtering: Behaviour) -> Nat:
