@@ -1,0 +1,176 @@
+"""libnice and iceway on loopback: each in either role, with data both ways, and both on the same pair.
+
+libnice runs in a program of its own (libnice_peer.py), under the system's Python. As the controlling agent it
+nominates every pair that it checks, unless told to nominate one; either way both end on the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iceway.ice.candidate import Candidate, parse, serialize
+from iceway.ice.events import IceState
+from tests.conftest import unavailable
+from tests.interop.test_aioice import PATIENCE, OurSide, relay
+
+pytestmark = pytest.mark.interop
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+PEER = Path(__file__).with_name("libnice_peer.py")
+ROLES = pytest.mark.parametrize("controlling", [True, False], ids=["we-control", "libnice-controls"])
+USER, PASSWORD = "user", "secret"  # of the relay
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bindings() -> None:
+    bindings = "import gi; gi.require_version('Nice', '0.1'); from gi.repository import Nice"
+    try:
+        subprocess.run([SYSTEM_PYTHON, "-c", bindings], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        unavailable(f"libnice for {SYSTEM_PYTHON} missing: apt-get install python3-gi gir1.2-nice-0.1")
+
+
+class Libnice:
+    """The other program, as a coroutine talks to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.local: dict[str, Any] | None = None
+        self.state = ""
+        self.selected: tuple[Candidate, Candidate] | None = None
+        self.heard: list[str] = []
+        self.over = False
+        self._process = process
+        self._news = asyncio.Event()
+
+    async def listen(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            match json.loads(line):
+                case {"local": local}:
+                    self.local = local
+                case {"state": state}:
+                    self.state = state
+                case {"selected": [local, remote]}:
+                    self.selected = parse(local), parse(remote)
+                case {"heard": text}:
+                    self.heard.append(text)
+                case other:
+                    raise AssertionError(f"libnice_peer.py said {other}")
+            self._news.set()
+        self.over = True
+        self._news.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                assert not self.over, "libnice_peer.py has ended"
+                self._news.clear()
+                await self._news.wait()
+
+    def tell(self, **message: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message).encode() + b"\n")
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        assert self.local is not None
+        return [parse(line) for line in self.local["candidates"]]
+
+
+@asynccontextmanager
+async def libnice(controlling: bool, *addresses: str, **options: object) -> AsyncIterator[Libnice]:
+    """A peer that has gathered."""
+    arguments = json.dumps({"controlling": controlling, "addresses": addresses, **options})
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        SYSTEM_PYTHON, str(PEER), arguments, stdin=pipe, stdout=pipe
+    )
+    peer = Libnice(process)
+    listening = asyncio.create_task(peer.listen())
+    try:
+        await peer.until(lambda: peer.local is not None)
+        yield peer
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+        except TimeoutError:
+            process.kill()
+            raise
+        finally:
+            await listening
+
+
+@asynccontextmanager
+async def our_side(controlling: bool) -> AsyncIterator[OurSide]:
+    ours = OurSide(controlling)
+    async with ours.driver:
+        yield ours
+        ours.driver.call(ours.agent.close)
+
+
+def meet(ours: OurSide, theirs: Libnice) -> None:
+    """Each is told everything about the other at once, libnice first."""
+    agent, local = ours.agent, theirs.local
+    assert local is not None
+    candidates = [f"a=candidate:{serialize(candidate)}" for candidate in agent.local_candidates]
+    theirs.tell(remote={"ufrag": agent.local_ufrag, "pwd": agent.local_pwd, "candidates": candidates})
+    ours.driver.call(lambda now: agent.set_remote(local["ufrag"], local["pwd"], now))
+    for candidate in theirs.candidates:
+        ours.driver.call(lambda now, candidate=candidate: agent.add_remote_candidate(candidate, now))
+    ours.driver.call(agent.end_of_remote_candidates)
+
+
+async def talk(ours: OurSide, theirs: Libnice) -> None:
+    meet(ours, theirs)
+    await ours.until(lambda: ours.agent.state is IceState.COMPLETED)
+    await theirs.until(lambda: theirs.state == "ready")
+    theirs.tell(send="from libnice")
+    assert ours.driver.call(lambda now: ours.agent.send(b"from iceway", now))
+    await theirs.until(lambda: theirs.heard == ["from iceway"])
+    await ours.until(lambda: ours.heard == [b"from libnice"])
+    path, pair = ours.agent.selected, theirs.selected
+    assert path is not None
+    assert pair is not None
+    assert (path.local.address, path.remote.address) == (pair[1].address, pair[0].address)
+
+
+@pytest.mark.parametrize("flags", [[], ["REGULAR_NOMINATION"]], ids=["every-pair", "one-pair"])
+@ROLES
+def test_two_addresses_each(controlling: bool, flags: list[str]) -> None:
+    async def run() -> None:
+        async with (
+            libnice(not controlling, "127.0.0.1", "127.0.0.2", flags=flags) as theirs,
+            our_side(controlling) as ours,
+        ):
+            await ours.gather(("127.0.0.3", "127.0.0.4"))
+            await talk(ours, theirs)
+
+    asyncio.run(run())
+
+
+@ROLES
+def test_libnice_behind_our_relay_only(controlling: bool) -> None:
+    async def run() -> None:
+        async with relay() as address:
+            way = [*address, USER, PASSWORD]
+            async with (
+                libnice(not controlling, "127.0.0.1", relay=way) as theirs,
+                our_side(controlling) as ours,
+            ):
+                await ours.gather(("127.0.0.1",))
+                assert [candidate.type for candidate in theirs.candidates] == ["relay"]
+                await talk(ours, theirs)
+                assert ours.agent.selected is not None
+                assert ours.agent.selected.remote.type == "relay"
+
+    asyncio.run(run())
