@@ -10,9 +10,12 @@ import pytest
 from iceway.client.call import Call, Phase
 from iceway.client.config import PhoneConfig
 from iceway.core.address import Address, Transport
+from iceway.core.machine import Outbox
 from iceway.explain.model import PathClass
 from iceway.explain.path import verdict
+from iceway.ice.agent import Agent
 from iceway.ice.config import IceServer, ServerKind
+from iceway.ice.events import PairValid
 from iceway.lab import topologies
 from iceway.lab.topology import Topology
 from iceway.lab.world import World
@@ -123,6 +126,20 @@ def test_a_reoffer_that_names_all_our_candidates_means_the_one_in_use() -> None:
     assert host
     world.call("bob", lambda now: bob.receive_reoffer(everything.replace("5000", host[1]), now))
     assert wire.settling[2] == answer
+
+
+def test_a_nomination_alone_starts_the_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may overtake the answer to our own check; then there is no first valid pair to hear of."""
+
+    def emit(agent: Agent, output: object) -> None:
+        if not isinstance(output, PairValid):
+            Outbox.emit(agent, output)
+
+    monkeypatch.setattr(Agent, "emit", emit)
+    world, _, sinks = settled(topologies.reflexive())
+    world.advance(6)
+    for listener, speaker in (("alice", "bob"), ("bob", "alice")):
+        assert compare(speech(speaker), sinks[listener].samples).share > 0.97
 
 
 def settled(topology: Topology) -> tuple[World, Wire, dict[str, MemorySink]]:

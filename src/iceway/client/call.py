@@ -316,11 +316,9 @@ class Call(Outbox):
             case GatheringSettled() | GatheringDone():
                 self._describe(now)
             case PairValid(path=path):
-                self.path = self.path or path
-                self.emit(CallConnected(self.name, path))
-                self._send_when_possible(now)
+                self._usable(self.path or path, now)
             case Selected(path=path):
-                self.path = path
+                self._usable(path, now)  # a nomination may come before any check of ours is answered
                 self._settle_when_selected(now)
             case Failed(reason=reason):
                 self.hang_up(now, f"no way was found: {reason}")
@@ -444,6 +442,13 @@ class Call(Outbox):
         self._their_default = negotiated.remote
         if self._session is not None:
             self._session.renegotiate(negotiated, now)
+
+    def _usable(self, path: CandidatePath, now: float) -> None:
+        """Media can flow on a path; the first one is news."""
+        first, self.path = self.path is None, path
+        if first:
+            self.emit(CallConnected(self.name, path))
+        self._send_when_possible(now)
 
     # --- settling -----------------------------------------------------------------------------------------
     def _settle_when_selected(self, now: float) -> None:
