@@ -148,6 +148,17 @@ def test_a_server_without_ipv6_relays_costs_nothing_but_a_note() -> None:
     assert note.text == "turn:edge.test:3478?transport=udp has no relayed addresses of IPv6"
 
 
+def test_a_server_of_ipv6_alone_refuses_the_relay_of_ipv4_on_record() -> None:
+    network = Network()
+    network.edge(EDGE6)
+    alice = network.agent("alice", {SIX[0]: None}, controlling=True)
+    alice.gather(IceServer(ServerKind.TURN, EDGE6, 3478, Transport.UDP, "user", "secret"))
+    network.run(2)
+    assert relays(alice) == [EDGE6]
+    (refused,) = alice.records(records.ServerRefused)
+    assert refused.code == 440
+
+
 def test_only_ipv6_relays_where_that_is_asked_for_and_the_address_is_still_learned() -> None:
     network = Network()
     network.edge()

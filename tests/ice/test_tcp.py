@@ -31,7 +31,7 @@ from iceway.core.machine import (
 from iceway.ice.agent import Agent
 from iceway.ice.candidate import Candidate, parse, serialize
 from iceway.ice.config import AgentConfig, Policy
-from iceway.ice.events import DataReceived, Failed, GatheringDone, Selected
+from iceway.ice.events import DataReceived, Failed, GatheringDone, RestartNeeded, Selected
 from iceway.ice.tcp import MAX_ACCEPTED, Framer, frame
 from iceway.trace import records
 from iceway.wire import stun
@@ -319,6 +319,25 @@ def test_an_interface_that_leaves_takes_listener_and_connections_along() -> None
     assert CloseListener(listener) in seat.outputs
     assert CloseStream(stream) in seat.outputs
     assert {c.address.ip for c in seat.agent.local_candidates} == {"203.0.113.9"}
+
+
+def test_a_path_over_tcp_is_kept_when_its_interface_leaves_until_a_restart() -> None:
+    seat = Seat()
+    seat.meets(passive())
+    seat.runs(0.1)
+    (connect,) = seat.saw(Connect)
+    seat.gives(StreamConnected(connect.stream, Address(IP, 40123), PEER))
+    for _ in range(2):
+        last = requests(seat.sent_on(connect.stream))[-1]
+        seat.gives(StreamReceived(connect.stream, frame(answer(last, Address(IP, 40123)))))
+        seat.runs(1)
+    assert seat.saw(Selected)
+    seat.gives(AddressesChanged(("203.0.113.9",)))
+    assert seat.saw(RestartNeeded)
+    assert {c.address.ip for c in seat.agent.local_candidates} == {"203.0.113.9"}
+    seat.agent.send(b"\xffstill", seat.now)
+    seat.settle()
+    assert seat.sent_on(connect.stream)[-1] == b"\xffstill"
 
 
 def test_closing_leaves_nothing_behind() -> None:

@@ -330,8 +330,9 @@ class Gatherer:
             else:
                 self._drop(socket, now)
         gone = {socket.local for socket in self._interfaces.sockets.values() if socket.leaving}
-        relays = {job.relayed for job in self._jobs if job.retired or job.local in gone}
-        self.candidates = [c for c in self.candidates if c.base not in gone and c.base not in relays]
+        lost = {job.relayed for job in self._jobs if job.retired or job.local in gone}
+        on_it = {c.base for c in self.candidates if c.base and c.base.ip == ip and c.base not in self._relays}
+        self.candidates = [c for c in self.candidates if c.base not in lost | on_it]
         return stranded
 
     def forget_base(self, base: Address) -> None:
