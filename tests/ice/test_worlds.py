@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from iceway.core.address import Address, Transport
 from iceway.ice.agent import Agent
-from iceway.ice.candidate import parse, serialize
+from iceway.ice.candidate import Candidate, CandidateType, parse, serialize
 from iceway.ice.config import AgentConfig, IceServer, ServerKind
 from iceway.ice.events import CandidateFound, DataReceived, Failed, GatheringDone
 from iceway.lab.topology import (
+    Behaviour,
     Firewall,
     Forward,
     Host,
@@ -201,3 +205,57 @@ def test_over_udp_if_that_works_although_tcp_does_too() -> None:
     pair.meet({"alice": (), "bob": ()})
     assert pair.talks()
     assert pair.agents["alice"].selected.local.transport == "udp"
+
+
+nats = st.builds(Nat, mapping=st.sampled_from(Behaviour), filtering=st.sampled_from(Behaviour))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    nat=st.none() | nats,
+    block_udp=st.booleans(),
+    delay=st.sampled_from([0.005, 0.05, 0.3]),
+    jitter=st.sampled_from([0.0, 0.02]),
+    servers=st.sampled_from([(), (EDGE4,)]),
+    away=st.sampled_from(["alice", "bob"]),
+)
+def test_if_one_side_can_be_reached_both_come_to_the_same_path(
+    nat: Nat | None, block_udp: bool, delay: float, jitter: float, servers: tuple[str, ...], away: str
+) -> None:
+    """One host is public; the other stands behind any NAT, or none, and a firewall that may drop all UDP."""
+    lan = "10.0.0" if nat else "203.0.113"
+    router = Router(
+        "router",
+        (Interface("lan", f"{lan}.1"),),
+        Interface("internet", "198.51.100.77"),
+        nat=nat,
+        firewall=Firewall(block_udp=block_udp),
+    )
+    segments = (
+        Segment("internet", "198.51.100.0/24", Link(delay=delay, jitter=jitter)),
+        Segment("internet6", "2001:db8:a::/64"),
+        Segment("lan", f"{lan}.0/24"),
+    )
+    hosts = tuple(
+        Host(name, (Interface("lan", f"{lan}.20"),), gateway=f"{lan}.1")
+        if name == away
+        else Host(name, (Interface("internet", "198.51.100.20"),), gateway="198.51.100.77")
+        for name in ("alice", "bob")
+    )
+    edge = Host("edge", (Interface("internet", EDGE4), Interface("internet6", EDGE6)))
+    pair = Pair(Topology("one-public", segments, (*hosts, edge), (router,)), tcp=True)
+    pair.meet({"alice": servers, "bob": servers})
+    assert pair.talks()
+    ours, theirs = (pair.agents[name].selected for name in ("alice", "bob"))
+    assert (ours.local.address, ours.remote.address) == (theirs.remote.address, theirs.local.address)
+    assert (ours.local.transport == "tcp") == (block_udp and not relayed(ours.local, ours.remote))
+    pair.world.advance(90)
+    assert all(agent.selected for agent in pair.agents.values())
+    for name, agent in pair.agents.items():
+        pair.world.call(name, agent.close)
+    pair.world.advance(8)
+    assert all(agent.closed and agent.poll_timeout() is None for agent in pair.agents.values())
+
+
+def relayed(*candidates: Candidate) -> bool:
+    return any(candidate.type is CandidateType.RELAY for candidate in candidates)

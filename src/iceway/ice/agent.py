@@ -150,7 +150,10 @@ class Agent(Outbox):
 
     # --- commands ----------------------------------------------------------------------------------------
     def gather(self, interfaces: tuple[str, ...], servers: tuple[IceServer, ...], now: float) -> None:
-        """Find candidates on these interface IPs (best first) and through these servers, all at once."""
+        """Find candidates on these interface IPs (best first) and through these servers, all at once.
+
+        Changes of the host's addresses are followed from then on; `AgentConfig.interface_filter` says which.
+        """
         self._usable()
         self._told_settled = self._told_done = False
         self._gatherer.gather(interfaces, servers, now)
