@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
 from iceway.client.call import Call, Phase
 from iceway.client.config import PhoneConfig
 from iceway.core.address import Address, Transport
-from iceway.core.machine import Outbox
+from iceway.core.machine import AddressesChanged, OpenUdp, Outbox, drain
 from iceway.explain.model import PathClass
 from iceway.explain.path import verdict
 from iceway.ice.agent import Agent
@@ -19,7 +20,7 @@ from iceway.ice.events import PairValid
 from iceway.lab import topologies
 from iceway.lab.topology import Topology
 from iceway.lab.world import World
-from iceway.media.files import FileSource, MemorySink, ToneSource
+from iceway.media.files import FileSource, MemorySink, SilenceSource, ToneSource
 from iceway.media.heard import compare
 from iceway.media.speech import speech
 from iceway.turn.auth import StaticAuthenticator
@@ -140,6 +141,24 @@ def test_a_nomination_alone_starts_the_sound(monkeypatch: pytest.MonkeyPatch) ->
     world.advance(6)
     for listener, speaker in (("alice", "bob"), ("bob", "alice")):
         assert compare(speech(speaker), sinks[listener].samples).share > 0.97
+
+
+def test_interfaces_chosen_by_hand_stay_the_only_ones() -> None:
+    call = Call(
+        "call.1",
+        PhoneConfig("sip:alice@example.test", "-", interfaces=("10.0.0.21",)),
+        Random(1),
+        Wire(World(topologies.one_lan())),
+        peer="sip:bob@example.test",
+        source=SilenceSource(),
+        sink=MemorySink(),
+        early_source=SilenceSource(),
+        incoming=False,
+    )
+    call.begin(("10.0.0.21",), (), 0.0)
+    call.handle_input(AddressesChanged(("10.0.0.21", "10.9.9.9")), 1.0)
+    opened = [output.local.ip for output in drain(call) if isinstance(output, OpenUdp)]
+    assert opened == ["10.0.0.21"]
 
 
 def settled(topology: Topology) -> tuple[World, Wire, dict[str, MemorySink]]:

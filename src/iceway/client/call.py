@@ -39,6 +39,7 @@ from iceway.ice.events import (
     GatheringDone,
     GatheringSettled,
     PairValid,
+    RestartNeeded,
     Selected,
     StateChanged,
 )
@@ -121,9 +122,16 @@ class Call(Outbox):
         self._signalling = signalling
         self._source = CallSource(early_source, source)
         self._sink = sink
-        policy = Policy.RELAY if config.relay_only else Policy.ALL
+        only = config.interfaces
         self._agent = Agent(
-            f"{name}/ice", AgentConfig(controlling=not incoming, policy=policy, ports=config.ports), rng
+            f"{name}/ice",
+            AgentConfig(
+                controlling=not incoming,
+                policy=Policy.RELAY if config.relay_only else Policy.ALL,
+                ports=config.ports,
+                interface_filter=None if only is None else lambda ip: ip in only,
+            ),
+            rng,
         )
         self._negotiation = AudioNegotiation(rng, config.codecs, allow_clear=config.allow_clear)
         self._session: AudioSession | None = None
@@ -326,6 +334,8 @@ class Call(Outbox):
                 self.hang_up(now, f"the other side has been silent for {silent:.0f} s")
             case CandidateFound() | StateChanged():
                 pass  # told in the description, and in records
+            case RestartNeeded():
+                pass  # restarts are answered, not begun: if the path is dead, the loss of consent says so
             case _:
                 self.emit(output)
 
@@ -383,7 +393,7 @@ class Call(Outbox):
         self._their_default = negotiated.remote
         if self._agent.remote_ufrag not in (None, ice.ufrag):
             self.path = None  # another end of a forked call: no path leads there yet
-        self._agent.set_remote(ice.ufrag, ice.pwd, now)
+        self._agent.set_remote(ice.ufrag, ice.pwd, now, lite=ice.lite)
         for text in ice.candidates:
             try:
                 remote = candidates.parse(text)
