@@ -1,7 +1,8 @@
 """A program for the system's Python, where libnice's bindings are: one libnice agent, in the mode of RFC 5245.
 
-Its argument is a JSON object: `controlling`, `addresses`, and perhaps `flags` (names of Nice.AgentOption) and
-`relay` ([ip, port, user, password], then nothing but the relay is used). After that it speaks JSON, an object a
+Its argument is a JSON object: `controlling`, `addresses`, and perhaps `flags` (names of Nice.AgentOption), `tcp`
+(true: candidates over TCP alone) and `relay` ([ip, port, user, password], then nothing but the relay is used).
+After that it speaks JSON, an object a
 line. It hears {"remote": {"ufrag", "pwd", "candidates"}}, {"send": text}, and the end of its input, which ends
 it. It tells {"local": {"ufrag", "pwd", "candidates"}}, {"state": name}, {"selected": [candidate, candidate]},
 the local one first, and {"heard": text}. Candidates are lines of SDP.
@@ -60,11 +61,12 @@ class Peer:
         self.agent = agent = Nice.Agent.new_full(
             GLib.MainContext.default(), Nice.Compatibility.RFC5245, flags
         )
-        relay = options.get("relay")
+        relay, tcp = options.get("relay"), options.get("tcp", False)
         settings = {
             "controlling-mode": options["controlling"],
             "force-relay": relay is not None,
-            "ice-tcp": False,
+            "ice-tcp": tcp,
+            "ice-udp": not tcp,
             "upnp": False,
         }
         for name, value in settings.items():

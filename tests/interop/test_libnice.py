@@ -1,4 +1,4 @@
-"""libnice and iceway on loopback: each in either role, with data both ways, and both on the same pair.
+"""libnice and iceway on loopback, over UDP, TCP and our relay: each in either role, data both ways, one pair.
 
 libnice runs in a program of its own (libnice_peer.py), under the system's Python. As the controlling agent it
 nominates every pair that it checks, unless told to nominate one; either way both end on the same.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +17,10 @@ from typing import Any
 
 import pytest
 
+from iceway.core.address import Transport
+from iceway.ice.agent import Agent
 from iceway.ice.candidate import Candidate, parse, serialize
+from iceway.ice.config import AgentConfig, IceServer, Policy, ServerKind
 from iceway.ice.events import IceState
 from tests.conftest import unavailable
 from tests.interop.test_aioice import PATIENCE, OurSide, relay
@@ -26,6 +30,7 @@ pytestmark = pytest.mark.interop
 SYSTEM_PYTHON = "/usr/bin/python3"
 PEER = Path(__file__).with_name("libnice_peer.py")
 ROLES = pytest.mark.parametrize("controlling", [True, False], ids=["we-control", "libnice-controls"])
+NOMINATION = pytest.mark.parametrize("flags", [[], ["REGULAR_NOMINATION"]], ids=["every-pair", "one-pair"])
 USER, PASSWORD = "user", "secret"  # of the relay
 
 
@@ -110,9 +115,18 @@ async def libnice(controlling: bool, *addresses: str, **options: object) -> Asyn
             await listening
 
 
+class Ours(OurSide):
+    """Our side with any configuration."""
+
+    def __init__(self, controlling: bool, **config: Any) -> None:
+        super().__init__(controlling)
+        agent_config = AgentConfig(controlling=controlling, **config)
+        self.agent = self.driver.machine = Agent("ours", agent_config, random.Random(1))
+
+
 @asynccontextmanager
-async def our_side(controlling: bool) -> AsyncIterator[OurSide]:
-    ours = OurSide(controlling)
+async def our_side(controlling: bool, **config: Any) -> AsyncIterator[OurSide]:
+    ours = Ours(controlling, **config)
     async with ours.driver:
         yield ours
         ours.driver.call(ours.agent.close)
@@ -144,7 +158,7 @@ async def talk(ours: OurSide, theirs: Libnice) -> None:
     assert (path.local.address, path.remote.address) == (pair[1].address, pair[0].address)
 
 
-@pytest.mark.parametrize("flags", [[], ["REGULAR_NOMINATION"]], ids=["every-pair", "one-pair"])
+@NOMINATION
 @ROLES
 def test_two_addresses_each(controlling: bool, flags: list[str]) -> None:
     async def run() -> None:
@@ -154,23 +168,60 @@ def test_two_addresses_each(controlling: bool, flags: list[str]) -> None:
         ):
             await ours.gather(("127.0.0.3", "127.0.0.4"))
             await talk(ours, theirs)
+            assert ours.agent.role == ("controlling" if controlling else "controlled")
+
+    asyncio.run(run())
+
+
+@NOMINATION
+@pytest.mark.parametrize("controlling", [True, False], ids=["both-control", "nobody-controls"])
+def test_a_conflict_of_roles_is_settled(controlling: bool, flags: list[str]) -> None:
+    async def run() -> None:
+        async with (
+            libnice(controlling, "127.0.0.1", "127.0.0.2", flags=flags) as theirs,
+            our_side(controlling) as ours,
+        ):
+            await ours.gather(("127.0.0.3", "127.0.0.4"))
+            await talk(ours, theirs)
+
+    asyncio.run(run())
+
+
+@NOMINATION
+@ROLES
+def test_over_tcp(controlling: bool, flags: list[str]) -> None:
+    async def run() -> None:
+        async with (
+            libnice(not controlling, "127.0.0.1", tcp=True, flags=flags) as theirs,
+            our_side(controlling, tcp=True) as ours,
+        ):
+            await ours.gather(("127.0.0.1",))
+            assert {candidate.tcp_type for candidate in theirs.candidates} == {"active", "passive"}
+            await talk(ours, theirs)
+            assert ours.agent.selected is not None
+            assert ours.agent.selected.remote.transport is Transport.TCP
 
     asyncio.run(run())
 
 
 @ROLES
-def test_libnice_behind_our_relay_only(controlling: bool) -> None:
+@pytest.mark.parametrize("relayed", ["ours", "libnice", "both"])
+def test_behind_our_relay_only(controlling: bool, relayed: str) -> None:
+    we, they = relayed != "libnice", relayed != "ours"
+
     async def run() -> None:
         async with relay() as address:
-            way = [*address, USER, PASSWORD]
+            server = IceServer(ServerKind.TURN, address=address, username=USER, password=PASSWORD)
+            way = [*address, USER, PASSWORD] if they else None
             async with (
                 libnice(not controlling, "127.0.0.1", relay=way) as theirs,
-                our_side(controlling) as ours,
+                our_side(controlling, policy=Policy.RELAY if we else Policy.ALL) as ours,
             ):
-                await ours.gather(("127.0.0.1",))
-                assert [candidate.type for candidate in theirs.candidates] == ["relay"]
+                await ours.gather(("127.0.0.1",), *[server] * we)
+                assert {candidate.type for candidate in theirs.candidates} == {"relay" if they else "host"}
                 await talk(ours, theirs)
-                assert ours.agent.selected is not None
-                assert ours.agent.selected.remote.type == "relay"
+                path = ours.agent.selected
+                assert path is not None
+                assert (path.local.type == "relay", path.remote.type == "relay") == (we, they)
 
     asyncio.run(run())
