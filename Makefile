@@ -13,7 +13,7 @@ help:
 	@echo "make test      the tests that need nothing but Python"
 	@echo "make check     format, lint, types, layers, then make test"
 	@echo "make kernel    tests on real kernel NATs (root or user namespaces; nftables, iproute2)"
-	@echo "make interop   tests against coturn and baresip"
+	@echo "make interop   tests against coturn, aioice, libnice and baresip"
 	@echo "make format    format the code"
 	@echo "make lock      resolve requirements.lock anew from pyproject.toml"
 	@echo "make clean     remove everything made here, the virtual environment too"
