@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := src tests bench docs
 
-.PHONY: help demo test check lint format kernel interop lock clean
+.PHONY: help demo test check lint format kernel interop fuzz lock clean
 
 help:
 	@echo "make demo      four calls through four networks, drawn (under a minute)"
@@ -14,6 +14,7 @@ help:
 	@echo "make check     format, lint, types, layers, then make test"
 	@echo "make kernel    tests on real kernel NATs (root or user namespaces; nftables, iproute2)"
 	@echo "make interop   tests against coturn, aioice, libnice and baresip"
+	@echo "make fuzz      an hour of searching for bytes that break a parser (FUZZ_SECONDS=600: ten minutes)"
 	@echo "make format    format the code"
 	@echo "make lock      resolve requirements.lock anew from pyproject.toml"
 	@echo "make clean     remove everything made here, the virtual environment too"
@@ -42,6 +43,14 @@ kernel: $(READY)
 
 interop: $(READY)
 	@$(BIN)/pytest -m interop
+
+FUZZ_SECONDS ?= 3600
+
+# atheris is not in requirements.lock: few need it, and not every Python and platform has a wheel of it.
+fuzz: $(READY)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet --only-binary :all: atheris || \
+	  { echo "atheris has no wheel for this Python; make PYTHON=python3.11 fuzz"; exit 3; }
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -116,6 +116,8 @@ def test_crypto_line() -> None:
         "1 A clear:AAAA",
         "1 A inline:!!!",
         "1 A inline:AA|1|2|3",
+        "1 A inline:AA|1|2",
+        "1 A inline:AA||1:4",
     ],
 )
 def test_unreadable_crypto_lines_are_refused_and_offer_nothing(text: str) -> None:

@@ -233,6 +233,20 @@ def test_fingerprint_must_be_last() -> None:
         stun.parse(bytes(longer))
 
 
+def test_words_for_people_are_cut_so_that_they_can_be_written_again() -> None:
+    """Each byte that is no UTF-8 becomes U+FFFD, three bytes long; RFC 8489 §14.8 and §14.14 allow 763."""
+    odd = b"\xff" * 763
+    message = stun.parse(
+        bytes.fromhex("0111 0604 2112a442")
+        + TRANSACTION
+        + (bytes.fromhex("0009 02ff 00000400") + odd + b"\0")
+        + (bytes.fromhex("8022 02fb") + odd + b"\0")
+    )
+    assert message.get(stun.SOFTWARE) == "\ufffd" * 254
+    assert message.get(stun.ERROR_CODE) == stun.ErrorCode(400, "\ufffd" * 254)
+    assert stun.parse(stun.serialize(message)) == message
+
+
 def test_voice_is_not_taken_for_stun() -> None:
     """RFC 7983: a byte below 4 is not enough; G.711 silence may look like that behind a broken header."""
     assert not stun.is_stun(b"\x00\x01" + bytes(40))

@@ -171,10 +171,10 @@ class Crypto:
         if method != "inline" or not info:
             raise ParseError("the key of a=crypto is not inline")
         key_text, *extras = info.split("|")
-        if len(extras) > 2:
-            raise ParseError("a=crypto has more than a lifetime and an MKI after its key")
         mki = next((extra for extra in extras if ":" in extra), None)
         lifetime = next((extra for extra in extras if ":" not in extra), None)
+        if not all(extras) or len(extras) > (lifetime is not None) + (mki is not None):
+            raise ParseError("a=crypto has something else than a lifetime and an MKI after its key")
         try:
             # Some stacks leave the base64 padding out; 30 bytes need none, so tolerate it for longer keys.
             key = base64.b64decode(key_text + "=" * (-len(key_text) % 4), validate=True)

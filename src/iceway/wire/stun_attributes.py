@@ -193,14 +193,19 @@ def _decode_text(data: bytes, _: bytes) -> str:
         raise ParseError("text that is not UTF-8") from error
 
 
+def _decode_words(data: bytes) -> str:
+    """Text for people only: neither its encoding nor its length spoils the message. U+FFFD is longer than what
+    it stands for, so the cut is made after it, lest the text be too long to be written again."""
+    return data.decode(errors="replace").encode()[:MAX_TEXT].decode(errors="ignore")
+
+
 def _decode_error_code(data: bytes, _: bytes) -> ErrorCode:
     if len(data) < 4 or len(data) > 4 + MAX_TEXT:
         raise ParseError(f"an error code in {len(data)} bytes")
     hundreds, number = data[2] & 0x07, data[3]
     if not 3 <= hundreds <= 6 or number > 99:
         raise ParseError(f"error code {hundreds}·100+{number}")
-    # The phrase is for people only, so a badly encoded one does not spoil the message.
-    return ErrorCode(hundreds * 100 + number, data[4:].decode(errors="replace"))
+    return ErrorCode(hundreds * 100 + number, _decode_words(data[4:]))
 
 
 def _encode_error_code(value: ErrorCode, _: bytes) -> bytes:
@@ -318,8 +323,7 @@ ALTERNATE_DOMAIN: Attribute[str] = _define(0x8003, "ALTERNATE-DOMAIN", _TEXT)
 SOFTWARE: Attribute[str] = _define(
     0x8022,
     "SOFTWARE",
-    # For people only, like the phrase of an error.
-    (lambda data, _: data[:MAX_TEXT].decode(errors="replace"), lambda value, _: value.encode()),
+    (lambda data, _: _decode_words(data), lambda value, _: value.encode()),
 )
 ALTERNATE_SERVER: Attribute[Address] = _define(0x8023, "ALTERNATE-SERVER", _ADDRESS)
 FINGERPRINT: Attribute[int] = _define(0x8028, "FINGERPRINT", _integer(4), _show_present)
