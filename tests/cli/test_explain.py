@@ -76,3 +76,19 @@ def test_a_missing_file_is_the_environments_fault(tmp_path: Path, capsys: pytest
 def test_an_empty_trace_is_explained_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["explain", written(tmp_path / "empty.jsonl", [])]) == 0
     assert "No call in this trace." in capsys.readouterr().out
+
+
+def test_tells_what_ice_did_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path / "call.jsonl", told("reflexive"))
+    assert cli.run(["explain", file, "--timeline", "--width", "100"]) == 0
+    assert "settles on" in capsys.readouterr().out
+    assert cli.run(["explain", file, "--timeline", "--json"]) == 0
+    assert any("settles on" in row["text"] for row in json.loads(capsys.readouterr().out))
+
+
+def test_says_what_stands_in_front_of_each_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path / "call.jsonl", told("relayed_udp"))
+    assert cli.run(["explain", file, "--width", "110"]) == 0
+    assert "In front of" in capsys.readouterr().out
+    assert cli.run(["explain", file, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["nats"]

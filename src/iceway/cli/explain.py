@@ -20,6 +20,12 @@ def explain(
     ],
     json: Annotated[bool, typer.Option("--json", help="Print verdicts and findings as JSON.")] = False,
     ladder: Annotated[bool, typer.Option("--ladder", help="Print the messages as a ladder.")] = False,
+    timeline: Annotated[
+        bool,
+        typer.Option(
+            "--timeline", help="Print what ICE did, in order of time, a column an end; with --json as a list."
+        ),
+    ] = False,
     html: Annotated[
         Path | None, typer.Option("--html", help="Write the animated report to this file.")
     ] = None,
@@ -35,6 +41,7 @@ def explain(
     from iceway.core.errors import EnvironmentFailure, ParseError, UsageError
     from iceway.explain.ladder import ladder as draw_ladder
     from iceway.explain.summary import as_json, summary
+    from iceway.explain.timeline import timeline_json, timeline_table
     from iceway.trace.entry import merge, read_lines
 
     traces = []
@@ -54,10 +61,13 @@ def explain(
             raise EnvironmentFailure(f"{file} cannot be read: {error.strerror}", "Check the path.") from error
     entries = merge(*traces) if len(traces) > 1 else traces[0]
     if json:
-        typer.echo(json_module.dumps(as_json(entries), ensure_ascii=False, indent=2))
+        told = timeline_json(entries) if timeline else as_json(entries)
+        typer.echo(json_module.dumps(told, ensure_ascii=False, indent=2))
     else:
         console = Console(width=width, highlight=False)
-        if ladder:
+        if timeline:
+            console.print(timeline_table(entries))
+        elif ladder:
             console.print(draw_ladder(entries, console.width))
         else:
             console.print(summary(entries))

@@ -19,6 +19,7 @@ from iceway.explain.cast import Cast
 from iceway.explain.clean import clean
 from iceway.explain.findings import Finding, Severity, findings
 from iceway.explain.model import PairTried, PathClass, PathVerdict
+from iceway.explain.nat import NatBehaviour, nat_behaviours
 from iceway.explain.path import verdicts
 from iceway.explain.words import measured
 from iceway.trace.entry import Entry
@@ -45,6 +46,9 @@ def summary(entries: Sequence[Entry], detail: bool = True) -> RenderableType:
         parts.append(_call(one, cast, detail))
     if not parts:
         parts.append(Text("No call in this trace."))
+    nats = nat_behaviours(entries)
+    if nats:
+        parts.append(Padding(_nats(nats, cast, detail), (0, 0, 1, 0)))
     figures = [entry.record for entry in entries if isinstance(entry.record, Measured)]
     if figures:
         parts.append(Padding(_measured(figures), (0, 0, 1, 2)))
@@ -104,7 +108,11 @@ def as_json(entries: Sequence[Entry]) -> dict[str, Any]:
             "why_not": _plain(one.why_not),
         }
         calls.append(row)
-    return {"verdicts": calls, "findings": _plain(tuple(findings(entries)))}
+    return {
+        "verdicts": calls,
+        "nats": _plain(tuple(nat_behaviours(entries))),
+        "findings": _plain(tuple(findings(entries))),
+    }
 
 
 def _call(one: PathVerdict, cast: Cast, detail: bool) -> RenderableType:
@@ -123,6 +131,20 @@ def _call(one: PathVerdict, cast: Cast, detail: bool) -> RenderableType:
             lines.append(Padding(_pairs(one), (0, 0, 1, 2)))
     else:
         lines.append(Text(""))
+    return Group(*lines)
+
+
+def _nats(nats: Sequence[NatBehaviour], cast: Cast, detail: bool) -> RenderableType:
+    """What stands in front of each interface; in detail with the evidence."""
+    lines: list[RenderableType] = [Text("In front of", style="bold")]
+    for one in nats:
+        lines.append(Padding(Text(clean(f"{cast.name(one.node)} {one.interface}: {one}")), (0, 0, 0, 2)))
+        judgements = (one.mapping, one.filtering, one.hairpin, *one.notes) if detail else ()
+        lines += [
+            Padding(Text(clean(judgement.evidence), style="dim"), (0, 0, 0, 4))
+            for judgement in judgements
+            if judgement.evidence
+        ]
     return Group(*lines)
 
 
