@@ -126,10 +126,12 @@ def converse(topology: Topology, directory: Path) -> tuple[list[Entry], list[tup
                     lab, host, agents[host], keys, lambda event, host=host: happened(host, event)
                 )
             for host, peer in (ENDS, ENDS[::-1]):
-                ufrag, pwd = agents[peer].local_ufrag, agents[peer].local_pwd
+                ufrag, pwd, pacing = agents[peer].local_ufrag, agents[peer].local_pwd, agents[peer].pacing
                 ips, asked = topology.host(host).ips, servers(topology, host)
                 seats[host].tell(lambda now, a=agents[host], i=ips, s=asked: a.gather(i, s, now))
-                seats[host].tell(lambda now, a=agents[host], u=ufrag, p=pwd: a.set_remote(u, p, now))
+                seats[host].tell(
+                    lambda now, a=agents[host], u=ufrag, p=pwd, t=pacing: a.set_remote(u, p, now, pacing=t)
+                )
             assert wait_for(lambda: all(agent.selected is not None for agent in agents.values()))
             for host, agent in agents.items():
                 seats[host].tell(lambda now, agent=agent, host=host: agent.send(host.encode(), now))

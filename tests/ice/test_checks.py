@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from iceway.core.address import Address
+from iceway.core.errors import UsageError
 from iceway.core.timers import Timers
 from iceway.ice.candidate import Candidate, CandidateType, priority
 from iceway.ice.checklist import CandidatePair, Checklist, PairState
@@ -139,3 +142,22 @@ def test_what_a_silent_pair_is_said_to_have_done() -> None:
     assert scene.checks.retransmit(check, 0.5)
     pair.hint = "it rains"
     assert scene.checks.silence(pair, 0.5) == "no answer to 2 checks in 0.5 s; it rains"
+
+
+@pytest.mark.parametrize(
+    ("proposed", "agreed"), [(None, 0.05), (0.02, 0.02), (0.005, 0.02), (0.03, 0.03), (3600.0, 1.0)]
+)
+def test_checks_leave_as_far_apart_as_the_slower_of_both_wants(proposed: float | None, agreed: float) -> None:
+    # RFC 8839 §5.5: we propose 20 ms, and who says nothing proposes 50 ms. Nobody slows us down without end.
+    scene = Scene(100)
+    scene.checks.agree(proposed)
+    scene.checks.wake(0.0)
+    assert len(scene.runs(10 * agreed - 0.001)) == 10
+    check = scene.checks.current(next(iter(scene.checklist)))
+    assert scene.timers.at(check) == pytest.approx(100 * agreed)  # RFC 8445 §14.3
+
+
+@pytest.mark.parametrize("ta", [0.0, 0.004, 2.0])
+def test_a_pace_that_no_network_bears_is_refused(ta: float) -> None:
+    with pytest.raises(UsageError, match=r"ta must be 0\.005 to 1\.0 seconds"):
+        AgentConfig(controlling=True, ta=ta)

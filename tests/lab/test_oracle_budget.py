@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import pytest
 
+from iceway.ice.config import TA
 from iceway.lab import topologies
 from iceway.lab.grid.networks import topology
 from iceway.lab.grid.play import expectation
 from iceway.lab.oracle import Path
-from iceway.lab.oracle_budget import TA, expect
+from iceway.lab.oracle_budget import expect
 from iceway.lab.topology import Firewall
 
 NET, LAN = 0.020, 0.0005  # one way, of the grid's topologies
@@ -61,7 +62,7 @@ def test_without_a_path_nothing_else_is_promised() -> None:
         "home-nat", firewall=Firewall(block_udp=True, tcp_ports=(25,))
     )
     expected = expect(
-        office, "alice", "bob", "edge", relay_port=3478, tls_port=443, patience=0.4, longest_wait=3.0
+        office, "alice", "bob", "edge", relay_port=3478, tls_port=443, ta=TA, patience=0.4, longest_wait=3.0
     )
     assert expected.path is Path.NONE
     assert (expected.types, expected.round_trip, expected.to_connect) == (frozenset(), None, None)

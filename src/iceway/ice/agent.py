@@ -98,6 +98,11 @@ class Agent(Outbox):
         return self._config.lite
 
     @property
+    def pacing(self) -> float:
+        """The seconds between two checks that we propose: `a=ice-pacing`, there in milliseconds (RFC 8839 §5.5)."""
+        return self._config.ta
+
+    @property
     def gathering_settled(self) -> bool:
         """Whether the candidates so far are a sensible offer (see `GatheringSettled`)."""
         return self._gatherer.settled
@@ -173,10 +178,13 @@ class Agent(Outbox):
         self._usable()
         self._gatherer.renew_servers(servers, now)
 
-    def set_remote(self, ufrag: str, pwd: str, now: float, *, lite: bool = False) -> None:
+    def set_remote(
+        self, ufrag: str, pwd: str, now: float, *, lite: bool = False, pacing: float | None = None
+    ) -> None:
         """The peer's user name fragment and password; other ones than before mean another peer (a fork).
 
-        `lite`: it said `a=ice-lite`, so it only answers, and we are the controlling agent.
+        `lite`: it said `a=ice-lite`, so it only answers, and we are the controlling agent. `pacing` is what it
+        proposed as `a=ice-pacing`, in seconds; None if it said nothing.
         """
         self._usable()
         remote = Credentials(ufrag, pwd)
@@ -185,7 +193,7 @@ class Agent(Outbox):
             return
         if session.remote is not None:
             self._succeed_session(session.local, now)
-        self._session.set_remote(remote, now, lite=lite)
+        self._session.set_remote(remote, now, lite=lite, pacing=pacing)
         self._settle(now)
 
     def add_remote_candidate(self, candidate: Candidate, now: float) -> None:

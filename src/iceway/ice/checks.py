@@ -1,8 +1,8 @@
 """Connectivity checks under way: pacing, retransmission, and what their answers mean (RFC 8445 §7.2, §14).
 
-One new check leaves every `ta` seconds, triggered ones before ordinary ones. Each is a STUN transaction whose
-retransmissions are not paced. Giving a check up stops its retransmissions; its answer still counts when it
-comes late, because it proves the path all the same.
+One new check leaves every Ta seconds, as both agents agreed, triggered ones before ordinary ones. Each is a
+STUN transaction whose retransmissions are not paced. Giving a check up stops its retransmissions; its answer
+still counts when it comes late, because it proves the path all the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol, TypedDict
 from iceway.core.address import Address
 from iceway.core.timers import Timers
 from iceway.ice.checklist import CandidatePair, Checklist, PairState
-from iceway.ice.config import LAST_WAIT, REQUESTS, AgentConfig
+from iceway.ice.config import DEFAULT_TA, LAST_WAIT, MAX_TA, REQUESTS, AgentConfig
 from iceway.ice.standing import Standing
 from iceway.trace.records import PairChecked
 from iceway.turn.transaction import Transaction
@@ -102,9 +102,14 @@ class Checks:
         self._queue: deque[tuple[CandidatePair, Cause]] = deque()
         self._current: dict[CandidatePair, Check] = {}
         self._transactions: dict[bytes, Check] = {}
+        self._ta = max(config.ta, DEFAULT_TA)
         self._next_at = 0.0
         self._in_a_row = 0
         self.stopped = False
+
+    def agree(self, proposed: float | None) -> None:
+        """RFC 8839 §5.5: the larger of both proposals holds; who says nothing proposes the default."""
+        self._ta = max(self._config.ta, DEFAULT_TA if proposed is None else min(proposed, MAX_TA))
 
     # --- what to send ------------------------------------------------------------------------------------
     def trigger(self, pair: CandidatePair, now: float) -> None:
@@ -142,7 +147,7 @@ class Checks:
 
     # --- sending -----------------------------------------------------------------------------------------
     def pace(self, now: float) -> None:
-        """The pacer's turn: send the next check, if there is one, and look again after `ta`."""
+        """The pacer's turn: send the next check, if there is one, and look again after Ta."""
         found = self._next()
         if found is None:
             return
@@ -163,7 +168,7 @@ class Checks:
         self._transactions[id] = check
         while len(self._transactions) > MAX_REMEMBERED:
             del self._transactions[next(iter(self._transactions))]
-        self._next_at = now + self._config.ta
+        self._next_at = now + self._ta
         self._timers.arm("pace", self._next_at)
         self._send(check, now)
 
@@ -218,7 +223,7 @@ class Checks:
     def _rto(self, cause: Cause) -> float:
         if cause is Cause.NOMINATION:
             return self._config.rto
-        return max(self._config.rto, self._config.ta * self._checklist.busy())  # RFC 8445 §14.3
+        return max(self._config.rto, self._ta * self._checklist.busy())  # RFC 8445 §14.3
 
     def _send(self, check: Check, now: float) -> None:
         pair = check.pair

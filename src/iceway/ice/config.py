@@ -13,7 +13,12 @@ from iceway.core.errors import ParseError, UsageError
 if TYPE_CHECKING:
     from iceway.ice.candidate import Candidate
 
-TA = 0.050  # RFC 8445 §14.2: between two new checks of one agent
+DEFAULT_TA = 0.050  # RFC 8445 §14.2: between two new checks of one agent, if its peer proposes nothing else
+LEAST_TA = 0.005  # RFC 8445 §14.2
+TA = 0.020
+"""What we propose (RFC 8839 §5.5): a check as often as speech sends a packet, so checks crowd out no more than the
+media that comes after them (RFC 8445 appendix B.1)."""
+MAX_TA = 1.0  # a peer that wants more time between checks does not get it
 GATHERING_TA = 0.005  # RFC 8445 §14.2 lets nothing go faster than one transaction in 5 ms
 RTO = 0.5  # RFC 8445 §14.3
 REQUESTS = 7  # Rc, RFC 8489 §6.2.1: requests in all, the first one included
@@ -80,6 +85,7 @@ class IceServer:
 class AgentConfig:
     """`controlling` is the role to begin with (the offerer's); a conflict may swap it.
 
+    `ta` is the time between two new checks that we propose; the larger one of both peers' holds.
     `nomination_patience` bounds how long a valid pair waits for a better one; `patience` how long checks go
     on before failure; `release_after` when relays that the selected pair does not use are given back.
     `relay_families` (4, 6 or both) are the relayed addresses to ask each TURN server for; empty: IPv4 ones, and
@@ -115,6 +121,8 @@ class AgentConfig:
     def __post_init__(self) -> None:
         if any(family not in (4, 6) for family in self.relay_families):
             raise UsageError(f"relay families are 4 and 6, not {self.relay_families}")
+        if not LEAST_TA <= self.ta <= MAX_TA:
+            raise UsageError(f"ta must be {LEAST_TA} to {MAX_TA} seconds, not {self.ta}")
         if self.ports is not None and not 0 < self.ports[0] <= self.ports[1] < 65536:
             raise UsageError(f"{self.ports[0]} to {self.ports[1]} is no range of ports")
         if self.tcp and self.components > 1:

@@ -165,7 +165,9 @@ class Session:
         self._ended = True
         self._go_on(now)
 
-    def set_remote(self, remote: Credentials, now: float, *, lite: bool = False) -> None:
+    def set_remote(
+        self, remote: Credentials, now: float, *, lite: bool = False, pacing: float | None = None
+    ) -> None:
         """The peer's credentials: checks may start. Checks that came early are taken up."""
         if not 0 < len(remote.ufrag) <= MAX_CREDENTIAL or not 0 < len(remote.pwd) <= MAX_CREDENTIAL:
             self._fail("the peer's ICE user name or password has an impossible length")
@@ -174,6 +176,7 @@ class Session:
             self._fail("both ends are lite agents, so nobody looks for a path")
             return
         self._standing.remote, self._standing.peer_lite = remote, lite
+        self._checks.agree(pacing)
         if lite and not self.controlling:
             self._switch_role()
         self._began_at = now

@@ -1,11 +1,11 @@
 """What a call on its expected path looks like: the candidate types of both ends, and how long it may take.
 
 Like the oracle, from the topology alone. Types follow from who translates, and from the preferences of RFC 8445
-§5.1.2.2. Time is what pacing allows: every pair that ranks as high or higher may cost one interval of 50 ms
-(§14.2), then a check and its answer take one round trip of the path. Where the first check can die at a filter that
-only the peer's own check opens, that check must come first, which takes half a round trip, and wait for its answer
-in the queue. A pair is nominated when no better one can be expected any more, for which the agent has bounds of its
-own; they are given, not known.
+§5.1.2.2. Time is what pacing allows: every pair that ranks as high or higher may cost one interval Ta (§14.2), as the
+agents agreed on it, then a check and its answer take one round trip of the path. Where the first check can die at a
+filter that only the peer's own check opens, that check must come first, which takes half a round trip, and wait for
+its answer in the queue. A pair is nominated when no better one can be expected any more, for which the agent has
+bounds of its own; they are given, not known.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from iceway.lab.oracle import (
 )
 from iceway.lab.topology import Behaviour, Host, Topology
 
-TA = 0.050  # RFC 8445 §14.2
 RELAYED_FAMILY = 4  # of addresses that every relay lends; IPv6 ones come on top, and decide nothing here
 _TRANSPORTS = (Path.RELAY_UDP, Path.RELAY_TCP, Path.RELAY_TLS)
 
@@ -50,11 +49,12 @@ def expect(
     *,
     relay_port: int,
     tls_port: int | None,
+    ta: float,
     patience: float,
     longest_wait: float,
 ) -> Expectation:
-    """Everything about the call. `patience` and `longest_wait` are the agent's: how long a pair that works waits
-    for each better one, and for all of them."""
+    """Everything about the call. `ta` is the interval that both agents propose; `patience` and `longest_wait` are
+    the agent's: how long a pair that works waits for each better one, and for all of them."""
     path = expected_path(topology, left, right, edge, relay_port, tls_port)
     if path is Path.NONE:
         return Expectation(path)
@@ -66,10 +66,10 @@ def expect(
     pairs = max(_pairs(ends[0], ends[1], path), _pairs(ends[1], ends[0], path))
     dependent = [end for end in ends if end.mapping_depends]
     # A port that only this peer sees is learnt from a check, which is one more pair to try.
-    connect = TA * (pairs - 1 + len(dependent)) + round_trip
+    connect = ta * (pairs - 1 + len(dependent)) + round_trip
     if path is not Path.HOST or any(end.filters for end in ends):
-        connect += round_trip / 2 + TA
-    wait = min(longest_wait, patience + TA * (pairs + len(dependent)))
+        connect += round_trip / 2 + ta
+    wait = min(longest_wait, patience + ta * (pairs + len(dependent)))
     if len(dependent) == 2 and any(end.lets_strangers_in for end in ends):
         wait = longest_wait  # every check makes a new port, which makes a new pair
     return Expectation(

@@ -167,8 +167,8 @@ class Meeting:
         return happened
 
     def _describe(self, end: End) -> None:
-        ufrag, pwd = end.agent.local_ufrag, end.agent.local_pwd
-        self._later(end.peer, lambda agent, now: agent.set_remote(ufrag, pwd, now))
+        ufrag, pwd, pacing = end.agent.local_ufrag, end.agent.local_pwd, end.agent.pacing
+        self._later(end.peer, lambda agent, now: agent.set_remote(ufrag, pwd, now, pacing=pacing))
 
     def _offer(self, end: End, candidate: Candidate) -> None:
         self._later(end.peer, lambda agent, now: agent.add_remote_candidate(candidate, now))

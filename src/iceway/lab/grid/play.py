@@ -82,14 +82,16 @@ def pairs() -> list[tuple[str, str]]:
 
 
 def expectation(network: Topology) -> Expectation:
-    """What the oracle says of a topology of the grid, given how patient our agent is."""
+    """What the oracle says of a topology of the grid, given how quick and how patient our agent is."""
+    config = AgentConfig(controlling=True)
     return expect(
         network,
         *ENDS,
         EDGE,
         relay_port=RELAY_PORT,
         tls_port=WEB_PORT,
-        patience=AgentConfig(controlling=True).nomination_patience,
+        ta=config.ta,
+        patience=config.nomination_patience,
         longest_wait=MAX_WAIT,
     )
 
