@@ -2,7 +2,7 @@
 
 What the grid's topologies give in the virtual world they must give here: path class, candidate types, agreement.
 The kernel laboratory builds neither symmetric NATs with open filters nor IPv6, so three of the grid's networks stay
-out. Links have no delay here, so times are not compared.
+out. Links take the time that the topology says; the machine's own comes on top, so times are not compared.
 
 Every host is a thread that lives in the host's namespace, with an event loop and a driver of its own.
 """

@@ -7,11 +7,15 @@ the root of a user namespace (`unshare -Urn`) alike, and nothing is left behind 
 
 from __future__ import annotations
 
+import array
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -25,6 +29,7 @@ _TOOLS = {"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux", "unshare
 _KILL_TIMEOUT = 2.0
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 """Where root's tools are, which an ordinary user's PATH may not lead to."""
+_SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
 _USER_NAMESPACE = ("unshare", "-Urn", "--")
 
 
@@ -69,6 +74,13 @@ class Namespace:
         """Set a sysctl of the namespace, `ipv4/ip_forward` for net.ipv4.ip_forward."""
         with self.entered(), open(f"/proc/sys/net/{key}", "w") as file:
             file.write(str(value))
+
+    def checksum(self, device: str) -> None:
+        """Let this namespace, not whoever takes its frames, compute checksums and cut segments."""
+        value = array.array("I", [_ETHTOOL_STXCSUM, 0])
+        request = struct.pack("16sP", device.encode(), value.buffer_info()[0])
+        with self.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+            fcntl.ioctl(control, _SIOCETHTOOL, request)
 
     def members(self) -> list[int]:
         """The ids of the other processes that live in the namespace."""

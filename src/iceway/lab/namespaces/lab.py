@@ -7,8 +7,8 @@
 
 The host's own network is never touched. Processes started here, and those they started, are ended on leaving,
 by their ids, and the namespaces go with them. Names are served where the topology's hosts look for them, and
-processes find the server in their `/etc/resolv.conf`. Delay, loss and rate of links are not emulated; neither
-is IPv6.
+processes find the server in their `/etc/resolv.conf`. A segment whose link has delay, loss or a rate is no bridge
+but a wire of `iceway.lab.wires`, which treats packets as the virtual world does. IPv6 is not built.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,8 @@ from iceway.core.errors import EnvironmentFailure, UsageError
 from iceway.lab.nameserver import NameServer
 from iceway.lab.namespaces import ruleset
 from iceway.lab.namespaces.kernel import Namespace, available
-from iceway.lab.topology import Host, Router, Topology
+from iceway.lab.topology import Host, Link, Router, Topology
+from iceway.lab.wires import READY, argument
 
 GRACE = 3.0
 """Seconds between asking a process to end and killing it."""
@@ -40,8 +42,10 @@ _WITH_RESOLV_CONF = 'mount --bind "$0" "$(readlink -f /etc/resolv.conf)" && exec
 class KernelLab:
     """A topology while it stands. Raises EnvironmentFailure where it cannot be built."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, seed: int = 0) -> None:
         self.topology = topology
+        self.seed = seed
+        self._wires: subprocess.Popen[bytes] | None = None
         self._namespaces: dict[str, Namespace] = {}
         self._processes: list[subprocess.Popen[Any]] = []
         self._name_servers: list[NameServer] = []
@@ -70,6 +74,11 @@ class KernelLab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def wires(self) -> int | None:
+        """The id of the process that carries what is on links with delay, loss or a rate; None: there is none."""
+        return self._wires.pid if self._wires is not None else None
 
     def enter(self, node: str) -> contextlib.AbstractContextManager[None]:
         """Put this thread onto a host or router for the length of a block; sockets made there stay there."""
@@ -102,6 +111,9 @@ class KernelLab:
                     with contextlib.suppress(OSError):
                         pipe.close()
         self._processes.clear()
+        if self._wires is not None:
+            self._wires.communicate()  # at the end of its input it leaves
+            self._wires = None
         for server in self._name_servers:
             server.close()
         self._name_servers.clear()
@@ -119,26 +131,42 @@ class KernelLab:
         nodes: list[Host | Router] = [*self.topology.hosts, *self.topology.routers]
         hub = self._namespaces[""] = Namespace()
         wiring = []
-        bridges = {segment.name: f"bridge{n}" for n, segment in enumerate(self.topology.segments)}
+        wires: dict[str, tuple[Link, list[str]]] = {
+            segment.name: (segment.link, []) for segment in self.topology.segments if segment.link != Link()
+        }
+        bridges = {
+            segment.name: f"bridge{n}"
+            for n, segment in enumerate(self.topology.segments)
+            if segment.name not in wires
+        }
         for bridge in bridges.values():
             wiring += [f"link add {bridge} type bridge forward_delay 0", f"link set {bridge} up"]
         for node in nodes:
             namespace = self._namespaces[node.name] = Namespace()
             for index, interface in enumerate(node.interfaces):
                 port = f"port{len(wiring)}"
-                wiring += [
-                    f"link add {port} type veth peer name eth{index} netns {namespace.path}",
-                    f"link set {port} master {bridges[interface.segment]} up",
-                ]
+                wiring.append(f"link add {port} type veth peer name eth{index} netns {namespace.path}")
+                if interface.segment in wires:
+                    wires[interface.segment][1].append(port)
+                    wiring.append(f"link set {port} arp off up")
+                else:
+                    wiring.append(f"link set {port} master {bridges[interface.segment]} up")
         hub.set("ipv6/conf/default/disable_ipv6", 1)
         for node in nodes:
             self._namespaces[node.name].set("ipv6/conf/default/disable_ipv6", 1)
         hub.run("ip", "-batch", "-", text="\n".join(wiring))
+        if wires:
+            self._wires = _start_wires(hub, wires, self.seed)
         for node in nodes:
             self._address(node)
+            for index, interface in enumerate(node.interfaces):
+                if interface.segment in wires:
+                    self._namespaces[node.name].checksum(f"eth{index}")
         for router in self.topology.routers:
             self._route(router)
         self._serve_names()
+        if self._wires is not None:
+            _await_wires(self._wires)
 
     def _address(self, node: Host | Router) -> None:
         namespace = self._namespaces[node.name]
@@ -206,6 +234,27 @@ class KernelLab:
         except KeyError:
             known = ", ".join(name for name in self._namespaces if name) or "none: the laboratory is closed"
             raise UsageError(f"no node is called {node!r}; there are {known}") from None
+
+
+def _start_wires(
+    hub: Namespace, wires: Mapping[str, tuple[Link, Sequence[str]]], seed: int
+) -> subprocess.Popen[bytes]:
+    """The process that carries the frames of all links that are more than a cable."""
+    argv = [sys.executable, "-m", "iceway.lab.wires", argument(seed, wires)]
+    return subprocess.Popen(
+        ["nsenter", f"--net={hub.path}", "--", *argv],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def _await_wires(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdout is not None
+    if process.stdout.readline() != READY:
+        complaint = process.communicate()[1].decode(errors="replace").strip()
+        raise EnvironmentFailure("the laboratory's links do not come up", complaint)
 
 
 def _signal(process: subprocess.Popen[Any], number: int) -> None:

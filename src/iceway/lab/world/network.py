@@ -10,18 +10,14 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from iceway.lab.topology import Link, Segment, Topology
+from iceway.lab.crossing import Crossing
+from iceway.lab.topology import Segment, Topology
 from iceway.lab.world.clock import Clock
 from iceway.lab.world.host import HostNode
 from iceway.lab.world.node import Node
 from iceway.lab.world.packet import Packet
 from iceway.lab.world.router import RouterNode
 from iceway.trace.records import PacketDropped, PacketTranslated, Record
-
-QUEUE_LIMIT = 0.25
-"""Seconds of packets that a sender's queue holds in front of a link with a rate."""
-HELD_BACK = 0.005
-"""The least extra delay of a packet that is reordered."""
 
 
 class Network:
@@ -80,7 +76,7 @@ class Network:
             if isinstance(node, RouterNode) and interface == node.outside and node.firewall.rules.block_udp:
                 return None
             wire = self.wires[interface.segment]
-            delay += wire.link.delay
+            delay += wire.crossing.link.delay
             if next_hop not in wire.owners:
                 return None
             node = wire.owners[next_hop]
@@ -91,13 +87,10 @@ class Wire:
     """One segment: carries a packet to the neighbour that owns the next hop's address."""
 
     def __init__(self, segment: Segment, network: Network, rng: Random) -> None:
-        self.link: Link = segment.link
+        self.crossing = Crossing(segment.link, rng)
         self.owners: dict[str, Node] = {}
         self._name = segment.name
         self._network = network
-        self._rng = rng
-        self._busy_until: dict[str, float] = {}
-        self._last_arrival: dict[tuple[str, str], float] = {}
 
     def transmit(self, packet: Packet, sender: Node, next_hop: str) -> None:
         """Let a packet cross the segment: late, twice, or not at all."""
@@ -105,30 +98,9 @@ class Wire:
         if owner is None or owner.unplugged or sender.unplugged:
             self._network.dropped(self._name, packet, f"nobody answers for {next_hop}")
             return
-        link, chance = self.link, self._rng.random
-        if link.loss and chance() < link.loss:
-            self._network.dropped(self._name, packet, "lost")
+        fate = self.crossing.cross(packet.size, sender.name, next_hop, self._network.clock.now)
+        if isinstance(fate, str):
+            self._network.dropped(self._name, packet, fate)
             return
-        departure = self._departure(packet, sender)
-        if departure is None:
-            self._network.dropped(self._name, packet, "queue full")
-            return
-        arrival = departure + link.delay + (link.jitter * chance() if link.jitter else 0.0)
-        if link.reorder and chance() < link.reorder:
-            arrival += max(link.delay, HELD_BACK)
-        else:
-            # Jitter varies the delay, it does not let packets overtake each other.
-            flow = sender.name, next_hop
-            arrival = self._last_arrival[flow] = max(arrival, self._last_arrival.get(flow, 0.0))
-        for _ in range(2 if link.duplicate and chance() < link.duplicate else 1):
+        for arrival in fate:
             self._network.clock.at(arrival, partial(owner.receive, packet, self._name))
-
-    def _departure(self, packet: Packet, sender: Node) -> float | None:
-        now = self._network.clock.now
-        if self.link.rate is None:
-            return now
-        start = max(now, self._busy_until.get(sender.name, 0.0))
-        if start - now > QUEUE_LIMIT:
-            return None
-        self._busy_until[sender.name] = start + packet.size * 8 / self.link.rate
-        return self._busy_until[sender.name]

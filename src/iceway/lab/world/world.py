@@ -138,7 +138,7 @@ class World:
         self._router(router).firewall = FirewallState(firewall)
 
     def set_link(self, segment: str, link: Link) -> None:
-        self._network.wires[self.topology.segment(segment).name].link = link
+        self._network.wires[self.topology.segment(segment).name].crossing.link = link
 
     def record(self, node: str, record: Record) -> None:
         """Stamp a record and add it to the trace."""
