@@ -80,6 +80,11 @@ class Agent(Outbox):
         return self._session.local.pwd
 
     @property
+    def local_ufrags(self) -> tuple[str, ...]:
+        """Every ufrag that checks of the peer may name: during a restart those of the old session, too."""
+        return tuple(session.local.ufrag for session in self._sessions())
+
+    @property
     def local_candidates(self) -> tuple[Candidate, ...]:
         """What to tell the peer, in the order of finding."""
         return tuple(self._gatherer.candidates)
