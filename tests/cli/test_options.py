@@ -43,7 +43,7 @@ def frontend(tmp_path: Path) -> str:
         (["--nameserver", "ns.example.test"], 2, "--nameserver: 'ns.example.test' is not an IP address"),
         (["--nameserver", "192.0.2.1:http"], 2, "--nameserver: 'http' is not a port"),
         (["--interface", "eth0"], 2, "--interface: 'eth0' is not an IP address"),
-        (["--relay", "av.example.test"], 2, "'av.example.test' is not a relay; write stun:host:port"),
+        (["--relay", "av.example.test"], 2, "'av.example.test' is not a relay; write stun:host"),
         (["--server", "tls:"], 2, "'tls:' is not a server; write tls:host:port"),
         (["--play", "none.wav"], 2, "there is no recording none.wav"),
         (["--ca", "none.pem"], 3, "the authority none.pem cannot be read: No such file or directory"),

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +15,7 @@ import pytest
 
 from iceway.core.address import Address
 from iceway.core.machine import Answer
-from iceway.io.resolver import MAX_ANSWERS, Resolver
+from iceway.io.resolver import LOOKUP_TIMEOUT, MAX_ANSWERS, SILENT_TIMEOUT, Resolver
 from tests.io.harness import LOOPS, run
 
 Zone = Callable[[dns.message.Message], dns.message.Message | bytes | None]
@@ -75,6 +76,8 @@ ZONE = zone_of(
     ("_sip._tls.example.test", "SRV", "10 60 443 Edge.example.test."),
     ("_sip._tls.example.test", "SRV", "20 0 5061 backup.example.test."),
     ("_none._tls.example.test", "SRV", "0 0 0 ."),
+    ("example.test", "NAPTR", '100 10 "S" "RELAY:turn.udp" "" _turn._udp.Example.test.'),
+    ("example.test", "NAPTR", '200 10 "" "RELAY:turn.tls" "!x!y!" .'),
     *(("many.example.test", "A", f"10.0.{number}.1") for number in range(200)),
 )
 
@@ -91,6 +94,16 @@ ZONE = zone_of(
             {
                 Answer("edge.example.test", port=443, priority=10, weight=60),
                 Answer("backup.example.test", port=5061, priority=20, weight=0),
+            },
+        ),
+        (
+            "example.test",
+            "NAPTR",
+            {
+                Answer(
+                    "_turn._udp.example.test", order=100, preference=10, flags="S", service="RELAY:turn.udp"
+                ),
+                Answer(".", order=200, preference=10, service="RELAY:turn.tls", regexp="!x!y!"),
             },
         ),
         ("_none._tls.example.test", "SRV", {Answer(".")}),  # RFC 2782: decidedly not available
@@ -173,3 +186,58 @@ def test_a_machine_without_name_servers_says_so(monkeypatch: pytest.MonkeyPatch)
     assert answers == ()
     assert error is not None
     assert "/etc/resolv.conf" in error
+
+
+# --- several name servers ------------------------------------------------------------------------------------
+def silent(query: dns.message.Message) -> None:
+    return None
+
+
+def failing(query: dns.message.Message) -> dns.message.Message:
+    response = dns.message.make_response(query)
+    response.set_rcode(dns.rcode.SERVFAIL)
+    return response
+
+
+def ask_all(*zones: Zone, names: tuple[str, ...] = ("av.example.test",)) -> tuple[list[object], list[float]]:
+    """Names asked one after the other of these servers; the outcomes, and how long each took."""
+
+    async def conversation() -> tuple[list[object], list[float]]:
+        async with AsyncExitStack() as stack:
+            servers = [await stack.enter_async_context(name_server(zone)) for zone in zones]
+            resolver = Resolver(servers, hosts=None, head_start=0.05, try_timeout=1.0, lookup_timeout=2.0)
+            outcomes: list[object] = []
+            times = []
+            for name in names:
+                began = time.monotonic()
+                outcomes.append(await resolver.resolve(name, "A"))
+                times.append(time.monotonic() - began)
+            return outcomes, times
+
+    return run(conversation())
+
+
+@pytest.mark.parametrize("first", [silent, failing])
+def test_a_bad_name_server_costs_next_to_nothing_beside_a_good_one(first: Zone) -> None:
+    names = ("av.example.test", "nobody.example.test")
+    (found, missing), times = ask_all(first, ZONE, names=names)
+    assert {answer.data for answer in found[0]} == {"198.51.100.2", "198.51.100.3"}
+    assert missing == ((), None)
+    assert max(times) < 0.8
+
+
+def test_one_that_refuses_says_more_than_one_that_is_silent() -> None:
+    (outcome,), _ = ask_all(silent, failing)
+    assert outcome == ((), "SERVFAIL")
+
+
+def test_where_nobody_answers_the_second_question_waits_less_than_the_first() -> None:
+    outcomes, times = ask_all(silent, names=("one.test", "two.test"))
+    assert outcomes == [((), "timed out")] * 2
+    assert times[0] >= 1.9
+    assert times[1] < 1.6
+
+
+def test_a_client_starts_within_seconds_where_dns_is_dead() -> None:
+    """The bound of a search by SRV and then by address, as every client's start is one."""
+    assert LOOKUP_TIMEOUT + SILENT_TIMEOUT <= 4.0

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from dataclasses import replace
 
 import dns.message
 import dns.rcode
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from iceway.core.errors import ParseError
 from iceway.lab import topologies
 from iceway.lab.nameserver import NameServer, answer
+from iceway.lab.topology import NameRecord, View
 
 OFFICE = topologies.reflexive()
 
@@ -36,6 +38,17 @@ def ask(name, kind, asker):
 )
 def test_everybody_is_told_what_their_view_says(name, kind, asker, reply):
     assert ask(name, kind, asker) == reply
+
+
+def test_naptr_records_are_answered_as_zone_files_write_them():
+    record = NameRecord(
+        "example.test", "NAPTR", "_turn._udp.example.test", order=10, flags="s", service="RELAY:turn.udp"
+    )
+    topology = replace(OFFICE, views=(View("all", (record,)),))
+    reply = dns.message.from_wire(
+        answer(topology, dns.message.make_query("example.test", "NAPTR").to_wire(), "10.0.0.20")
+    )
+    assert reply.answer[0][0].to_text() == '10 0 "s" "RELAY:turn.udp" "" _turn._udp.example.test.'
 
 
 def test_it_answers_over_udp_and_survives_garbage():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 
 import pytest
 
 from iceway.core.address import Address, Transport
 from iceway.core.machine import Answer, Resolved
-from iceway.sip.locate import Located, Locator, NotLocated, by_priority_and_weight
+from iceway.sip.locate import Located, Locator, NotLocated
 from iceway.sip.transport import Target
 from iceway.trace.records import NameResolved
 from iceway.wire.sip import SipUri
@@ -158,14 +157,3 @@ def test_bad_answers_are_passed_over() -> None:
     locator.locate_domain("example.test", net.now)
     net.run(1)
     assert [t.address.ip for t in node.seen(Located)[0].targets] == ["198.51.100.2"]
-
-
-def test_priority_orders_and_weight_shares() -> None:
-    answers = [srv("backup", 1, 20, 100), srv("small", 1, 10, 25), srv("big", 1, 10, 75)]
-    rng = random.Random(7)
-    orders = [[a.data for a in by_priority_and_weight(answers, rng)] for _ in range(1000)]
-    assert {order[2] for order in orders} == {"backup"}
-    first = Counter(order[0] for order in orders)
-    assert 700 < first["big"] < 800
-    unweighted = by_priority_and_weight([srv("a", 1), srv("b", 1)], rng)
-    assert len(unweighted) == 2

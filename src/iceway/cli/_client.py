@@ -41,7 +41,7 @@ Turn = Annotated[
     typer.Option(
         metavar="URL",
         envvar="ICEWAY_RELAY",
-        help="A further relay: turn:user:password@host:port?transport=udp, or stun:host:port. "
+        help="A further relay: turn:user:password@host[:port][?transport=udp|tcp], turns:…, or stun:host. "
         "Others on this machine can read a command line, but not $ICEWAY_RELAY.",
     ),
 ]

@@ -153,12 +153,20 @@ class StreamClosed:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One DNS record. `data` is an IP for A/AAAA, a host name for SRV. Weights as in RFC 2782."""
+    """One DNS record. `data` is an IP for A/AAAA, a host name for SRV, the replacement for NAPTR.
+
+    Port, priority and weight are SRV's (RFC 2782), what follows them is NAPTR's (RFC 3403 §4.1).
+    """
 
     data: str
     port: int = 0
     priority: int = 0
     weight: int = 0
+    order: int = 0
+    preference: int = 0
+    flags: str = ""
+    service: str = ""
+    regexp: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +262,7 @@ class CloseStream:
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Look a name up in DNS. `record_type` is "A", "AAAA" or "SRV"."""
+    """Look a name up in DNS. `record_type` is "A", "AAAA", "SRV" or "NAPTR"."""
 
     key: str
     name: str

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from iceway.core.address import Address, Transport, canonical_ip
 from iceway.core.errors import ParseError, UsageError
+from iceway.wire import server_uri
+from iceway.wire.server_uri import ServerUri
 
 if TYPE_CHECKING:
     from iceway.ice.candidate import Candidate
@@ -47,11 +49,15 @@ class ServerKind(StrEnum):
     TURN = "turn"
 
 
+Place = tuple[ServerKind, str, int, Transport]
+
+
 @dataclass(frozen=True, slots=True)
 class IceServer:
-    """A STUN or TURN server: by `address` if that is known, else by `host`, which gets resolved.
+    """A STUN or TURN server: by `address` if that is known, by `host` and `port`, or by `from_uri`.
 
-    Under TLS the certificate must name `host`. `username` and `password` are TURN's long-term credentials.
+    Under TLS the certificate must name `host`. `username` and `password` are TURN's long-term credentials. With a `uri`
+    its servers, their ports (then 0 here) and their transports are looked up in DNS.
     """
 
     kind: ServerKind
@@ -61,21 +67,45 @@ class IceServer:
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     address: Address | None = None
+    uri: ServerUri | None = None
 
     def __post_init__(self) -> None:
-        if self.address is None and not (self.host and 0 < self.port < 65536):
+        if self.address is None and self.uri is None and not (self.host and 0 < self.port < 65536):
             raise UsageError(f"a server needs an address, or a host and a port: {self.host!r} {self.port}")
 
+    @classmethod
+    def from_uri(cls, text: str, username: str = "", password: str = "") -> IceServer:
+        """The server of a `stun:`, `turn:` or `turns:` URI (RFC 7064, 7065). Raises ParseError.
+
+        What the URI leaves open is discovered: without a port by SRV, without a transport by NAPTR as well.
+        """
+        uri = server_uri.parse(text)
+        secure = Transport.TLS if uri.secure else Transport.UDP
+        return cls(
+            kind=ServerKind.TURN if uri.relays else ServerKind.STUN,
+            host=uri.host,
+            port=uri.port or 0,
+            transport=Transport.TCP if uri.transport == "tcp" and not uri.secure else secure,
+            username=username,
+            password=password,
+            uri=uri,
+        )
+
     @property
-    def place(self) -> tuple[ServerKind, str, int, Transport]:
-        """What stays the same when the credentials change."""
+    def place(self) -> Place:
+        """What stays the same when the credentials change, and whatever DNS says."""
+        if self.uri is not None:
+            return self.kind, str(self.uri), 0, Transport.UDP
         return self.kind, self.host or str(self.address), self.port, self.transport
 
     @property
     def label(self) -> str:
         """As records name it: `turn:av.example.test:3478?transport=udp`."""
         scheme = f"{self.kind.value}s" if self.transport is Transport.TLS else self.kind.value
-        where = f"{self.host}:{self.port}" if self.host else str(self.address)
+        if self.uri is not None and not self.port:
+            return str(self.uri)
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        where = f"{host}:{self.port}" if self.host else str(self.address)
         if self.kind is ServerKind.STUN:
             return f"{scheme}:{where}"
         return f"{scheme}:{where}?transport={'tcp' if self.transport.is_stream else 'udp'}"

@@ -1,20 +1,27 @@
-"""The servers of an agent and where they are: addresses given, written as a name's IP, or looked up.
+"""The servers of an agent and where they are: by address, by name, or by URI.
 
-The first address of a name is asked, for each family that the host has; the others are spares for when it does
-not answer.
+A server becomes one state for each transport by which it is asked. The first address of each family is asked at once;
+the others, of the same name or of further SRV targets, are spares for when that one does not answer.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
-from iceway.core.address import Address, is_ip
-from iceway.core.machine import Resolve, Resolved
-from iceway.ice.config import IceServer
+from iceway.core.address import Address, Transport
+from iceway.core.machine import Answer, Resolve, Resolved
+from iceway.ice.config import IceServer, Place, ServerKind
+from iceway.ice.discovery import Dead, Discovery
 from iceway.ice.servers import ServerState
 from iceway.trace import records
+from iceway.wire.server_uri import ServerUri
 
-MAX_SPARES = 4  # addresses tried for one name
+if TYPE_CHECKING:
+    from random import Random
+
+MAX_TRIED = 8  # addresses of one server and transport, spares included
 
 
 class Asker(Protocol):
@@ -28,65 +35,140 @@ class Asker(Protocol):
     def server_unreachable(self, state: ServerState, detail: str) -> None: ...
 
 
-class Directory:
-    """Iterates over servers in the order of their adding, which is their rank."""
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One server as it was given. `told` are the dead ends that were reported."""
 
-    def __init__(self, agent: str, asker: Asker) -> None:
+    server: IceServer
+    rank: int
+    discovery: Discovery | None = None
+    states: dict[Transport, ServerState] = field(default_factory=dict)
+    told: set[Dead] = field(default_factory=set)
+
+
+class Directory:
+    """`servers` are those with an address, in the order of their finding; ranks are the order of adding."""
+
+    def __init__(self, agent: str, asker: Asker, rng: Random) -> None:
         self.servers: list[ServerState] = []
         self._agent = agent
         self._asker = asker
-        self._looking_up: dict[str, ServerState] = {}
+        self._rng = rng
+        self._entries: list[_Entry] = []
+        self._looking_up: dict[str, _Entry] = {}
 
+    # --- questions ---------------------------------------------------------------------------------------
     @property
     def busy(self) -> bool:
-        return bool(self._looking_up)
+        """Addresses that matter are still to come."""
+        return any(entry.discovery.busy for entry in self._entries if entry.discovery)
 
+    @property
+    def relays_wanted(self) -> bool:
+        return any(entry.server.kind is ServerKind.TURN for entry in self._entries)
+
+    # --- commands ----------------------------------------------------------------------------------------
     def add(self, server: IceServer, families: tuple[int, ...], now: float) -> None:
-        state = ServerState(server, len(self.servers))
-        self.servers.append(state)
-        self.find(state, families, now)
-
-    def find(self, state: ServerState, families: tuple[int, ...], now: float) -> None:
-        """Look for addresses of these families; known ones stay."""
-        server = state.server
+        entry = _Entry(server, len(self._entries))
+        self._entries.append(entry)
         if server.address is not None:
-            self._known(state, server.address, now)
-        elif is_ip(server.host):
-            self._known(state, Address.of(server.host, server.port), now)
-        else:
-            for family in families:
-                record_type = "AAAA" if family == 6 else "A"
-                key = f"{self._agent}/resolve.{state.rank}.{record_type}"
-                self._looking_up[key] = state
-                self._asker.emit(Resolve(key, server.host, record_type))
+            self._found(entry, server.transport, server.address, now)
+            return
+
+        def ask(name: str, record_type: str) -> None:
+            key = f"{self._agent}/resolve.{entry.rank}.{record_type}.{name}"
+            self._looking_up[key] = entry
+            self._asker.emit(Resolve(key, name, record_type))
+
+        entry.discovery = Discovery(server.uri or _uri_of(server), families, self._rng, ask)
+        self._take(entry, now)
+
+    def widen(self, families: tuple[int, ...], now: float) -> None:
+        """The host has other families now: look for addresses of theirs; known ones stay."""
+        for entry in self._entries:
+            if entry.discovery is not None:
+                entry.discovery.widen(families)
+                self._take(entry, now)
+
+    def renew(self, renewed: Mapping[Place, IceServer]) -> None:
+        """New credentials for servers that are known, by their places."""
+        for entry in self._entries:
+            server = renewed.get(entry.server.place)
+            if server is not None:
+                entry.server = server
+                for state in entry.states.values():
+                    state.server = replace(state.server, username=server.username, password=server.password)
 
     def resolved(self, event: Resolved, now: float) -> None:
-        state = self._looking_up.pop(event.key, None)
-        if state is None:
+        entry = self._looking_up.pop(event.key, None)
+        if entry is None or entry.discovery is None:
             return
-        answers = tuple(answer.data for answer in event.answers)
+        answers = tuple(map(_readable, event.answers))
         self._asker.emit(records.NameResolved(event.name, event.record_type, answers, event.error))
-        found = [Address.of(data, state.server.port) for data in answers if is_ip(data)]
-        if found:
-            state.spares = (*state.spares, *found[1:MAX_SPARES])
-            self._known(state, found[0], now)
-        elif not state.addresses and state not in self._looking_up.values():
-            detail = f"its name did not resolve: {event.error or 'no such name'}"
-            self._asker.server_unreachable(state, detail)
+        entry.discovery.answered(event)
+        self._take(entry, now)
 
     def try_spare(self, state: ServerState, now: float) -> None:
-        """Another address that the name resolved to."""
+        """Another address of a server that does not answer."""
         if state.spares:
             spare, *rest = state.spares
             state.spares = tuple(rest)
-            self._known(state, spare, now)
+            state.addresses = (*state.addresses, spare)
+            self._asker.server_found(state, spare, now)
 
     def stop(self) -> None:
         self._looking_up.clear()
+        for entry in self._entries:
+            entry.discovery = None
         for state in self.servers:
             state.spares = ()
 
-    def _known(self, state: ServerState, address: Address, now: float) -> None:
-        if address not in state.addresses:
+    # --- what was found ----------------------------------------------------------------------------------
+    def _take(self, entry: _Entry, now: float) -> None:
+        """Everything that a discovery knows by now."""
+        assert entry.discovery is not None
+        for transport, address in list(entry.discovery.addresses()):
+            if transport is Transport.UDP or entry.server.kind is ServerKind.TURN:
+                self._found(entry, transport, address, now)
+        if not entry.discovery.busy:
+            for end in entry.discovery.dead_ends():
+                if end not in entry.told:
+                    entry.told.add(end)
+                    self._asker.server_unreachable(ServerState(entry.server, entry.rank), end.detail)
+
+    def _found(self, entry: _Entry, transport: Transport, address: Address, now: float) -> None:
+        state = entry.states.get(transport)
+        if state is None:
+            port = entry.server.port or address.port
+            state = ServerState(replace(entry.server, transport=transport, port=port), entry.rank)
+            entry.states[transport] = state
+            self.servers.append(state)
+        known = (*state.addresses, *state.spares)
+        if address in known or len(known) >= MAX_TRIED:
+            return
+        if any(other.family == address.family for other in state.addresses):
+            state.spares = (*state.spares, address)
+        else:
             state.addresses = (*state.addresses, address)
             self._asker.server_found(state, address, now)
+
+
+def _uri_of(server: IceServer) -> ServerUri:
+    """A server given by name and port, as a URI that leaves nothing open."""
+    if server.kind is ServerKind.STUN:
+        return ServerUri("stun", server.host, server.port)
+    if server.transport is Transport.UDP:
+        return ServerUri("turn", server.host, server.port, "udp")
+    return ServerUri(
+        "turns" if server.transport is Transport.TLS else "turn", server.host, server.port, "tcp"
+    )
+
+
+def _readable(answer: Answer) -> str:
+    """As a zone file writes it."""
+    if answer.service:
+        texts = " ".join(f'"{text}"' for text in (answer.flags, answer.service, answer.regexp))
+        return f"{answer.order} {answer.preference} {texts} {answer.data}"
+    if answer.port:
+        return f"{answer.priority} {answer.weight} {answer.port} {answer.data}"
+    return answer.data

@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from random import Random
 
 NO_SUCH_FAMILY = 440  # RFC 8656 §18.7
+OVERLOADED = (500, 508)  # RFC 8489 §14.8, RFC 8656 §17: this server cannot, another one may
+SPARE_AFTER = 1.5  # seconds of silence after which a server's next address is asked as well
 
 
 class Owner(Protocol):
@@ -93,7 +95,7 @@ class Gatherer:
         self._timers = Timers()
         self.maker = Maker(config)
         self._interfaces = Interfaces(agent, config, owner.emit)
-        self._directory = Directory(agent, self)
+        self._directory = Directory(agent, self, rng)
         self._jobs: list[Job] = []
         self._names: dict[str, Job] = {}
         self._routes: dict[tuple[Address, Address], list[Job]] = {}
@@ -135,8 +137,7 @@ class Gatherer:
     def renew_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
         """New credentials for known servers: relays go on with them, later questions start with them."""
         renewed = {server.place: server for server in servers}
-        for state in self._directory.servers:
-            state.server = renewed.get(state.server.place, state.server)
+        self._directory.renew(renewed)
         for job in self._jobs:
             server = renewed.get(job.server.place)
             if server is not None and isinstance(job.client, TurnClient):
@@ -253,6 +254,8 @@ class Gatherer:
                     pass  # The agent asks `is_settled` after every input.
                 case "keepalive":
                     self._keep_alive(now)
+                case ServerState():
+                    self._ask_spare(name, now)
 
     def poll_timeout(self) -> float | None:
         return earliest(self._timers.next_at(), *(job.client.poll_timeout() for job in self._jobs))
@@ -263,7 +266,7 @@ class Gatherer:
             at = self._settling.at(
                 [candidate.type for candidate in self.candidates],
                 busy=self.busy,
-                relays_wanted=any(state.server.kind is ServerKind.TURN for state in self._directory.servers),
+                relays_wanted=self._directory.relays_wanted,
             )
             if at > now:
                 self._timers.arm("settle", at)
@@ -301,9 +304,8 @@ class Gatherer:
         stranded = tuple(ip for ip in change.left if self._leave(ip, in_use, now))
         self._begin(now)
         self._interfaces.come(change.came)
-        for state in self._directory.servers:
-            if self._interfaces.families != families:
-                self._directory.find(state, self._interfaces.families, now)
+        if self._interfaces.families != families:
+            self._directory.widen(self._interfaces.families, now)
         if stranded or not in_use:
             self._ask_again(now)
         return replace(change, stranded=stranded)
@@ -431,9 +433,16 @@ class Gatherer:
         if self._waiting:
             job = self._waiting.pop(0)
             job.start(now)
+            if job.server.address is None and not job.state.alive:
+                self._timers.arm(job.state, now + SPARE_AFTER)
             self._pump(job, now)
         if self._waiting:
             self._timers.arm("start", now + GATHERING_TA)
+
+    def _ask_spare(self, state: ServerState, now: float) -> None:
+        """Nobody has answered for a while, though nobody has given up either."""
+        if state.spares and not state.alive:
+            self._directory.try_spare(state, now)
 
     def _route(self, job: Job, address: Address) -> None:
         if job.socket is not None:
@@ -465,6 +474,7 @@ class Gatherer:
 
     def _answered(self, job: Job, answer: Allocated | Bound, now: float) -> None:
         first, job.answered, job.finished = not job.answered, True, True
+        job.state.alive = True
         self._settling.answered(answer.round_trip)
         if first:
             self._owner.emit(
@@ -489,6 +499,9 @@ class Gatherer:
             self.server_unreachable(job.state, failure.detail)
             self._directory.try_spare(job.state, now)
             return
+        job.state.alive = True
+        if failure.code in OVERLOADED:
+            self._directory.try_spare(job.state, now)
         if failure.code == NO_SUCH_FAMILY and job.family == 6:
             self._owner.emit(records.Note("info", f"{label} has no relayed addresses of IPv6"))
         else:

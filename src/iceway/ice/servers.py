@@ -40,12 +40,13 @@ class HostSocket:
 
 @dataclass(slots=True, eq=False)
 class ServerState:
-    """A server on the list and its addresses, once known. `spares` are tried when it does not answer."""
+    """A server, one way of reaching it, and its addresses. `spares` are tried unless one of these is `alive`."""
 
     server: IceServer
     rank: int
     addresses: tuple[Address, ...] = ()
     spares: tuple[Address, ...] = ()
+    alive: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -48,6 +48,9 @@ def answer(topology: Topology, query: bytes, asker: str) -> bytes | None:
 def _data(record: NameRecord) -> str:
     if record.type == "SRV":
         return f"{record.priority} {record.weight} {record.port} {record.data.rstrip('.')}."
+    if record.type == "NAPTR":
+        texts = " ".join(f'"{text}"' for text in (record.flags, record.service, record.regexp))
+        return f"{record.order} {record.preference} {texts} {record.data.rstrip('.')}."
     return record.data
 
 

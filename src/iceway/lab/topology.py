@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 
 from iceway.core.address import Address, canonical_ip
 from iceway.core.errors import ParseError, UsageError
+from iceway.core.machine import Answer
 
 
 class Behaviour(StrEnum):
@@ -152,14 +153,34 @@ class Router:
 
 @dataclass(frozen=True, slots=True)
 class NameRecord:
-    """One DNS record: `data` is an IP for A and AAAA, a host name for SRV."""
+    """One DNS record: `data` is an IP for A and AAAA, a host name for SRV, the replacement for NAPTR."""
 
     name: str
-    type: Literal["A", "AAAA", "SRV"]
+    type: Literal["A", "AAAA", "SRV", "NAPTR"]
     data: str
     port: int = 0
     priority: int = 0
     weight: int = 0
+    order: int = 0
+    preference: int = 0
+    flags: str = ""
+    service: str = ""
+    regexp: str = ""
+
+    @property
+    def answer(self) -> Answer:
+        """The record as whoever asks for it gets it."""
+        return Answer(
+            self.data,
+            self.port,
+            self.priority,
+            self.weight,
+            self.order,
+            self.preference,
+            self.flags,
+            self.service,
+            self.regexp,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from iceway.core.address import Address, Transport, is_ip
 from iceway.core.errors import ParseError
 from iceway.core.machine import Answer, Input, Outbox, Resolve, Resolved
+from iceway.core.srv import by_priority_and_weight
 from iceway.core.timers import Timers
 from iceway.sip.transport import Target
 from iceway.trace.records import NameResolved
@@ -207,25 +208,6 @@ class Locator(Outbox):
             return None
         domain = domain.lower().rstrip(".")
         return server.host if server.host.endswith("." + domain) else domain
-
-
-def by_priority_and_weight(answers: list[Answer], rng: Random) -> list[Answer]:
-    """SRV records in the order in which to try them (RFC 2782)."""
-    ordered = []
-    left = sorted(answers, key=lambda answer: (answer.priority, answer.weight))
-    while left:
-        priority = left[0].priority
-        group = [answer for answer in left if answer.priority == priority]
-        mark = rng.random() * sum(answer.weight for answer in group)
-        chosen = group[-1]
-        for answer in group:
-            mark -= answer.weight
-            if mark <= 0:
-                chosen = answer
-                break
-        ordered.append(chosen)
-        left.remove(chosen)
-    return ordered
 
 
 def _addresses(server: _Server, question: _Question) -> list[Address]:

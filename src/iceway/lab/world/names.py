@@ -32,7 +32,7 @@ class Names:
         view = self._topology.view_of(asker)
         wanted = name.rstrip(".").lower()
         return tuple(
-            Answer(record.data, record.port, record.priority, record.weight)
+            record.answer
             for record in (view.records if view else ())
             if record.type == record_type and record.name.rstrip(".").lower() == wanted
         )
