@@ -1,8 +1,8 @@
 """The demo's four networks and a part of the grid on kernel NATs: real sockets, the same agents and relay.
 
 What the grid's topologies give in the virtual world they must give here: path class, candidate types, agreement.
-The kernel laboratory builds neither symmetric NATs with open filters nor IPv6, so three of the grid's networks stay
-out. Links take the time that the topology says; the machine's own comes on top, so times are not compared.
+Every one of the twelve networks meets others. Links take the time that the topology says; the machine's own comes on
+top, so times are not compared.
 
 Every host is a thread that lives in the host's namespace, with an event loop and a driver of its own.
 """
@@ -181,8 +181,18 @@ CELLS = [
     ("web-only", "full-cone"),
     ("web-only", "no-udp"),
     ("vpn", "web-only"),
+    ("dual-stack", "dual-stack"),
+    ("dual-stack", "port-restricted"),
+    ("dual-stack", "no-udp"),
+    ("ipv6", "dual-stack"),
+    ("ipv6", "open"),
+    ("ipv6", "ipv6"),
+    ("web-only", "ipv6"),
+    ("symmetric-open", "open"),
+    ("symmetric-open", "restricted"),
+    ("symmetric-open", "symmetric"),
 ]
-"""Every class of path, and every network that the kernel laboratory builds."""
+"""Every class of path, and every network of the grid."""
 
 
 @pytest.mark.kernel

@@ -31,13 +31,9 @@ def test_the_probe_says_when_nothing_comes_out():
 @pytest.mark.kernel
 @pytest.mark.parametrize(
     "home",
-    [
-        Nat(EI, EI),
-        Nat(EI, AD),
-        Nat(EI, APD),
-        Nat(APD, APD, port_preservation=False),
-    ],
-    ids=lambda nat: f"{nat.mapping}-{nat.filtering}",
+    [Nat(EI, filtering) for filtering in Behaviour]
+    + [Nat(mapping, filtering, port_preservation=False) for mapping in Behaviour for filtering in Behaviour],
+    ids=lambda nat: f"{nat.mapping}-{nat.filtering}-{'preserving' if nat.port_preservation else 'anew'}",
 )
 def test_kernels_and_the_virtual_world_agree(home):
     office = topologies.nats(home, Nat())

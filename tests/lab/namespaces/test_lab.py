@@ -14,10 +14,11 @@ import pytest
 from iceway.core.address import Address
 from iceway.core.errors import EnvironmentFailure, UsageError
 from iceway.lab import topologies
+from iceway.lab.grid.networks import topology
 from iceway.lab.namespaces import KernelLab, available, kernel, launcher
 from iceway.lab.namespaces import lab as lab_module
 from iceway.lab.probe import KernelField
-from iceway.lab.topology import Behaviour, Firewall, Forward, Host, Interface, Nat, Segment, Topology
+from iceway.lab.topology import Behaviour, Firewall, Forward, Nat
 
 EI, AD, APD = Behaviour
 
@@ -125,11 +126,38 @@ def test_a_mapping_is_forgotten_when_nothing_has_passed_it_in_either_direction()
         assert field.heard(alice) is None
 
 
-def test_ipv6_is_refused_in_words():
-    segments = (Segment("lan", "2001:db8::/64"),)
-    topology = Topology("six", segments, (Host("a", (Interface("lan", "2001:db8::1"),)),))
-    with pytest.raises(EnvironmentFailure, match="lan is IPv6"):
-        KernelLab(topology).__enter__()
+def test_ipv6_goes_through_a_firewall_untranslated_and_only_when_asked_for():
+    with KernelLab(topology("dual-stack", "ipv6")) as lab, contextlib.ExitStack() as stack:
+        sockets = []
+        for host, ip in (("alice", "2001:db8:a::20"), ("bob", "2001:db8:b::20")):
+            with lab.enter(host):
+                sockets.append(stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)))
+            sockets[-1].bind((ip, 5000))
+            sockets[-1].settimeout(0.3)
+        alice, bob = sockets
+        alice.sendto(b"too early", ("2001:db8:b::20", 5000))
+        with pytest.raises(TimeoutError):
+            bob.recv(64)
+        bob.sendto(b"an answer, to a firewall", ("2001:db8:a::20", 5000))
+        assert alice.recvfrom(64)[1][:2] == ("2001:db8:b::20", 5000)
+        alice.sendto(b"asked for", ("2001:db8:b::20", 5000))
+        assert bob.recv(64) == b"asked for"
+
+
+def test_udp_can_be_blocked_in_ipv6_too():
+    blocking = topology("ipv6", "open").with_router("alice-router6", firewall=Firewall(block_udp=True))
+    with KernelLab(blocking) as lab:
+        with lab.enter("edge"):
+            udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            udp.bind(("2001:db8::2", 3478))
+            tcp = socket.create_server(("2001:db8::2", 3478), family=socket.AF_INET6)
+        with udp, tcp, lab.enter("alice"):
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as alice:
+                alice.sendto(b"hello", ("2001:db8::2", 3478))
+            socket.create_connection(("2001:db8::2", 3478), timeout=5).close()
+            udp.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                udp.recv(64)
 
 
 def test_sending_into_nowhere_is_no_error():
@@ -192,7 +220,9 @@ def test_a_laboratory_that_cannot_be_built_cleans_up(monkeypatch):
         pass
     assert open_descriptors() == descriptors
     impossible = topologies.nats(Nat(AD, APD), Nat())
-    with pytest.raises(EnvironmentFailure, match="home-nat: no kernel does address-dependent mapping"):
+    with pytest.raises(
+        EnvironmentFailure, match="home-nat: no kernel does address-dependent mapping with port"
+    ):
         KernelLab(impossible).__enter__()
 
 

@@ -35,6 +35,23 @@ def test_laxer_filters_remember_whom_to_let_in():
     assert "timeout 30s" in rules(nat=Nat(EI, EI, mapping_timeout=30.0))
 
 
+def test_conntrack_does_not_see_a_stranger_whose_answer_gets_a_port_of_its_own():
+    for mapping in (AD, APD):
+        text = rules(nat=Nat(mapping, EI, port_preservation=False))
+        assert "dnat" not in text.replace("ct status ! dnat", "")
+        assert "udp dport . ip saddr . udp sport @answers accept" in text
+        assert "udp dport set udp dport map @inside_ports notrack" in text
+    assert "notrack" not in rules(nat=Nat(APD, APD, port_preservation=False))
+
+
+def test_a_port_that_is_not_the_inside_one_is_kept_for_as_much_as_the_mapping_looks_at():
+    assert "@ports" not in rules(nat=Nat(EI, APD))
+    assert "snat ip to ip saddr . udp sport map @ports" in rules(nat=Nat(EI, APD, port_preservation=False))
+    assert "snat ip to ip saddr . udp sport . ip daddr map @ports" in rules(
+        nat=Nat(AD, APD, port_preservation=False)
+    )
+
+
 def test_firewalls():
     assert "meta l4proto udp drop" in rules(firewall=Firewall(block_udp=True))
     assert "ct state new tcp dport != { 80, 443 } drop" in rules(firewall=Firewall(tcp_ports=(80, 443)))
@@ -51,10 +68,9 @@ def test_forwards_go_in_and_come_out_at_their_port():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"nat": Nat(AD, APD)}, "address-dependent mapping"),
-        ({"nat": Nat(APD, EI, port_preservation=False)}, "with endpoint-independent filtering"),
+        ({"nat": Nat(AD, APD)}, "address-dependent mapping with port preservation"),
         ({"nat": Nat(APD, APD)}, "mapping with port preservation"),
-        ({"nat": Nat(EI, APD, port_preservation=False)}, "without port preservation"),
+        ({"nat": Nat(AD, AD, port_preservation=False, filter_by="endpoint")}, "filters by endpoint"),
         ({"nat": Nat(hairpin=True)}, "hairpinning"),
         ({"nat": None, "firewall": Firewall(filtering=AD)}, "without NAT with address-dependent filtering"),
     ],

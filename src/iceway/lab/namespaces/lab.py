@@ -8,7 +8,7 @@
 The host's own network is never touched. Processes started here, and those they started, are ended on leaving,
 by their ids, and the namespaces go with them. Names are served where the topology's hosts look for them, and
 processes find the server in their `/etc/resolv.conf`. A segment whose link has delay, loss or a rate is no bridge
-but a wire of `iceway.lab.wires`, which treats packets as the virtual world does. IPv6 is not built.
+but a wire of `iceway.lab.wires`, which treats packets as the virtual world does.
 """
 
 from __future__ import annotations
@@ -26,16 +26,14 @@ from typing import Any, Self
 
 from iceway.core.errors import EnvironmentFailure, UsageError
 from iceway.lab.nameserver import NameServer
-from iceway.lab.namespaces import ruleset
+from iceway.lab.namespaces import addressing, ruleset
+from iceway.lab.namespaces.addressing import family
 from iceway.lab.namespaces.kernel import Namespace, available
 from iceway.lab.topology import Host, Link, Router, Topology
 from iceway.lab.wires import READY, argument
 
 GRACE = 3.0
 """Seconds between asking a process to end and killing it."""
-_SINK_MAC = "02:00:00:00:00:01"
-_FIRST_TABLE = 100
-"""Routing tables of sources that have routes of their own: one an interface."""
 _WITH_RESOLV_CONF = 'mount --bind "$0" "$(readlink -f /etc/resolv.conf)" && exec "$@"'
 
 
@@ -54,12 +52,6 @@ class KernelLab:
     def __enter__(self) -> Self:
         for router in self.topology.routers:
             ruleset.check(router)
-        for segment in self.topology.segments:
-            if segment.network.version != 4:
-                raise EnvironmentFailure(
-                    f"{segment.name} is IPv6, which the kernel laboratory does not build",
-                    "Use the virtual world for it",
-                )
         allowed, reason = available()
         if not allowed:
             raise EnvironmentFailure("the kernel laboratory is not available", reason)
@@ -172,35 +164,17 @@ class KernelLab:
         namespace = self._namespaces[node.name]
         namespace.set("ipv4/conf/all/rp_filter", 0)
         namespace.set("ipv4/conf/default/rp_filter", 0)
-        lines = ["link set lo up"]
         for index, interface in enumerate(node.interfaces):
-            prefix = self.topology.segment(interface.segment).network.prefixlen
-            lines += [f"addr add {interface.ip}/{prefix} dev eth{index}", f"link set eth{index} up"]
-        if node.gateway is not None:
-            lines.append(f"route add default via {node.gateway}")
-        else:
-            # Packets for nowhere vanish, as on the internet, instead of coming back as errors that close sockets.
-            outer = node.outside if isinstance(node, Router) else node.interfaces[0]
-            device = f"eth{node.interfaces.index(outer)}"
-            sink = self.topology.segment(outer.segment).network[-2]
-            lines += [
-                f"neigh add {sink} lladdr {_SINK_MAC} dev {device} nud permanent",
-                f"route add default via {sink} dev {device}",
-            ]
-        lines += [
-            f"route add {route.subnet} via {route.via}" for route in node.routes if route.source is None
-        ]
-        for source in dict.fromkeys(route.source for route in node.routes if route.source is not None):
-            table = _FIRST_TABLE + node.interfaces.index(next(i for i in node.interfaces if i.ip == source))
-            lines.append(f"rule add from {source} table {table}")
-            lines += [
-                f"route add {r.subnet} via {r.via} table {table}" for r in node.routes if r.source == source
-            ]
-        namespace.run("ip", "-batch", "-", text="\n".join(lines))
+            if family(interface.ip) == 6:
+                namespace.set(f"ipv6/conf/eth{index}/accept_ra", 0)
+                namespace.set(f"ipv6/conf/eth{index}/accept_dad", 0)
+                namespace.set(f"ipv6/conf/eth{index}/disable_ipv6", 0)
+        namespace.run("ip", "-batch", "-", text="\n".join(addressing.commands(node, self.topology)))
 
     def _route(self, router: Router) -> None:
         namespace = self._namespaces[router.name]
         namespace.set("ipv4/ip_forward", 1)
+        namespace.set("ipv6/conf/all/forwarding", 1)
         inside = [f"eth{index}" for index in range(len(router.inside))]
         namespace.run("nft", "-f", "-", text=ruleset.ruleset(router, inside, f"eth{len(inside)}"))
         if router.nat is not None:
