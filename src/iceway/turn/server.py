@@ -27,6 +27,7 @@ from iceway.core.machine import (
     ListenerOpened,
     OpenUdp,
     Outbox,
+    SendDatagram,
     StreamAccepted,
     StreamClosed,
     StreamCongested,
@@ -43,6 +44,7 @@ from iceway.trace.records import (
     Malformed,
     Note,
 )
+from iceway.turn import classic
 from iceway.turn.allocation import Allocation, Client
 from iceway.turn.auth import Authenticator
 from iceway.turn.config import TurnListener, TurnServerConfig
@@ -387,7 +389,11 @@ class TurnServer(Outbox):
         try:
             message = stun.parse(data)
         except ParseError as error:
-            self.emit(Malformed("stun", client.remote, str(error), len(data)))
+            plain = classic.answer(data, client.remote) if client.transport is Transport.UDP else None
+            if plain is not None:
+                self.emit(SendDatagram(client.local, client.remote, plain))
+            else:
+                self.emit(Malformed("stun", client.remote, str(error), len(data)))
             return
         if message.message_class is MessageClass.REQUEST:
             self._control.handle_request(client, message, now)
