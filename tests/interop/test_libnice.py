@@ -1,6 +1,6 @@
 """libnice and iceway on loopback, over UDP, TCP and our relay: each in either role, data both ways, one pair.
 
-libnice runs in a program of its own (libnice_peer.py), under the system's Python. As the controlling agent it
+libnice runs in a program of its own (peers/libnice_peer.py), under the system's Python. As the controlling agent it
 nominates every pair that it checks, unless told to nominate one; either way both end on the same.
 """
 
@@ -9,26 +9,23 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from iceway.core.address import Transport
+from iceway.core.address import Address, Transport
 from iceway.ice.agent import Agent
 from iceway.ice.candidate import Candidate, parse, serialize
 from iceway.ice.config import AgentConfig, IceServer, Policy, ServerKind
 from iceway.ice.events import IceState
 from tests.conftest import unavailable
+from tests.interop.peers.programs import LIBNICE, environment
 from tests.interop.test_aioice import PATIENCE, OurSide, relay
 
 pytestmark = pytest.mark.interop
 
-SYSTEM_PYTHON = "/usr/bin/python3"
-PEER = Path(__file__).with_name("libnice_peer.py")
 ROLES = pytest.mark.parametrize("controlling", [True, False], ids=["we-control", "libnice-controls"])
 NOMINATION = pytest.mark.parametrize("flags", [[], ["REGULAR_NOMINATION"]], ids=["every-pair", "one-pair"])
 USER, PASSWORD = "user", "secret"  # of the relay
@@ -36,22 +33,19 @@ USER, PASSWORD = "user", "secret"  # of the relay
 
 @pytest.fixture(scope="module", autouse=True)
 def _bindings() -> None:
-    bindings = "import gi; gi.require_version('Nice', '0.1'); from gi.repository import Nice"
-    try:
-        subprocess.run([SYSTEM_PYTHON, "-c", bindings], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        unavailable(f"libnice for {SYSTEM_PYTHON} missing: apt-get install python3-gi gir1.2-nice-0.1")
+    if missing := LIBNICE.missing():
+        unavailable(missing)
 
 
 class Libnice:
     """The other program, as a coroutine talks to it."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.local: dict[str, Any] | None = None
-        self.state = ""
-        self.selected: tuple[Candidate, Candidate] | None = None
+        self.credentials: dict[str, str] = {}
+        self.candidates: list[Candidate] = []
+        self.gathered = self.usable = self.over = False
+        self.selected: tuple[Address, Address] | None = None
         self.heard: list[str] = []
-        self.over = False
         self._process = process
         self._news = asyncio.Event()
 
@@ -59,14 +53,20 @@ class Libnice:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             match json.loads(line):
-                case {"local": local}:
-                    self.local = local
-                case {"state": state}:
-                    self.state = state
-                case {"selected": [local, remote]}:
-                    self.selected = parse(local), parse(remote)
+                case {"credentials": credentials}:
+                    self.credentials = credentials
+                case {"candidate": text}:
+                    self.candidates.append(parse(text))
+                case {"end": _}:
+                    self.gathered = True
+                case {"usable": _}:
+                    self.usable = True
+                case {"selected": {"local": local, "remote": remote}}:
+                    self.selected = Address(*local), Address(*remote)
                 case {"heard": text}:
                     self.heard.append(text)
+                case {"ready": _} | {"failed": _}:
+                    pass  # libnice may say that it failed before the first check is answered
                 case other:
                     raise AssertionError(f"libnice_peer.py said {other}")
             self._news.set()
@@ -80,28 +80,37 @@ class Libnice:
                 self._news.clear()
                 await self._news.wait()
 
-    def tell(self, **message: object) -> None:
+    def tell(self, do: str, **fields: object) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(message).encode() + b"\n")
-
-    @property
-    def candidates(self) -> list[Candidate]:
-        assert self.local is not None
-        return [parse(line) for line in self.local["candidates"]]
+        self._process.stdin.write(json.dumps({"do": do, **fields}).encode() + b"\n")
 
 
 @asynccontextmanager
-async def libnice(controlling: bool, *addresses: str, **options: object) -> AsyncIterator[Libnice]:
+async def libnice(
+    controlling: bool, *addresses: str, relay: Address | None = None, **options: object
+) -> AsyncIterator[Libnice]:
     """A peer that has gathered."""
-    arguments = json.dumps({"controlling": controlling, "addresses": addresses, **options})
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        SYSTEM_PYTHON, str(PEER), arguments, stdin=pipe, stdout=pipe
+        *LIBNICE.command(), stdin=pipe, stdout=pipe, env=environment()
     )
     peer = Libnice(process)
     listening = asyncio.create_task(peer.listen())
+    turn = (
+        [{"kind": "turn", "ip": relay.ip, "port": relay.port, "user": USER, "password": PASSWORD}]
+        if relay
+        else []
+    )
     try:
-        await peer.until(lambda: peer.local is not None)
+        peer.tell(
+            "gather",
+            controlling=controlling,
+            addresses=addresses,
+            servers=turn,
+            policy="relay" if relay else "all",
+            options=options,
+        )
+        await peer.until(lambda: peer.gathered)
         yield peer
     finally:
         assert process.stdin is not None
@@ -134,11 +143,12 @@ async def our_side(controlling: bool, **config: Any) -> AsyncIterator[OurSide]:
 
 def meet(ours: OurSide, theirs: Libnice) -> None:
     """Each is told everything about the other at once, libnice first."""
-    agent, local = ours.agent, theirs.local
-    assert local is not None
-    candidates = [f"a=candidate:{serialize(candidate)}" for candidate in agent.local_candidates]
-    theirs.tell(remote={"ufrag": agent.local_ufrag, "pwd": agent.local_pwd, "candidates": candidates})
-    ours.driver.call(lambda now: agent.set_remote(local["ufrag"], local["pwd"], now))
+    agent, credentials = ours.agent, theirs.credentials
+    theirs.tell("remote", ufrag=agent.local_ufrag, pwd=agent.local_pwd)
+    for candidate in agent.local_candidates:
+        theirs.tell("candidate", line=serialize(candidate))
+    theirs.tell("end")
+    ours.driver.call(lambda now: agent.set_remote(credentials["ufrag"], credentials["pwd"], now))
     for candidate in theirs.candidates:
         ours.driver.call(lambda now, candidate=candidate: agent.add_remote_candidate(candidate, now))
     ours.driver.call(agent.end_of_remote_candidates)
@@ -147,15 +157,14 @@ def meet(ours: OurSide, theirs: Libnice) -> None:
 async def talk(ours: OurSide, theirs: Libnice) -> None:
     meet(ours, theirs)
     await ours.until(lambda: ours.agent.state is IceState.COMPLETED)
-    await theirs.until(lambda: theirs.state == "ready")
-    theirs.tell(send="from libnice")
+    await theirs.until(lambda: theirs.usable)
+    theirs.tell("send", text="from libnice")
     assert ours.driver.call(lambda now: ours.agent.send(b"from iceway", now))
     await theirs.until(lambda: theirs.heard == ["from iceway"])
     await ours.until(lambda: ours.heard == [b"from libnice"])
-    path, pair = ours.agent.selected, theirs.selected
+    path = ours.agent.selected
     assert path is not None
-    assert pair is not None
-    assert (path.local.address, path.remote.address) == (pair[1].address, pair[0].address)
+    await theirs.until(lambda: theirs.selected == (path.remote.address, path.local.address))
 
 
 @NOMINATION
@@ -212,9 +221,8 @@ def test_behind_our_relay_only(controlling: bool, relayed: str) -> None:
     async def run() -> None:
         async with relay() as address:
             server = IceServer(ServerKind.TURN, address=address, username=USER, password=PASSWORD)
-            way = [*address, USER, PASSWORD] if they else None
             async with (
-                libnice(not controlling, "127.0.0.1", relay=way) as theirs,
+                libnice(not controlling, "127.0.0.1", relay=address if they else None) as theirs,
                 our_side(controlling, policy=Policy.RELAY if we else Policy.ALL) as ours,
             ):
                 await ours.gather(("127.0.0.1",), *[server] * we)
