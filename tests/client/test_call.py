@@ -69,19 +69,25 @@ class Wire:
 
         self._tell(call, picked_up)
 
-    def settle(self, call: Call, body: str, now: float) -> None:
+    def reoffer(self, call: Call, body: str, now: float) -> None:
         self.settling.append(body)
         self._tell(call, lambda other, now: other.receive_reoffer(body, now))
 
-    def answer_settling(self, call: Call, body: str, now: float) -> None:
+    def withdraw_reoffer(self, call: Call, now: float) -> None:
+        raise AssertionError(call.name)
+
+    def answer_reoffer(self, call: Call, body: str, now: float) -> None:
         self.settling.append(body)
         self._tell(call, lambda other, now: other.receive_reanswer(body, now))
 
     def refuse(self, call: Call, code: int, reason: str, now: float) -> None:
         raise AssertionError((code, reason))
 
-    def refuse_settling(self, call: Call, code: int, now: float) -> None:
+    def refuse_reoffer(self, call: Call, code: int, now: float) -> None:
         raise AssertionError(code)
+
+    def probe(self, call: Call, now: float) -> None:
+        pass
 
     def hang_up(self, call: Call, reason: str, now: float) -> None:
         self._tell(call, lambda other, now: other.over("hung up there", now))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from iceway.client import events
 from iceway.explain.findings import findings
 from iceway.explain.model import PathClass
 from iceway.explain.path import verdict
 from iceway.lab.office import VirtualOffice, VirtualPerson
 from iceway.lab.topology import Topology
-from iceway.media.files import FileSource, Source
+from iceway.media.files import FileSource, Source, ToneSource
 from iceway.media.heard import compare
+from iceway.media.sound import FRAME, RATE
 from iceway.media.speech import speech
 from iceway.trace.entry import Entry
 
@@ -104,3 +107,25 @@ def end_of(person: VirtualPerson) -> events.CallEnded:
 def titles(trace: list[Entry]) -> str:
     """What the explanation says, a line each: severity, title, meaning."""
     return "\n".join(f"{one.severity}: {one.title} | {one.meaning}" for one in findings(trace))
+
+
+def hum(caller: VirtualPerson, callee: VirtualPerson) -> str:
+    """As `connect`, with tones that never pause; whoever is called has to say one as well."""
+    for person in (caller, callee):
+        person.events.clear()
+    call = caller.calls(callee.name, ToneSource())
+    for person in (caller, callee):
+        assert person.waits_for(events.CallSettled), f"{person.name}: {person.events}"
+    return call
+
+
+def longest_gap(person: VirtualPerson, since: float) -> float:
+    """Seconds of the longest silence in their last call, from `since` seconds before its end on."""
+    samples = person.heard[-1].samples[-round(since * RATE) :]
+    frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float64)
+    loud = np.sqrt((frames**2).mean(axis=1))
+    longest = run = 0
+    for silent in loud < 0.2 * np.median(loud):
+        run = run + 1 if silent else 0
+        longest = max(longest, run)
+    return longest * FRAME / RATE

@@ -6,29 +6,36 @@ The call speaks SIP through the `Signalling` it is given, owns an ICE agent and,
 session. Whoever offers first is ICE-controlling. When the selected pair is not the one that the default
 addresses of offer and answer promised, the controlling side sends the re-INVITE that settles it
 (RFC 8839 §4.4): its chosen candidate alone, and `a=remote-candidates` with the other side's.
+
+A path that dies in mid-call does not end it: ICE restarts by re-INVITE, from whichever side notices (`restart.py`
+says when), and sound goes on over the old path for as long as there is one.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from iceway.client.config import PhoneConfig
 from iceway.client.events import (
     CallAnswered,
     CallConnected,
     CallEnded,
+    CallInterrupted,
     CallPlayed,
     CallProgress,
+    CallRestored,
     CallSettled,
 )
+from iceway.client.exchange import CandidateExchange
+from iceway.client.renegotiation import Renegotiation
+from iceway.client.restart import Due, Restarts, Step
+from iceway.client.signalling import Signalling
 from iceway.client.sound import CallSource
-from iceway.core.address import Address
-from iceway.core.errors import ParseError, UsageError
+from iceway.client.watch import Finding, PathWatch
+from iceway.core.errors import UsageError
 from iceway.core.machine import ClockSet, Input, Outbox, earliest
-from iceway.ice import candidate as candidates
 from iceway.ice.agent import Agent
-from iceway.ice.candidate import Candidate
 from iceway.ice.config import AgentConfig, IceServer, Policy
 from iceway.ice.events import (
     CandidateFound,
@@ -53,13 +60,10 @@ from iceway.media.session import (
     SendMedia,
     SourceFinished,
 )
-from iceway.trace.records import CallState, Note
-from iceway.wire.sdp import IceParameters
+from iceway.trace.records import CallState
 
 if TYPE_CHECKING:
     from random import Random
-
-NOWHERE = Address("0.0.0.0", 9)  # the default address of an offer without candidates (RFC 8840 §4.1.1)
 
 
 class Phase(StrEnum):
@@ -70,26 +74,6 @@ class Phase(StrEnum):
     CONFIRMED = "confirmed"
     SETTLED = "settled"
     ENDED = "ended"
-
-
-class Signalling(Protocol):
-    """What a call asks of SIP. Bodies are SDP."""
-
-    def offer(self, call: Call, body: str, now: float) -> None: ...
-
-    def progress(self, call: Call, body: str, now: float) -> None: ...
-
-    def accept(self, call: Call, body: str, now: float) -> None: ...
-
-    def refuse(self, call: Call, code: int, reason: str, now: float) -> None: ...
-
-    def settle(self, call: Call, body: str, now: float) -> None: ...
-
-    def answer_settling(self, call: Call, body: str, now: float) -> None: ...
-
-    def refuse_settling(self, call: Call, code: int, now: float) -> None: ...
-
-    def hang_up(self, call: Call, reason: str, now: float) -> None: ...
 
 
 class Call(Outbox):
@@ -134,16 +118,18 @@ class Call(Outbox):
             rng,
         )
         self._negotiation = AudioNegotiation(rng, config.codecs, allow_clear=config.allow_clear)
+        self._exchange = CandidateExchange(self._agent)
         self._session: AudioSession | None = None
         self._clock: ClockSet | None = None
-        self._our_default: Address | None = None
-        self._their_default: Address | None = None
         self._described = False
         self._answer = ""
         self._picked_up = False
         self._accepted = False
-        self._settling = False
-        self._restart: Negotiated | None = None  # their offer of an ICE restart, until candidates are there
+        self._watch = PathWatch()
+        self._restarts = Restarts(incoming=incoming)
+        self._renegotiation = Renegotiation(
+            self, self._agent, self._negotiation, self._exchange, signalling, self._restarts
+        )
 
     # --- facts --------------------------------------------------------------------------------------------
     @property
@@ -241,45 +227,25 @@ class Call(Outbox):
         self._become(Phase.CONFIRMED)
         self._speak_up(now)
         self.emit(CallAnswered(self.name))
+        self._restarts.resume(now)
         self._send_when_possible(now)
         self._settle_when_selected(now)
         self._drain(now)
 
     def receive_reoffer(self, body: str, now: float) -> None:
         """A re-INVITE: the other side settles the pair, or restarts ICE."""
-        try:
-            negotiated = self._negotiation.receive_offer(body)
-        except NegotiationError as error:
-            self._refuse_settling(error.code, error.reason, now)
-            return
-        if negotiated.ice is None:
-            self._refuse_settling(488, "ICE cannot be left during a call", now)
-            return
-        if negotiated.ice.ufrag != self._agent.remote_ufrag:
-            self._restart = negotiated
-            self.phase = Phase.CONFIRMED  # the new pair is to be settled again (RFC 8445 §9)
-            self._agent.restart(now)
-            self._learn(negotiated, now)
-        else:
-            self._answer_settling(negotiated, now)
+        self._renegotiation.receive_offer(body, now)
         self._drain(now)
 
     def receive_reanswer(self, body: str, now: float) -> None:
         """The answer to our re-INVITE."""
-        self._settling = False
-        try:
-            negotiated = self._negotiation.receive_answer(body)
-        except NegotiationError as error:
-            self.emit(Note("warning", f"the answer to the settling re-INVITE is unusable: {error.reason}"))
-            return
-        self._renegotiated(negotiated, now)
-        self._become_settled()
+        self._renegotiation.receive_answer(body, now)
         self._drain(now)
 
     def reoffer_failed(self, code: int, reason: str, now: float) -> None:
-        """The pair stays in use all the same; the default addresses in SDP just do not say so."""
-        self._settling = False
-        self.emit(Note("warning", f"the other side refused the settling re-INVITE: {code} {reason}"))
+        """Our re-INVITE was refused, or nobody answered it."""
+        self._renegotiation.offer_failed(code, reason, now)
+        self._drain(now)
 
     def over(self, reason: str, now: float) -> None:
         """SIP ended the call."""
@@ -299,10 +265,15 @@ class Call(Outbox):
         if self._session is not None:
             self._session.handle_timeout(now)
         self._drain(now)
+        self._watch_path(now)
+        for due in self._restarts.due(now):
+            self._restart_due(due, now)
+        self._drain(now)
 
     def poll_timeout(self) -> float | None:
         session = self._session.poll_timeout() if self._session else None
-        return earliest(self._agent.poll_timeout(), session)
+        own = earliest(self._watch.next_at, self._restarts.poll_timeout())
+        return earliest(self._agent.poll_timeout(), session, own)
 
     # --- the children's outputs ---------------------------------------------------------------------------
     def _drain(self, now: float) -> None:
@@ -318,24 +289,26 @@ class Call(Outbox):
 
     def _from_agent(self, output: object, now: float) -> None:
         match output:
-            case DataReceived(data=data):
+            case DataReceived(data=data, remote=remote):
                 if self._session is not None:
                     self._session.receive(data, now)
+                if self.path is not None and remote == self.path.remote.address:
+                    self._watch.heard(now)  # from elsewhere it would not show that they hear us
             case GatheringSettled() | GatheringDone():
                 self._describe(now)
             case PairValid(path=path):
-                self._usable(self.path or path, now)
+                self._usable(path, now)
             case Selected(path=path):
                 self._usable(path, now)  # a nomination may come before any check of ours is answered
                 self._settle_when_selected(now)
             case Failed(reason=reason):
-                self.hang_up(now, f"no way was found: {reason}")
+                self._no_way(reason, now)
             case ConsentLostEvent(silent_for=silent):
-                self.hang_up(now, f"the other side has been silent for {silent:.0f} s")
+                self._path_lost(f"the other side has been silent for {silent:.0f} s", now)
+            case RestartNeeded(reason=reason):
+                self._path_lost(reason, now, ours=True)
             case CandidateFound() | StateChanged():
                 pass  # told in the description, and in records
-            case RestartNeeded():
-                pass  # restarts are answered, not begun: if the path is dead, the loss of consent says so
             case _:
                 self.emit(output)
 
@@ -355,21 +328,17 @@ class Call(Outbox):
         """Candidates are there: say them, once."""
         if self.ended:
             return
-        if self._restart is not None:
-            offered, self._restart = self._restart, None
-            self._answer_settling(offered, now)
-            return
         if self._described:
+            self._renegotiation.gathered(now)
             return
         self._described = True
-        self._our_default = self._default_address()
-        parameters = self._parameters(self._agent.local_candidates)
+        parameters, default = self._exchange.everything()
         if not self.incoming:
-            body = self._negotiation.offer(parameters, self._our_default)
+            body = self._negotiation.offer(parameters, default)
             self._become(Phase.TRYING)
             self._signalling.offer(self, body, now)
             return
-        self._answer = self._negotiation.answer(parameters, self._our_default)
+        self._answer = self._negotiation.answer(parameters, default)
         negotiated = self._negotiation.negotiated
         assert negotiated is not None
         self._start_session(negotiated, now)
@@ -387,36 +356,12 @@ class Call(Outbox):
 
     def _learn(self, negotiated: Negotiated, now: float) -> bool:
         """Tell the agent who the other side is; False if it speaks no ICE."""
-        ice = negotiated.ice
-        if ice is None or ice.mismatch:
+        known = self._agent.remote_ufrag
+        if not self._exchange.learn(negotiated.ice, negotiated.remote, now):
             return False
-        self._their_default = negotiated.remote
-        if self._agent.remote_ufrag not in (None, ice.ufrag):
+        if known not in (None, self._agent.remote_ufrag):
             self.path = None  # another end of a forked call: no path leads there yet
-        self._agent.set_remote(ice.ufrag, ice.pwd, now, lite=ice.lite)
-        for text in ice.candidates:
-            try:
-                remote = candidates.parse(text)
-            except ParseError:
-                continue  # RFC 8839 §5.1: candidates that cannot be used are ignored
-            self._agent.add_remote_candidate(remote, now)
-        self._agent.end_of_remote_candidates(now)
         return True
-
-    def _parameters(
-        self, own: tuple[Candidate, ...], remote: tuple[tuple[int, Address], ...] = ()
-    ) -> IceParameters:
-        return IceParameters(
-            ufrag=self._agent.local_ufrag,
-            pwd=self._agent.local_pwd,
-            candidates=tuple(candidates.serialize(one) for one in own),
-            remote_candidates=remote,
-            options=("ice2",),
-        )
-
-    def _default_address(self) -> Address:
-        default = self._agent.default_candidate()
-        return default.address if default else NOWHERE
 
     # --- media --------------------------------------------------------------------------------------------
     def _start_session(self, negotiated: Negotiated, now: float) -> None:
@@ -448,66 +393,74 @@ class Call(Outbox):
         if self._session is not None:
             self._session.confirm(now)
 
-    def _renegotiated(self, negotiated: Negotiated, now: float) -> None:
-        self._their_default = negotiated.remote
+    def renegotiated(self, negotiated: Negotiated, now: float) -> None:
+        """Sound goes on under what a re-INVITE agreed."""
         if self._session is not None:
             self._session.renegotiate(negotiated, now)
 
+    # --- the path -----------------------------------------------------------------------------------------
     def _usable(self, path: CandidatePath, now: float) -> None:
-        """Media can flow on a path; the first one is news."""
+        """Media can flow on a path; the first one is news, and so is one after trouble."""
         first, self.path = self.path is None, path
         if first:
             self.emit(CallConnected(self.name, path))
+        if self._restarts.mended(now):
+            self.emit(CallRestored(self.name, path))
         self._send_when_possible(now)
+
+    def _watch_path(self, now: float) -> None:
+        """Sound that stays away is asked after."""
+        path = self._agent.active_path()
+        finding = self._watch.judge(self._agent.proven_at, path.round_trip if path else None, now)
+        if finding is Finding.ASK:
+            self._agent.ask_consent(now)
+            self._signalling.probe(self, now)
+        elif finding is Finding.DEAD:
+            silent = self._watch.silent_for(now)
+            self._path_lost(f"the other side has been silent for {silent:.0f} s", now)
+
+    def _path_lost(self, reason: str, now: float, *, ours: bool = False) -> None:
+        if not self.ended and self._restarts.trouble(reason, now, ours=ours):
+            self.emit(CallInterrupted(self.name, reason))
+
+    def _no_way(self, reason: str, now: float) -> None:
+        """The agent has given up. After a restart that is one attempt; a call that never had a path is over."""
+        if self.path is None:
+            self.hang_up(now, f"no way was found: {reason}")
+        elif self._restarts.in_trouble:
+            if self._restarts.step is Step.CHECKING:
+                self._restarts.failed(now)
+        else:
+            self._path_lost(reason, now)
+
+    def _restart_due(self, due: Due, now: float) -> None:
+        if self.ended:
+            return
+        if due is Due.BEGIN:
+            if self.answered:  # else a re-INVITE may not be sent yet: `confirmed` comes back to it
+                self._renegotiation.restart(now)
+        elif (path := self._agent.active_path()) is not None:
+            self._usable(path, now)  # the old one still works
+        else:
+            after = now - self._restarts.began_at
+            self.hang_up(now, f"{self._restarts.reason}, and no other way was found in {after:.0f} s")
 
     # --- settling -----------------------------------------------------------------------------------------
     def _settle_when_selected(self, now: float) -> None:
         path = self._agent.selected
-        if path is None or not self.answered or self._settling or self.phase is Phase.SETTLED:
-            return
-        if path.local.address == self._our_default and path.remote.address == self._their_default:
-            self._become_settled()
-        elif self._agent.role == "controlling":
-            self._settling = True
-            self._our_default = path.local.address
-            remote = ((path.component, path.remote.address),)
-            body = self._negotiation.offer(self._parameters((path.local,), remote), path.local.address)
-            self._signalling.settle(self, body, now)
+        if path is not None and self.phase is Phase.CONFIRMED:
+            self._renegotiation.settle(path, now)
 
-    def _answer_settling(self, negotiated: Negotiated, now: float) -> None:
-        """Name the candidate of ours that the offer chose, else the one in use, else the default.
+    def to_be_settled(self) -> None:
+        """ICE restarts, so another pair than before is going to be used (RFC 8445 §9)."""
+        if self.phase is Phase.SETTLED:
+            self.phase = Phase.CONFIRMED
 
-        baresip names all of ours that it knows; then the one in use is meant.
-        """
-        assert negotiated.ice is not None
-        chosen = self._agent.selected or self._agent.active_path()
-        local = chosen.local if chosen else self._agent.default_candidate()
-        named = [where for component, where in negotiated.ice.remote_candidates if component == 1]
-        if local is None or local.address not in named:
-            ours = (one for one in self._agent.local_candidates if one.address in named)
-            local = next(ours, local)
-        own = (
-            (local,)
-            if local is not None and negotiated.ice.remote_candidates
-            else self._agent.local_candidates
-        )
-        self._our_default = local.address if local else self._default_address()
-        body = self._negotiation.answer(self._parameters(own), self._our_default)
-        self._signalling.answer_settling(self, body, now)
-        agreed = self._negotiation.negotiated
-        assert agreed is not None
-        self._renegotiated(agreed, now)
-        if negotiated.ice.remote_candidates:
-            self._become_settled()
-
-    def _refuse_settling(self, code: int, reason: str, now: float) -> None:
-        self.emit(Note("warning", f"a re-INVITE of {self.peer} was refused: {reason}"))
-        self._signalling.refuse_settling(self, code, now)
-
-    def _become_settled(self) -> None:
+    def settled(self) -> None:
+        """Both sides have named the pair in SDP."""
+        path = self._agent.selected or self.path
         if self.phase is Phase.CONFIRMED:
             self._become(Phase.SETTLED)
-            path = self._agent.selected or self.path
             if path is not None:
                 self.emit(CallSettled(self.name, path))
 
@@ -516,6 +469,8 @@ class Call(Outbox):
         if self.ended:
             return
         self.end_reason = reason
+        self._watch.stop()
+        self._restarts.stop()
         answered = self.answered
         self.phase = Phase.ENDED
         if not self.call_id:  # SIP never heard of it; what it hears of, it records itself

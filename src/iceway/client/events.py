@@ -75,6 +75,22 @@ class CallSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class CallInterrupted:
+    """The path died or is about to; ICE restarts. `CallRestored` follows, or the call ends."""
+
+    call: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRestored:
+    """Sound goes on over another path."""
+
+    call: str
+    path: CandidatePath
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """`answered`: whether it ever was a call."""
 

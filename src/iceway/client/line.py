@@ -45,7 +45,7 @@ class Switchable(Protocol):
 
 
 class Line:
-    """Carries both ways; the `Signalling` of every call."""
+    """Carries both ways; the `Signalling` of every call (`client/signalling.py`)."""
 
     def __init__(self, owner: Switchable) -> None:
         self._owner = owner
@@ -86,7 +86,7 @@ class Line:
             case Ended(reason=reason):
                 call.over(reason, now)
             case ReinviteReceived(offer=None):
-                self.refuse_settling(call, 488, now)
+                self.refuse_reoffer(call, 488, now)
             case ReinviteReceived(offer=bytes(offer)):
                 call.receive_reoffer(_text(offer), now)
             case ReinviteAnswered(answer=bytes(answer)):
@@ -110,14 +110,20 @@ class Line:
     def refuse(self, call: Call, code: int, reason: str, now: float) -> None:
         self._owner.user_agent.reject(call.sip_call, code, now, reason)
 
-    def settle(self, call: Call, body: str, now: float) -> None:
+    def reoffer(self, call: Call, body: str, now: float) -> None:
         self._owner.user_agent.reinvite(call.sip_call, body.encode(), now)
 
-    def answer_settling(self, call: Call, body: str, now: float) -> None:
+    def withdraw_reoffer(self, call: Call, now: float) -> None:
+        self._owner.user_agent.withdraw_reinvite(call.sip_call, now)
+
+    def answer_reoffer(self, call: Call, body: str, now: float) -> None:
         self._owner.user_agent.answer_reinvite(call.sip_call, body.encode(), now)
 
-    def refuse_settling(self, call: Call, code: int, now: float) -> None:
+    def refuse_reoffer(self, call: Call, code: int, now: float) -> None:
         self._owner.user_agent.reject_reinvite(call.sip_call, code, now)
+
+    def probe(self, call: Call, now: float) -> None:
+        self._owner.user_agent.probe_uplink(now)
 
     def hang_up(self, call: Call, reason: str, now: float) -> None:
         if call.sip_call:  # else its INVITE has not left yet

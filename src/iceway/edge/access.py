@@ -182,6 +182,8 @@ class AccessProxy(Outbox):
                 case Granted(arrived):
                     if arrived.request.method in ("REGISTER", "INVITE"):
                         self._timers.cancel(("stranger", arrived.flow.id))
+                    if arrived.request.method == "REGISTER" and arrived.flow.id in self._clients:
+                        self._proxy.client_registered(arrived.request, arrived.flow, now)
                 case HopFailed():
                     continue
                 case _:
@@ -200,7 +202,8 @@ class AccessProxy(Outbox):
                 self._proxy.close_flow(arrived.flow.id, now, "too many requests")
         elif len(request.body) > MAX_BODY:
             self._proxy.refuse(arrived, 513, now)
-        elif arrived.destination is not None:
+        elif arrived.destination is not None and not arrived.request.routes:
+            # With routes to follow the token names an earlier connection of this client, not yet known to be dead.
             self._proxy.refuse(arrived, 403, now, "Not the way to another client")
         elif request.to.tag is None and not self._is_domain(request.sip_uri.host):
             self._proxy.refuse(arrived, 403, now, f"This edge serves {self._config.domain} only")

@@ -228,6 +228,8 @@ class FrontEnd(Outbox):
             if edge is not None:
                 response = response.with_last(mras.LOGON_HEADER, mras.OUTSIDE)
         self._proxy.respond(arrived, response, now)
+        if response.status == 200 and edge is None:
+            self._proxy.client_registered(request, arrived.flow, now)
 
     # --- routing --------------------------------------------------------------------------------------
     def _forward_to_user(
@@ -277,11 +279,12 @@ class FrontEnd(Outbox):
         assert self._doorkeeper is not None
         # Nobody counts the proofs that come here unasked: whoever got to see one could use it for a call.
         request = self._doorkeeper.without_our_credentials(arrived.request).without_header(*_ASSERTIONS)
-        if arrived.destination is not None:
+        routes = request.routes
+        flow = self._flow_to_edge(routes[0].sip) if routes else None
+        if arrived.destination is not None and (flow is None or edge is not None):
             hop = Hop(request.uri, Target.over(arrived.destination), client=True, unreachable=430)
         else:
-            routes = request.routes
-            flow = self._flow_to_edge(routes[0].sip) if routes else None
+            # A token with an edge to follow names an earlier connection of the client who sends this.
             if flow is None:
                 self._proxy.refuse(arrived, 404, now, "The dialog's route leads nowhere from here")
                 return

@@ -234,6 +234,17 @@ class Agent(Outbox):
         self._send(pair.base, pair.remote.address, data, now)
         return True
 
+    @property
+    def proven_at(self) -> float | None:
+        """When the peer last proved on the path in use that it is there; None without a path."""
+        return self._session.proven_at(1)
+
+    def ask_consent(self, now: float) -> None:
+        """Ask at once whether the path still works, since something says that it may not; see `proven_at`."""
+        self._usable()
+        for session in self._sessions():
+            session.ask_consent(1, now)
+
     def restart(self, now: float) -> None:
         """New user name and password (RFC 8445 §9); media stays on the old path until there is a new one."""
         self._usable()

@@ -28,6 +28,11 @@ class Consent:
         self._request_at = now + self._pause()
 
     @property
+    def heard_at(self) -> float:
+        """When the peer last gave it."""
+        return self._heard_at
+
+    @property
     def next_at(self) -> float:
         return min(self._request_at, self._heard_at + self._expiry)
 

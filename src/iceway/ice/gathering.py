@@ -28,7 +28,7 @@ from iceway.core.machine import (
     earliest,
 )
 from iceway.core.timers import Timers
-from iceway.ice.candidate import Candidate
+from iceway.ice.candidate import Candidate, CandidateType
 from iceway.ice.config import GATHERING_TA, AgentConfig, IceServer, Policy, ServerKind
 from iceway.ice.directory import Directory
 from iceway.ice.families import relay_families
@@ -144,8 +144,15 @@ class Gatherer:
                 job.client.renew(server.username, server.password, now)
 
     def again(self, now: float) -> None:
-        """For a restart: ask anew whoever is not asked or answering any more, and whether mappings still hold."""
+        """For a restart: ask anew whoever is not asked or answering any more, and whether relays still stand.
+
+        A NAT that forgot us makes a relay unreachable without anybody saying so.
+        """
         self._begin(now)
+        for job in list(self._jobs):
+            if job.relayed is not None and not job.retired and job.turn.verify(now):
+                job.finished, job.doubted = False, True
+                self._pump(job, now)
         self._ask_again(now)
 
     def release(self, keep: tuple[Address, ...], now: float) -> None:
@@ -473,7 +480,7 @@ class Gatherer:
             self._forget(job)
 
     def _answered(self, job: Job, answer: Allocated | Bound, now: float) -> None:
-        first, job.answered, job.finished = not job.answered, True, True
+        first, job.answered, job.finished, job.doubted = not job.answered, True, True, False
         job.state.alive = True
         self._settling.answered(answer.round_trip)
         if first:
@@ -521,6 +528,12 @@ class Gatherer:
         if base is not None:
             self.candidates = [candidate for candidate in self.candidates if candidate.base != base]
             self._owner.base_lost(base, reason, now)
+        if job.doubted and not self._closing and not job.retired:
+            stale = job.socket and job.socket.local
+            self.candidates = [
+                c for c in self.candidates if c.type is not CandidateType.SRFLX or c.base != stale
+            ]
+            self._ask_from_everywhere(job.state, job.address, now)
 
     def _abandon(self, job: Job, reason: str, now: float) -> None:
         """The way to the server is gone, so there is nobody to say goodbye to."""

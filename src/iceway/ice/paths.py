@@ -275,12 +275,20 @@ class Paths:
             self.lose(pair, f"the peer stopped answering {silent_for:.0f} s ago", now)
             return
         if consent.request_due(now):
-            id, data = self._standing.request(pair)
-            consent.sent(id, now)
-            if not self._standing.lite:
-                pair.counts.consent_requests_sent += 1
-                self._outlet.send_stun(pair.base, pair.remote.address, data, now)
+            self.ask(number, now)
         self._timers.arm(component.consent_timer, consent.next_at)
+
+    def ask(self, number: int, now: float) -> None:
+        """Ask for consent now."""
+        consent = self.components[number].consent
+        if consent is None:
+            return
+        pair = consent.pair
+        id, data = self._standing.request(pair)
+        consent.sent(id, now)
+        if not self._standing.lite:
+            pair.counts.consent_requests_sent += 1
+            self._outlet.send_stun(pair.base, pair.remote.address, data, now)
 
     def is_consent(
         self, transaction_id: bytes, base: Address, source: Address, granted: bool, now: float

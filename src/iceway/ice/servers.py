@@ -51,7 +51,10 @@ class ServerState:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One server asked from one place. `socket` is None over TCP and TLS; `family` is that of the relay wanted."""
+    """One server asked from one place. `socket` is None over TCP and TLS; `family` is that of the relay wanted.
+
+    `doubted`: its relay is asked whether it still stands, and asked for anew if it does not.
+    """
 
     state: ServerState
     address: Address
@@ -65,6 +68,7 @@ class Job:
     finished: bool = False
     relayed: Address | None = None
     retired: bool = False
+    doubted: bool = False
 
     @property
     def server(self) -> IceServer:

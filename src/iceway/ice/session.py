@@ -125,6 +125,14 @@ class Session:
     def pair(self, base: Address, source: Address) -> CandidatePair | None:
         return self._checklist.find(base, source)
 
+    def proven_at(self, component: int) -> float | None:
+        """When the peer last showed that the active pair works."""
+        consent = self._paths.components[component].consent
+        return consent.heard_at if consent is not None else None
+
+    def ask_consent(self, component: int, now: float) -> None:
+        self._paths.ask(component, now)
+
     @property
     def pairs(self) -> tuple[CandidatePair, ...]:
         """Best first."""

@@ -189,6 +189,12 @@ class Call:
         self._wished = offer
         self._reinvite_if_free(now)
 
+    def withdraw_reinvite(self, now: float) -> None:
+        """One that has not left yet stays here."""
+        if self._reinvite is None:
+            self._wished, self._glares = None, 0
+            self._switch.timers.cancel((self.key, "glare"))
+
     def answer_reinvite(self, sdp: bytes, now: float) -> None:
         if not self.may("answer_reinvite") or (asked := self._take_asked()) is None:
             return

@@ -182,6 +182,10 @@ class Endpoint(Outbox):
         """Ping this flow from now on; `FlowClosed` comes when nobody answers."""
         self._transports.keep_alive(flow_id, now)
 
+    def probe(self, flow_id: str, now: float) -> None:
+        """Find out soon whether a connection still lives; `FlowClosed` comes if it does not."""
+        self._transports.probe(flow_id, now)
+
     def close_flow(self, flow_id: str, now: float, reason: str = "closed by us") -> None:
         self._happened(self._transports.close(flow_id, reason), now)
 

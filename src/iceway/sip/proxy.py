@@ -35,6 +35,7 @@ from iceway.sip.endpoint import (
     TransactionFailed,
 )
 from iceway.sip.flow_token import FlowTokens
+from iceway.sip.successors import Successors
 from iceway.trace.records import Note
 from iceway.wire.sip import NameAddr, Request, Response, SipUri, make_response, quote
 from iceway.wire.sip.syntax import number
@@ -143,6 +144,7 @@ class Proxy(Outbox):
         super().__init__()
         self._endpoint = Endpoint(name, rng, config.endpoint)
         self.tokens = FlowTokens(rng)
+        self._successors = Successors()
         self._config = config
         self._rng = rng
         self._mark = ""
@@ -178,6 +180,12 @@ class Proxy(Outbox):
     def close_flow(self, flow_id: str, now: float, reason: str) -> None:
         self._endpoint.close_flow(flow_id, now, reason)
         self._pump(now)
+
+    def client_registered(self, request: Request, flow: Flow, now: float) -> None:
+        """A REGISTER that came over this flow was accepted; a flow that it replaces is closed."""
+        replaced = self._successors.registered(request, flow.id)
+        if replaced is not None:
+            self.close_flow(replaced, now, "its client came back over another connection")
 
     def close(self, now: float) -> None:
         """Close every flow and listener."""
@@ -269,8 +277,13 @@ class Proxy(Outbox):
 
     def flow_of(self, uri: SipUri) -> Flow | None:
         """The living flow that a URI of ours names."""
-        flow_id = self.tokens.open(uri.username) if uri.user else None
+        flow_id = self._open(uri.username) if uri.user else None
         return self._endpoint.flow(flow_id) if flow_id is not None else None
+
+    def _open(self, token: str) -> str | None:
+        """The flow that a token leads to by now."""
+        flow_id = self.tokens.open(token)
+        return self._successors.of(flow_id) if flow_id is not None else None
 
     # --- machine --------------------------------------------------------------------------------------
     def handle_input(self, event: Input, now: float) -> None:
@@ -387,7 +400,7 @@ class Proxy(Outbox):
         side's unless the request came over that very flow (or a dead one, and has routes to follow)."""
         if not tokens:
             return None, False
-        flow_id = self.tokens.open(tokens[-1])
+        flow_id = self._open(tokens[-1])
         if len(tokens) == 1 and flow_id == came_over.id:
             return None, False
         flow = self._endpoint.flow(flow_id) if flow_id is not None else None

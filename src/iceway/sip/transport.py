@@ -57,6 +57,7 @@ class TransportConfig:
     connect_timeout: float = 10.0
     ping_interval: float = 29.0
     pong_timeout: float = 10.0  # RFC 5626 §4.4.1
+    probe_timeout: float = 3.0  # when there is reason to doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,13 @@ class Transports:
             self._udp_pings.add(flow_id)
         self._arm_ping(flow_id, now)
 
+    def probe(self, flow_id: str, now: float) -> None:
+        """Ping a connection at once and wait less long than usual: something else says that it may be dead."""
+        connection = self._connections.get(flow_id)
+        if connection is not None and connection.up and self._timers.at(("probe", flow_id)) is None:
+            self._timers.arm(("probe", flow_id), now + self._config.probe_timeout)
+            self.send(flow_id, Keepalive.PING.value)
+
     def close(self, flow_id: str, reason: str, *, abort: bool = False) -> Iterator[Happened]:
         """Close a connection; a no-op for UDP and for what is gone already."""
         self._udp_pings.discard(flow_id)
@@ -303,6 +311,7 @@ class Transports:
             else:
                 words = {
                     "pong": f"no answer to a keep-alive in {self._config.pong_timeout:g} s",
+                    "probe": f"no answer to a keep-alive in {self._config.probe_timeout:g} s",
                     "half": f"a message was not finished in {self._config.half_message_timeout:g} s",
                     "unread": f"the other end has not read for {self._config.unread_timeout:g} s",
                     "connect": f"not connected after {self._config.connect_timeout:g} s",
@@ -368,6 +377,7 @@ class Transports:
                 self._emit(SendStream(stream, Keepalive.PONG.value))
             elif frame is Keepalive.PONG:
                 self._timers.cancel(("pong", stream))
+                self._timers.cancel(("probe", stream))
             else:
                 assert isinstance(frame, bytes)
                 self._timers.cancel(("half", stream))
@@ -392,7 +402,7 @@ class Transports:
         connection = self._connections.pop(stream)
         if connection.reuse is not None:
             del self._by_target[connection.reuse]
-        for what in ("ping", "pong", "idle", "half", "unread", "connect"):
+        for what in ("ping", "pong", "probe", "idle", "half", "unread", "connect"):
             self._timers.cancel((what, stream))
         self._emit(ConnectionClosed(stream, reason, connection.flow.remote))
         return FlowClosed(connection.flow, reason)

@@ -211,6 +211,12 @@ class UserAgent(Outbox):
         self.endpoint.close(now)
         self._timers.clear()
 
+    def probe_uplink(self, now: float) -> None:
+        """Something says that our network may have changed: find out soon whether the proxy still hears us."""
+        self._now = now
+        if self._uplink.flow is not None:
+            self.endpoint.probe(self._uplink.flow.id, now)
+
     @property
     def uplink(self) -> Flow | None:
         """The flow to our outbound proxy, while it is up."""
@@ -310,6 +316,11 @@ class UserAgent(Outbox):
         """Renegotiate; waits for an INVITE in progress, and tries again after glare (491)."""
         if (found := self._call(call, now)) is not None:
             found.reinvite(sdp, now)
+
+    def withdraw_reinvite(self, call: str, now: float) -> None:
+        """Do not renegotiate after all, if the re-INVITE still waits for its turn."""
+        if (found := self._call(call, now)) is not None:
+            found.withdraw_reinvite(now)
 
     def answer_reinvite(self, call: str, sdp: bytes, now: float) -> None:
         if (found := self._call(call, now)) is not None:

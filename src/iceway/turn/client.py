@@ -126,6 +126,7 @@ class TurnClient(Outbox):
         )
         self._visited = [server]
         self._cleared_stale = False
+        self._verifying = False
         self._refresh_at: float | None = None
         self._give_up_at: float | None = None
         """Deadline of the connection while it comes up, of the farewell while closing."""
@@ -183,6 +184,15 @@ class TurnClient(Outbox):
     def renew(self, username: str | bytes, password: str | bytes, now: float) -> None:
         """Go on with new credentials of the same user, before the old ones expire."""
         self._requester.renew(username, password)
+
+    def verify(self, now: float) -> bool:
+        """Ask whether the allocation still stands: `Allocated` again, or `AllocationLost`. False: there is none."""
+        if self.state is not State.ALLOCATED:
+            return False
+        if not self._verifying:
+            self._verifying = True
+            self._requester.start(_Ask.REFRESH, Method.REFRESH, (), now)
+        return True
 
     def close(self, now: float) -> None:
         """Give the relayed address back. Over UDP the machine wants up to 2.5 s for that; nobody need wait."""
@@ -372,9 +382,12 @@ class TurnClient(Outbox):
 
     def _on_refresh(self, outcome: Outcome, now: float) -> None:
         match outcome:
-            case Answered(response=response):
+            case Answered(response=response, round_trip=round_trip):
                 lifetime = response.get(stun.LIFETIME)
                 self._keep(600 if lifetime is None else lifetime, now)
+                if self._verifying and self.relayed is not None:
+                    self._verifying = False
+                    self.emit(Allocated(self.relayed, self.mapped, float(lifetime or 600), round_trip))
             case Unanswered(detail=detail):
                 self._fail(None, "no answer", detail)
             case Refused(code=code, reason=reason):
