@@ -52,14 +52,18 @@ MAX_MALFORMED = 32  # records of undecodable datagrams; what follows is dropped 
 
 
 class Agent(Outbox):
-    """Machine. Commands take `now` last; events are those of `ice/events.py`."""
+    """Machine. Commands take `now` last; events are those of `ice/events.py`.
 
-    def __init__(self, name: str, config: AgentConfig, rng: Random) -> None:
+    `local` are the user name and password to begin with, where they are given: bundled media share them.
+    """
+
+    def __init__(self, name: str, config: AgentConfig, rng: Random, local: Credentials | None = None) -> None:
         super().__init__()
         self.name = name
         self.state = IceState.NEW
         self._config = config
         self._rng = rng
+        self._given = local
         self._gatherer = Gatherer(name, config, rng, self)
         self._tcp = TcpWays(name, config, self._gatherer.maker, self)
         self._timers = Timers()
@@ -96,6 +100,11 @@ class Agent(Outbox):
     @property
     def role(self) -> str:
         return "controlling" if self._session.controlling else "controlled"
+
+    @property
+    def peer_heard(self) -> bool:
+        """Whether an authentic check of the peer came: it has what it was told of us, and looks for a path too."""
+        return any(pair.counts.requests_received for pair in self._session.pairs)
 
     @property
     def lite(self) -> bool:
@@ -405,7 +414,8 @@ class Agent(Outbox):
     def _session(self) -> Session:
         if self._current is None:
             self._tie_breaker = self._rng.getrandbits(64)
-            self._current = self._new_session(Credentials.drawn(self._rng), self._config.controlling)
+            local = self._given or Credentials.drawn(self._rng)
+            self._current = self._new_session(local, self._config.controlling)
         return self._current
 
     def _new_session(self, local: Credentials, controlling: bool) -> Session:

@@ -195,6 +195,8 @@ class Session:
         for check in self._remotes.take_early(remote.ufrag):
             pair = self._place(check)
             if pair is not None:
+                pair.counts.requests_received += 1
+                pair.counts.responses_sent += 1
                 self._paths.heard(pair, check.nominates, check.transaction_id, now)
         self._go_on(now)
 

@@ -1,0 +1,180 @@
+"""Where aiortc is opened up: its `Connection`, its gatherers, and `setLocalDescription`.
+
+Classes of aiortc are changed in place, so it does not matter who imported them before. With a listener for
+"icecandidate" on a peer connection (or on a gatherer), local candidates are trickled (RFC 8838): gathering returns
+with the first of them, every one is announced, and None when there will be no more. Without one, gathering returns
+when the candidates found are a sensible offer, and does not wait for servers that are dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from iceway.aiortc.connection import Connection, Settings
+from iceway.aiortc.servers import ice_servers
+
+if TYPE_CHECKING:
+    import aioice
+    from aiortc import (
+        RTCIceCandidate,
+        RTCIceGatherer,
+        RTCIceServer,
+        RTCIceTransport,
+        RTCPeerConnection,
+        RTCSessionDescription,
+    )
+
+TRICKLED = "icecandidate"
+_originals: list[tuple[object, str, object]] = []
+
+
+def install(settings: Settings | None = None) -> None:
+    """From now on aiortc's new peer connections use iceway. Again: with these settings from now on."""
+    from aiortc import (
+        RTCIceGatherer,
+        RTCIceTransportPolicy,
+        RTCPeerConnection,
+        rtcicetransport,
+        rtcpeerconnection,
+    )
+
+    uninstall()
+    gatherer, peer = RTCIceGatherer, RTCPeerConnection
+    original_init, original_gather = gatherer.__init__, gatherer.gather
+    original_set, original_add = peer.setLocalDescription, rtcpeerconnection.add_transport_description
+
+    def init(
+        self: RTCIceGatherer,
+        iceServers: list[RTCIceServer] | None = None,
+        iceTransportPolicy: Any = RTCIceTransportPolicy.ALL,
+        local_username: str | None = None,
+        local_password: str | None = None,
+    ) -> None:
+        servers = self.getDefaultIceServers() if iceServers is None else iceServers
+        original_init(self, [], iceTransportPolicy, local_username, local_password)
+        self._connection.servers = ice_servers(servers)  # type: ignore[attr-defined]
+
+    async def gather(self: RTCIceGatherer) -> None:
+        if self.listeners(TRICKLED):
+            await _gather_and_trickle(self)
+        else:
+            await original_gather(self)
+
+    async def set_local_description(
+        self: RTCPeerConnection, sessionDescription: RTCSessionDescription | None = None
+    ) -> None:
+        trickle = _Trickle(self) if self.listeners(TRICKLED) else None
+        await original_set(self, sessionDescription)
+        if trickle is not None:
+            asyncio.get_running_loop().call_soon(trickle.begin)
+
+    def add_transport_description(media: Any, dtls_transport: Any) -> None:
+        original_add(media, dtls_transport)
+        if dtls_transport.transport.iceGatherer.listeners(TRICKLED):
+            media.ice_options = "trickle"  # RFC 8838 §3
+
+    for place, name, ours in (
+        (rtcicetransport, "Connection", partial(Connection, settings=settings)),
+        (gatherer, "__init__", init),
+        (gatherer, "gather", gather),
+        (peer, "setLocalDescription", set_local_description),
+        (rtcpeerconnection, "add_transport_description", add_transport_description),
+    ):
+        _originals.append((place, name, getattr(place, name)))
+        setattr(place, name, ours)
+
+
+def uninstall() -> None:
+    """From now on aiortc's new peer connections use aioice; those that are open stay as they are."""
+    while _originals:
+        place, name, original = _originals.pop()
+        setattr(place, name, original)
+
+
+@contextmanager
+def installed(settings: Settings | None = None) -> Iterator[None]:
+    install(settings)
+    try:
+        yield
+    finally:
+        uninstall()
+
+
+def ice_transports(pc: RTCPeerConnection) -> list[RTCIceTransport]:
+    """Each once, in the order of the media that use them."""
+    dtls = [transceiver.receiver.transport for transceiver in pc.getTransceivers()]
+    if pc.sctp is not None:
+        dtls.append(pc.sctp.transport)
+    return list(dict.fromkeys(transport.transport for transport in dtls))
+
+
+async def _gather_and_trickle(gatherer: RTCIceGatherer) -> None:
+    """Returns with the first candidate; the state is "completed" when there will be no more."""
+    from aiortc.rtcicetransport import candidate_from_aioice
+
+    set_state = gatherer._RTCIceGatherer__setState  # type: ignore[attr-defined]
+    connection = gatherer._connection
+    assert isinstance(connection, Connection)
+    if gatherer.state != "new":
+        return
+
+    def found(candidate: aioice.Candidate) -> None:
+        gatherer.emit(TRICKLED, candidate_from_aioice(candidate))
+
+    def done() -> None:
+        set_state("completed")
+        gatherer.emit(TRICKLED, None)
+
+    set_state("gathering")
+    connection.on_candidate, connection.on_gathered = found, done
+    await connection.gather_candidates()
+
+
+class _Trickle:
+    """What gatherers find, told to the listeners of a peer connection once its description is set.
+
+    Whoever sets a description goes on to send it before anything else runs, so candidates follow it.
+    """
+
+    def __init__(self, pc: RTCPeerConnection) -> None:
+        self._pc = pc
+        self._held: list[RTCIceCandidate | None] | None = []
+        for transport in ice_transports(pc):
+            gatherer = transport.iceGatherer
+            if gatherer.state == "new":
+                gatherer.on(TRICKLED, partial(self._found, transport))
+        pc.on("icegatheringstatechange", self._state_changed)
+
+    def begin(self) -> None:
+        held, self._held = self._held or [], None
+        for candidate in held:
+            self._pc.emit(TRICKLED, candidate)
+
+    def _found(self, transport: RTCIceTransport, candidate: RTCIceCandidate | None) -> None:
+        if candidate is not None:
+            candidate.sdpMid, candidate.sdpMLineIndex = self._place(transport)
+            self._tell(candidate)
+
+    def _state_changed(self) -> None:
+        if self._pc.iceGatheringState == "complete":
+            self._tell(None)
+
+    def _tell(self, candidate: RTCIceCandidate | None) -> None:
+        if self._held is None:
+            self._pc.emit(TRICKLED, candidate)
+        else:
+            self._held.append(candidate)
+
+    def _place(self, transport: RTCIceTransport) -> tuple[str | None, int | None]:
+        """The first media section that the transport carries."""
+        for transceiver in self._pc.getTransceivers():
+            if transceiver.receiver.transport.transport is transport:
+                return transceiver.mid, transceiver._get_mline_index()
+        sctp = self._pc.sctp
+        if sctp is not None and sctp.transport.transport is transport:
+            return sctp.mid, self._pc._RTCPeerConnection__sctp_mline_index  # type: ignore[attr-defined]
+        return None, None
