@@ -225,7 +225,7 @@ def test_a_path_that_dies_closes_the_connection(caplog: pytest.LogCaptureFixture
 
     async def run() -> None:
         def heard(entry: Entry) -> None:
-            if isinstance(entry.record, PairSelected):
+            if isinstance(entry.record, PairSelected) and not entry.record.early:
                 selected.append(entry)
                 if len(selected) == 2:
                     both.set()

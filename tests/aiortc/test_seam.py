@@ -122,6 +122,7 @@ def test_candidates_are_trickled_both_ways_and_end() -> None:
         def __init__(self) -> None:
             self.said: dict[RTCPeerConnection, list[RTCIceCandidate | None]] = {}
             self.order: list[str] = []
+            self.relayed = asyncio.Event()
 
         def join(self, sender: RTCPeerConnection, receiver: RTCPeerConnection) -> None:
             said = self.said[sender] = []
@@ -130,6 +131,8 @@ def test_candidates_are_trickled_both_ways_and_end() -> None:
             async def _(candidate: RTCIceCandidate | None) -> None:
                 said.append(candidate)
                 self.order.append("candidate" if candidate is not None else "end")
+                if candidate is not None and candidate.type == "relay":
+                    self.relayed.set()
                 await receiver.addIceCandidate(candidate)
 
         async def signal(self, caller: RTCPeerConnection, callee: RTCPeerConnection) -> None:
@@ -150,6 +153,7 @@ def test_candidates_are_trickled_both_ways_and_end() -> None:
                 wire.join(alice, bob)
                 wire.join(bob, alice)
                 assert await echoed(alice, bob, wire.signal) == "hello back"
+                await asyncio.wait_for(wire.relayed.wait(), 10)
                 assert wire.order[0] == "offer"
                 assert [candidate and candidate.type for candidate in wire.said[alice]] == ["host", "relay"]
                 assert [candidate and candidate.type for candidate in wire.said[bob]] == ["host", None]

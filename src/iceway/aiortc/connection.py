@@ -15,6 +15,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -55,6 +56,12 @@ FAREWELL = 3.0  # seconds that relays get to confirm that they are released
 _log = logging.getLogger("iceway.aiortc")
 _numbers = itertools.count(1)
 _leaving: set[asyncio.Task[None]] = set()
+
+
+@cache
+def _resolver() -> Resolver:
+    """One a process: it remembers name servers that are silent."""
+    return Resolver()
 
 
 class TransportPolicy(Protocol):
@@ -173,7 +180,7 @@ class Connection:
         self._driver = Driver(
             agent,
             keystore=KeyStore(trust=settings.trust, system_trust=True),
-            resolver=Resolver(),
+            resolver=_resolver(),
             recorder=Recorder(listeners=(self._keep,)),
             on_event=self._heard,
             addresses=settings.addresses,
