@@ -161,13 +161,7 @@ CELLS = [
     ("open", "symmetric"),
     ("full-cone", "restricted"),
     ("full-cone", "symmetric"),
-    pytest.param(
-        ("restricted", "symmetric"),
-        marks=pytest.mark.xfail(
-            strict=False,
-            reason="on the kernel the relay is sometimes nominated before the peer's repeated check gets in",
-        ),
-    ),
+    ("restricted", "symmetric"),
     ("restricted", "port-restricted"),
     ("port-restricted", "port-restricted"),
     ("port-restricted", "symmetric"),

@@ -22,6 +22,7 @@ from iceway.ice.events import (
 )
 from iceway.trace import records
 from tests.ice.harness import (
+    ADDRESS,
     EDGE,
     INDEPENDENT,
     PORT,
@@ -36,6 +37,7 @@ from tests.ice.harness import (
 )
 
 HOME, HQ = "198.51.100.10", "198.51.100.20"
+EDGES = ("198.51.100.3", "198.51.100.4")
 BOTH = (turn(), turn(transport=Transport.TCP))
 
 
@@ -124,6 +126,41 @@ def test_a_symmetric_nat_against_a_lenient_one_is_passed_with_a_learned_candidat
     network, alice, bob = far_apart(Nat(HOME, mapping=PORT), Nat(HQ, filtering=INDEPENDENT))
     gathered(network, alice, bob)
     assert connected(network, alice, bob) == ("prflx", "srflx")
+
+
+def test_a_check_that_came_too_early_is_waited_for_until_it_is_repeated() -> None:
+    # Only checks from behind the symmetric NAT can open the way, and bob's first finds alice's filter closed. With
+    # more than ten pairs at 50 ms it is repeated after more than 500 ms; until then there is only the relay.
+    network, alice, bob = far_apart(Nat(HOME, filtering=ADDRESS), Nat(HQ, mapping=PORT))
+    others = tuple(turn(ip, transport) for ip in EDGES for transport in (Transport.UDP, Transport.TCP))
+    for ip in EDGES:
+        network.edge(ip)
+    gathered(network, alice, bob, servers=(*BOTH, *others))
+    alice.meets(bob)
+    network.run(0.15)
+    bob.meets(alice)
+    network.run(5.0)
+    assert mirrored(alice, bob)
+    path = alice.agent.selected
+    assert (path.local.type, path.remote.type) == ("srflx", "prflx")
+
+
+def test_two_homes_need_not_wait_for_their_private_addresses() -> None:
+    network, alice, bob = far_apart(Nat(HOME), Nat(HQ))
+    gathered(network, alice, bob)
+    exchange(alice, bob)
+    network.run(0.4)  # 62 ms a round trip: one for the check, one for the private addresses, one to nominate
+    assert mirrored(alice, bob)
+
+
+def test_who_knows_that_udp_is_blocked_settles_for_tcp_at_once() -> None:
+    network, alice, bob = far_apart(Nat(HOME, blocks_udp=True), Nat(HQ))
+    gathered(network, alice, bob)
+    network.run(0.05)
+    exchange(alice, bob)
+    network.run(0.6)
+    assert mirrored(alice, bob)
+    assert alice.agent.selected.local.relay_transport is Transport.TCP
 
 
 def test_a_firewall_that_drops_udp_leaves_the_relay_over_tcp() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from iceway.core.address import Address
 from iceway.ice.candidate import Candidate, CandidateType, priority
-from iceway.ice.checklist import TRANSITIONS, CandidatePair, Checklist, PairState, pair_priority
+from iceway.ice.checklist import TRANSITIONS, CandidatePair, Checklist, PairState, Prospect, pair_priority
 
 
 def host(ip: str, preference: int = 65535, foundation: str = "1", component: int = 1) -> Candidate:
@@ -46,6 +46,28 @@ def test_pairs_come_best_first() -> None:
     better = added(checklist, ours, host("10.0.0.3", 200, "3"))
     assert list(checklist) == [better, worse]
     assert checklist.next_ordinary() is better
+
+
+def test_pairs_that_hardly_work_come_last_until_something_works() -> None:
+    checklist, ours = Checklist(True), host("10.0.0.1")
+    poor, better, worse = (added(checklist, ours, host(f"10.0.0.{n}", 900 - n, str(n))) for n in (2, 3, 4))
+    poor.prospect = Prospect.POOR
+    assert checklist.next_ordinary() is better
+    assert checklist.next_ordinary([better]) is worse
+    assert checklist.next_ordinary([better, worse]) is poor
+    better.move(PairState.SUCCEEDED)  # from now on the question is what may be better still
+    assert checklist.next_ordinary() is poor
+
+
+def test_what_is_hoped_for_is_under_way_and_better_as_the_peer_will_see_it() -> None:
+    checklist, ours = Checklist(True), host("10.0.0.1")
+    best, middle, least = (added(checklist, ours, host(f"10.0.0.{n}", 900 - n, str(n))) for n in (2, 3, 4))
+    assert checklist.hoped_for(1, least.priority) == [best, middle]
+    assert checklist.hoped_for(2, 0) == []
+    best.hoped_local = host("198.51.100.1", 1)
+    assert checklist.hoped_for(1, least.priority) == [middle]
+    middle.move(PairState.FAILED)
+    assert checklist.hoped_for(1, least.priority) == []
 
 
 def test_pairs_of_a_kind_stay_frozen_behind_the_first() -> None:

@@ -161,3 +161,18 @@ def test_checks_leave_as_far_apart_as_the_slower_of_both_wants(proposed: float |
 def test_a_pace_that_no_network_bears_is_refused(ta: float) -> None:
     with pytest.raises(UsageError, match=r"ta must be 0\.005 to 1\.0 seconds"):
         AgentConfig(controlling=True, ta=ta)
+
+
+def test_once_something_works_only_what_is_better_sets_the_pace_of_repetition() -> None:
+    scene = Scene(40)
+    scene.checks.wake(0.0)
+    scene.runs(0.26)  # the first six, each to be repeated after 2 s or little less
+    pairs = list(scene.checklist)
+    first, fifth, sixth = (scene.checks.current(pairs[n]) for n in (0, 4, 5))
+    assert scene.timers.at(first) == 2.0
+    scene.checks.done(fifth)
+    pairs[4].move(PairState.SUCCEEDED)
+    pairs[4].valid_priority = pairs[4].priority
+    scene.checks.hasten(1, 0.26)
+    assert (scene.timers.at(first), pairs[0].rto) == (0.5, 0.5)
+    assert scene.timers.at(sixth) > 2.0  # worse than what works: no hurry

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from iceway.core.address import Address
 from iceway.ice.candidate import Candidate, CandidateType, local_preference, priority
-from iceway.ice.checklist import CandidatePair, PairState, pair_priority
-from iceway.ice.nomination import MAX_WAIT, Following, Nominate, decide
+from iceway.ice.checklist import CandidatePair, PairState, Prospect, pair_priority
+from iceway.ice.nomination import MAX_WAIT, SLACK, Following, Nominate, decide
 
 
 def candidate(type: CandidateType, ip: str) -> Candidate:
@@ -25,7 +27,7 @@ def plan(
     valid: list[CandidatePair], others: list[CandidatePair], now: float, **more: object
 ) -> Nominate | None:
     given = {"valid_since": 1.0, "more_to_come": False, "patience": 0.4} | more
-    return decide(valid, [*valid, *others], now=now, **given)
+    return decide(valid, others, now=now, **given)
 
 
 HOST, RELAY = CandidateType.HOST, CandidateType.RELAY
@@ -37,19 +39,13 @@ def test_nothing_valid_nothing_to_nominate() -> None:
 
 def test_the_best_possible_pair_is_nominated_at_once() -> None:
     best = pair(1, HOST, PairState.SUCCEEDED)
-    worse = pair(2, RELAY, PairState.IN_PROGRESS)
-    assert plan([best], [worse], 1.0) == Nominate(best, 1.0)
+    assert plan([best], [], 1.0) == Nominate(best, 1.0)
 
 
 def test_a_better_pair_under_way_is_given_its_patience() -> None:
     relayed = pair(2, RELAY, PairState.SUCCEEDED)
     direct = pair(1, HOST, PairState.IN_PROGRESS, began=0.8)
     assert plan([relayed], [direct], 1.0) == Nominate(relayed, 1.44)
-
-
-def test_when_the_better_ones_failed_there_is_nothing_to_wait_for() -> None:
-    relayed = pair(2, RELAY, PairState.SUCCEEDED)
-    assert plan([relayed], [pair(1, HOST, PairState.FAILED)], 1.1) == Nominate(relayed, 1.1)
 
 
 def test_a_better_pair_that_was_only_just_checked_gets_its_full_time() -> None:
@@ -68,6 +64,37 @@ def test_slow_paths_are_given_time_in_round_trips() -> None:
     relayed = pair(2, RELAY, PairState.SUCCEEDED)
     relayed.round_trip = 0.6
     assert plan([relayed], [pair(1, HOST, PairState.IN_PROGRESS)], 1.0) == Nominate(relayed, 2.6)
+
+
+def test_where_checks_are_repeated_later_they_are_waited_for_longer() -> None:
+    # RFC 8445 §14.3: a long checklist on both sides. The peer's second check is what opens the way.
+    relayed, direct = pair(2, RELAY, PairState.SUCCEEDED), pair(1, HOST, PairState.IN_PROGRESS)
+    direct.rto = 1.2
+    assert plan([relayed], [direct], 1.0) == Nominate(relayed, pytest.approx(1.44 + 0.7))
+
+
+def test_a_pair_that_hardly_works_gets_one_round_trip_from_its_first_check() -> None:
+    relayed = pair(2, RELAY, PairState.SUCCEEDED)
+    relayed.round_trip = 0.1
+    poor = pair(1, HOST, PairState.IN_PROGRESS, began=0.95)
+    poor.prospect = Prospect.POOR
+    assert plan([relayed], [poor], 1.0) == Nominate(relayed, pytest.approx(0.95 + 0.1 + SLACK))
+    poor.first_sent_at = None
+    assert plan([relayed], [poor], 1.0) == Nominate(relayed, pytest.approx(1.0 + 0.1 + SLACK))
+
+
+def test_a_pair_on_which_the_peer_was_heard_is_never_poor() -> None:
+    relayed = pair(2, RELAY, PairState.SUCCEEDED)
+    poor = pair(1, HOST, PairState.IN_PROGRESS, began=0.5)
+    poor.prospect, poor.heard_at = Prospect.POOR, 1.4
+    assert plan([relayed], [poor], 1.41) == Nominate(relayed, pytest.approx(1.4 + 2 * 0.02 + SLACK))
+
+
+def test_a_pair_that_cannot_work_is_not_waited_for() -> None:
+    relayed = pair(2, RELAY, PairState.SUCCEEDED)
+    void = pair(1, HOST, PairState.IN_PROGRESS, began=0.99)
+    void.prospect, void.heard_at = Prospect.NONE, 1.0
+    assert plan([relayed], [void], 1.0) == Nominate(relayed, 1.0)
 
 
 def test_a_relayed_path_waits_for_candidates_that_are_still_to_come_and_a_direct_one_does_not() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 from iceway.core.address import Address, Transport
-from iceway.core.machine import drain
+from iceway.core.machine import Connect, StreamConnected, drain
 from iceway.ice.config import IceServer, ServerKind
-from iceway.ice.servers import HostSocket, claims, client_of, refusal
+from iceway.ice.servers import HostSocket, Job, ServerState, claims, client_of, is_mute, refusal
 from iceway.turn.client import TurnClient
 from iceway.wire import stun
 
@@ -43,6 +43,35 @@ def test_relayed_data_is_the_turn_clients_and_checks_are_not() -> None:
 def test_stun_over_a_stream_is_of_no_use() -> None:
     assert made(ServerKind.STUN, Transport.TCP, None) is None
     assert isinstance(made(ServerKind.TURN, Transport.TCP, None), TurnClient)
+
+
+def asked(ip: str, at: float | None, *, answered: bool = False) -> Job:
+    """A server that was asked over UDP from an interface."""
+    server = IceServer(ServerKind.STUN, address=SERVER)
+    socket = HostSocket(Address(ip, 5000), 1, 0)
+    client = client_of("x", server, SERVER, socket, None, random.Random(1))
+    return Job(ServerState(server, 0), SERVER, 1, 0, socket, client, started_at=at, answered=answered)
+
+
+def test_an_interface_on_which_nobody_answers_is_mute_once_that_means_something() -> None:
+    jobs = [asked("10.8.0.1", 0.0), asked("10.0.0.1", 0.0, answered=True)]
+    assert is_mute(jobs, "10.8.0.1", 0.5)
+    assert not is_mute(jobs, "10.8.0.1", 0.49)  # asked once only; that may have been lost
+    assert not is_mute(jobs, "10.0.0.1", 9.0)
+    assert not is_mute(jobs, "10.9.0.1", 9.0)  # nobody was asked from there
+    assert not is_mute([asked("10.8.0.1", None), jobs[1]], "10.8.0.1", 9.0)
+    assert not is_mute(jobs[:1], "10.8.0.1", 9.0)  # perhaps the servers are dead
+    assert not is_mute([jobs[0], asked("2001:db8::1", 0.0, answered=True)], "10.8.0.1", 9.0)
+
+
+def test_udp_is_mute_where_servers_answer_over_tcp_alone() -> None:
+    server = IceServer(ServerKind.TURN, transport=Transport.TCP, username="u", password="p", address=SERVER)
+    client = made(ServerKind.TURN, Transport.TCP, None)
+    client.allocate(0.0)
+    (connect,) = (output for output in drain(client) if isinstance(output, Connect))
+    client.handle_input(StreamConnected(connect.stream, Address("10.0.0.1", 40000), SERVER), 0.0)
+    over_tcp = Job(ServerState(server, 0), SERVER, 1, 0, None, client, started_at=0.0, answered=True)
+    assert is_mute([asked("10.0.0.1", 0.0), over_tcp], "10.0.0.1", 0.5)
 
 
 def test_refusals_say_what_the_relay_minds() -> None:

@@ -40,3 +40,23 @@ def test_a_late_driver_causes_no_burst() -> None:
     transaction = Transaction(b"request", 0.0, reliable=False)
     assert transaction.on_timeout(20.0) is not None
     assert transaction.deadline == 21.0
+
+
+def test_a_request_may_be_repeated_sooner_than_was_planned() -> None:
+    slow = Transaction(b"x", 0.0, reliable=False, rto=2.0)
+    slow.hasten(0.5, 0.0, 0.2)
+    assert slow.deadline == 0.5
+    assert slow.on_timeout(0.5) == b"x"
+    assert slow.deadline == 1.5
+    slow.hasten(0.25, 0.5, 1.4)  # the second interval of 0.25 s is over already
+    assert slow.deadline == 1.4
+
+
+def test_haste_never_slows_a_request_down() -> None:
+    quick = Transaction(b"x", 0.0, reliable=False, rto=0.5)
+    quick.hasten(2.0, 0.0, 0.1)
+    assert quick.deadline == 0.5
+    stream = Transaction(b"x", 0.0, reliable=True, rto=2.0)
+    before = stream.deadline
+    stream.hasten(0.5, 0.0, 0.1)
+    assert stream.deadline == before

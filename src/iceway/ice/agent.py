@@ -360,6 +360,9 @@ class Agent(Outbox):
     def pair_selected(self, pair: CandidatePair, now: float) -> None:
         self._gatherer.bind(pair.base, pair.remote.address, now)
 
+    def is_mute(self, base: Address, now: float) -> bool:
+        return self._gatherer.is_mute(base, now)
+
     # --- datagrams ---------------------------------------------------------------------------------------
     def _hears(self, local: Address) -> bool:
         """Under the relay policy a socket only talks to servers, so that no peer learns its address."""

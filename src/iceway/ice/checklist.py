@@ -26,6 +26,14 @@ class PairState(StrEnum):
     FAILED = "failed"
 
 
+class Prospect(StrEnum):
+    """`GOOD` unless something speaks against the pair; `POOR`: if it works, it answers at once; `NONE`: it cannot."""
+
+    GOOD = "good"
+    POOR = "poor"
+    NONE = "none"
+
+
 # RFC 8445 §6.1.2.6, and §7.3.1.4 for the ways back that a check from the peer opens.
 TRANSITIONS: dict[PairState, tuple[PairState, ...]] = {
     PairState.FROZEN: (PairState.WAITING, PairState.FAILED),
@@ -69,7 +77,8 @@ class Counts:
 
 @dataclass(slots=True, eq=False)
 class CandidatePair:
-    """`id` numbers it in records. `heard_at`: when an authentic check last came in on it.
+    """`id` numbers it in records. `hoped_local` is the local candidate that the peer would probably see; `rto`: after
+    how long its last check is repeated; `heard_at`: when an authentic check last came in on it.
     `failure` says why it failed, `hint` what answers that do not count said, `hopeless` that it cannot come back."""
 
     id: int
@@ -78,7 +87,10 @@ class CandidatePair:
     priority: int
     state: PairState = PairState.FROZEN
     attempts: int = 0
+    prospect: Prospect = Prospect.GOOD
+    hoped_local: Candidate | None = None
     first_sent_at: float | None = None
+    rto: float = 0.0
     valid_local: Candidate | None = None
     valid_priority: int = 0
     round_trip: float | None = None
@@ -144,6 +156,16 @@ class Checklist:
             return pair_priority(local.priority, remote.priority)
         return pair_priority(remote.priority, local.priority)
 
+    def hoped_for(self, component: int, priority: int) -> list[CandidatePair]:
+        """Pairs under way that would probably give better valid pairs than one of this priority."""
+        return [
+            pair
+            for pair in self._pairs
+            if pair.component == component
+            and pair.unfinished
+            and self.priority_of(pair.hoped_local or pair.local, pair.remote) > priority
+        ]
+
     def add(
         self, local: Candidate, remote: Candidate, *, needed: bool = False
     ) -> tuple[CandidatePair | None, CandidatePair | None]:
@@ -191,13 +213,17 @@ class Checklist:
     def next_ordinary(self, queued: Sequence[CandidatePair] = ()) -> CandidatePair | None:
         """The pair to check next, `queued` ones aside: the best waiting one, else the best frozen one thaws.
 
-        A frozen pair does not wait for its kin to end (RFC 8445 §6.1.4.2 would): with nothing else to check,
-        sparing a check only costs time.
+        As long as nothing works, pairs that hardly will come after the others. A frozen pair does not wait for its
+        kin to end (RFC 8445 §6.1.4.2 would): with nothing else to check, sparing a check only costs time.
         """
-        for pair in self._pairs:
+        working = {pair.component for pair in self._pairs if pair.state is PairState.SUCCEEDED}
+        order = sorted(
+            self._pairs, key=lambda p: p.prospect is not Prospect.GOOD and p.component not in working
+        )
+        for pair in order:
             if pair.state is PairState.WAITING and pair not in queued:
                 return pair
-        for pair in self._pairs:
+        for pair in order:
             if pair.state is PairState.FROZEN:
                 pair.move(PairState.WAITING)
                 return pair

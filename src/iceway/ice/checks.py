@@ -3,6 +3,9 @@
 One new check leaves every Ta seconds, as both agents agreed, triggered ones before ordinary ones. Each is a
 STUN transaction whose retransmissions are not paced. Giving a check up stops its retransmissions; its answer
 still counts when it comes late, because it proves the path all the same.
+
+A check is repeated after Ta times the pairs that want one, so that every pair gets its first check before others
+get their second (RFC 8445 §14.3). Once something works, those pairs are the better ones alone.
 """
 
 from __future__ import annotations
@@ -59,6 +62,9 @@ class Outlet(Protocol):
 
     def pair_selected(self, pair: CandidatePair, now: float) -> None:
         """The pair was nominated and will carry media."""
+
+    def is_mute(self, base: Address, now: float) -> bool:
+        """Whether servers stay silent on this host base that answer elsewhere."""
 
 
 @dataclass(slots=True, eq=False)
@@ -128,6 +134,16 @@ class Checks:
         self._queue.appendleft((pair, Cause.NOMINATION))
         self.wake(now)
 
+    def hasten(self, component: int, now: float) -> None:
+        """Something works, or something better: what may be better still is repeated sooner."""
+        for pair in self._hoped_for(component):
+            check = self._current.get(pair)
+            if check is not None and not check.nominates:
+                rto = self._rto(check.cause, pair)
+                check.transaction.hasten(rto, check.sent_at, now)
+                pair.rto = min(pair.rto, rto)
+                self._timers.arm(check, check.transaction.deadline)
+
     def wake(self, now: float) -> None:
         """There may be something to check: let the pacer look as soon as it may."""
         if self._timers.at("pace") is None:
@@ -155,11 +171,12 @@ class Checks:
         if cause is not Cause.NOMINATION:
             pair.move(PairState.IN_PROGRESS)
         id, data = self._standing.request(pair, nominate=cause is Cause.NOMINATION)
+        pair.rto = self._rto(cause, pair)
         transaction = Transaction(
             data,
             now,
             reliable=pair.local.transport.is_stream,  # RFC 6544 §7.1: TCP repeats by itself
-            rto=self._rto(cause),
+            rto=pair.rto,
             **_SCHEDULE[cause],
         )
         check = Check(id, pair, cause, self._standing.controlling, transaction, now)
@@ -220,10 +237,16 @@ class Checks:
         pair = None if self.stopped else self._checklist.next_ordinary(queued)
         return (pair, Cause.ORDINARY) if pair else None
 
-    def _rto(self, cause: Cause) -> float:
+    def _hoped_for(self, component: int) -> list[CandidatePair]:
+        valid = self._checklist.valid(component)
+        return self._checklist.hoped_for(component, valid[0].valid_priority) if valid else []
+
+    def _rto(self, cause: Cause, pair: CandidatePair) -> float:
         if cause is Cause.NOMINATION:
             return self._config.rto
-        return max(self._config.rto, self._ta * self._checklist.busy())  # RFC 8445 §14.3
+        better = self._hoped_for(pair.component)
+        waiting = len(better) if pair in better else self._checklist.busy()
+        return max(self._config.rto, self._ta * waiting)
 
     def _send(self, check: Check, now: float) -> None:
         pair = check.pair

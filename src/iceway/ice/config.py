@@ -116,7 +116,8 @@ class AgentConfig:
     """`controlling` is the role to begin with (the offerer's); a conflict may swap it.
 
     `ta` is the time between two new checks that we propose; the larger one of both peers' holds.
-    `nomination_patience` bounds how long a valid pair waits for a better one; `patience` how long checks go
+    `nomination_patience` bounds how long a valid pair waits for a better one (longer where a long checklist repeats
+    its checks later), `patience` how long checks go
     on before failure; `release_after` when relays that the selected pair does not use are given back.
     `relay_families` (4, 6 or both) are the relayed addresses to ask each TURN server for; empty: IPv4 ones, and
     IPv6 ones of servers that are reached over IPv6. `lite` (RFC 8445 §2.5) is for hosts that everybody can reach:

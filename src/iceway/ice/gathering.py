@@ -42,6 +42,7 @@ from iceway.ice.servers import (
     ServerState,
     claims,
     client_of,
+    is_mute,
     refusal,
 )
 from iceway.ice.settling import Settling
@@ -218,6 +219,10 @@ class Gatherer:
 
     def is_socket(self, base: Address) -> bool:
         return self._interfaces.is_base(base)
+
+    def is_mute(self, base: Address, now: float) -> bool:
+        """Whether servers stay silent on this interface that answer elsewhere."""
+        return is_mute(self._jobs, base.ip, now)
 
     # --- inputs ------------------------------------------------------------------------------------------
     def from_server(self, datagram: Datagram, now: float) -> bool:

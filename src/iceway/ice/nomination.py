@@ -2,8 +2,11 @@
 
 Controlling: the best valid pair at once if nothing better can still come; otherwise after a bounded wait for
 the better ones. A pair counts as still to come until `patience` and two round trips have passed since its first
-check left: that one often meets a filter which only the peer's own check opens, and has to be repeated. So a
-checklist that takes long to walk gets its time, and a dead pair costs no more than one patience.
+check left: that one often meets a filter which only the peer's own check opens, and has to be repeated. In a long
+checklist that happens later (RFC 8445 §14.3), and the peer's list is as long as ours, so patience follows the
+interval of the pair's own check. What the peer's check has just come in on gets the time of an answer in any
+case. Pairs of poor prospect get no more than that, since nothing filters where they would work; those without
+any are not waited for.
 
 Controlled: the last nomination that began is the one that holds; a retransmission begins nothing. Peers that
 nominate with their very first check (aggressive nomination, RFC 5245 §8.1.1.2) mean the best of theirs.
@@ -11,14 +14,16 @@ nominate with their very first check (aggressive nomination, RFC 5245 §8.1.1.2)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from iceway.ice.candidate import CandidateType
-from iceway.ice.checklist import CandidatePair
+from iceway.ice.checklist import CandidatePair, Prospect
+from iceway.ice.config import RTO
 
 MAX_WAIT = 3.0  # nothing is waited for longer than this after the first valid pair
-ROUND_TRIPS = 2.0  # what an answer may take, in round trips of the best pair known
+ROUND_TRIPS = 2.0  # what it may take to be heard and to hear, in round trips of the best pair known
+SLACK = 0.05  # and this long in any case: turns in the pacer's queue, and hosts that are busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class Nominate:
 
 def decide(
     valid: Sequence[CandidatePair],
-    pairs: Sequence[CandidatePair],
+    better: Iterable[CandidatePair],
     *,
     valid_since: float,
     more_to_come: bool,
@@ -40,17 +45,25 @@ def decide(
 ) -> Nominate | None:
     """What the controlling agent should do for one component.
 
-    `valid` is best first; `more_to_come`: candidates of either side are still being found.
+    `valid` is best first; `better` are the pairs under way that may beat it. `patience` is for checks that are
+    repeated after the usual interval; `more_to_come`: candidates of either side are still being found.
     """
     if not valid:
         return None
     best = valid[0]
-    patience += ROUND_TRIPS * (best.round_trip or 0.0)
+    round_trip = best.round_trip or 0.0
+    patience += ROUND_TRIPS * round_trip
     at = now
-    for pair in pairs:
-        if pair.unfinished and pair.priority > best.valid_priority:
-            began = pair.first_sent_at
-            at = max(at, (now if began is None else began) + patience, valid_since + patience)
+    for pair in better:
+        began = now if pair.first_sent_at is None else pair.first_sent_at
+        if pair.prospect is Prospect.NONE:
+            continue
+        if pair.heard_at is not None:
+            at = max(at, pair.heard_at + ROUND_TRIPS * round_trip + SLACK)
+        elif pair.prospect is Prospect.POOR:
+            at = max(at, began + round_trip + SLACK)
+            continue
+        at = max(at, max(began, valid_since) + patience + max(0.0, pair.rto - RTO))
     if more_to_come and _relayed(best):
         at = max(at, valid_since + patience)
     return Nominate(best, max(now, min(at, valid_since + max(MAX_WAIT, patience))))

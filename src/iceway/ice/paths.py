@@ -202,6 +202,7 @@ class Paths:
         if valid and valid[0] is not component.active:
             first = component.active is None
             self._activate(component, valid[0], now)
+            self._checks.hasten(number, now)
             self._outlet.emit(self._chosen(valid[0], early=True))
             if first:
                 self._outlet.emit(PairValid(valid[0].path))
@@ -209,9 +210,11 @@ class Paths:
             self._consider(component, valid, now)
 
     def _consider(self, component: Component, valid: list[CandidatePair], now: float) -> None:
+        if component.given_up:
+            valid = most_recently_heard(valid)
         plan = decide(
-            most_recently_heard(valid) if component.given_up else valid,
-            self._checklist.of(component.number),
+            valid,
+            self._checklist.hoped_for(component.number, valid[0].valid_priority) if valid else (),
             valid_since=now if component.valid_since is None else component.valid_since,
             more_to_come=self.more_to_come,
             patience=self._config.nomination_patience,

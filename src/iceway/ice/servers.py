@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from iceway.ice.config import IceServer, ServerKind
 from iceway.ice.scope import is_private
 from iceway.turn.binding import BindingClient
 from iceway.turn.client import State, TurnClient
+from iceway.turn.transaction import RTO
 from iceway.wire.channel_data import is_channel_data
 from iceway.wire.stun import is_stun
 
@@ -139,6 +141,20 @@ def claims(client: Client, data: bytes) -> bool:
             return True
         return isinstance(client, TurnClient) and data[:2] == DATA_INDICATION
     return isinstance(client, TurnClient) and is_channel_data(data)
+
+
+def is_mute(jobs: Iterable[Job], ip: str, now: float) -> bool:
+    """Whether servers were asked twice over UDP from the interface `ip` and none answered, while some did on another
+    interface of its family, or over TCP."""
+    asked = heard = elsewhere = False
+    for job in jobs:
+        place = job.local_ip
+        if job.socket is not None and place == ip:
+            asked = asked or (job.started_at is not None and job.started_at + RTO <= now)
+            heard = heard or job.answered
+        elif job.answered and place is not None:
+            elsewhere = elsewhere or Address(place, 0).family == Address(ip, 0).family
+    return asked and elsewhere and not heard
 
 
 def refusal(ip: str, code: int | None, reason: str) -> str:

@@ -21,6 +21,7 @@ from iceway.ice.checks import Check, Checks, Outlet
 from iceway.ice.config import AgentConfig
 from iceway.ice.messages import Credentials, Refusal
 from iceway.ice.paths import Paths
+from iceway.ice.prospects import Prospects
 from iceway.ice.remotes import MAX_REFLEXIVE, HeardCheck, RemoteCandidates
 from iceway.ice.scope import Scope, scope_of
 from iceway.ice.standing import Standing, reflexive_priority
@@ -59,6 +60,7 @@ class Session:
         self._paths = Paths(
             agent, config, self._standing, self._checklist, self._checks, self._timers, rng, outlet
         )
+        self._prospects = Prospects(self._checklist, outlet.is_mute)
         self._bases: dict[Address, Candidate] = {}
         self._locals: list[Candidate] = []
         self._remotes = RemoteCandidates(config)
@@ -162,6 +164,7 @@ class Session:
         if learned is not None:
             # RFC 8838 §11.4: what a check taught us now gets its real type and priority.
             self._checklist.replace_remote(learned, candidate)
+            self._appraise(now)
             self._paths.settle(candidate.component, now)
             return
         self._began_at = max(self._began_at, now)
@@ -358,6 +361,9 @@ class Session:
             )
         return pair
 
+    def _appraise(self, now: float) -> None:
+        self._prospects.appraise(self._locals, self._remotes, now)
+
     # --- checks from the peer ----------------------------------------------------------------------------
     def _place(self, check: HeardCheck) -> CandidatePair | None:
         """The pair that a check came in on, made if need be (RFC 8445 §7.3.1.3, §7.3.1.4)."""
@@ -416,6 +422,9 @@ class Session:
         self, check: Check, base: Address, source: Address, mapped: Address | None, now: float
     ) -> None:
         pair = check.pair
+        if mapped is not None:
+            self._prospects.mapped(pair, mapped)
+        self._appraise(now)
         if (base, source) != (pair.base, pair.remote.address):
             # RFC 8445 §7.2.5.2.1: the answer must take the check's way back.
             reason = f"answered from {source} instead of {pair.remote.address} (symmetric)"
@@ -473,7 +482,10 @@ class Session:
     # --- giving up ---------------------------------------------------------------------------------------
     def _go_on(self, now: float) -> None:
         """There may be something new to check, or nothing left."""
-        self._paths.more_to_come = self.gathering or not self._ended
+        self._appraise(now)
+        self._paths.more_to_come = (self.gathering and not _served(self._locals)) or (
+            not self._ended and not _served(self._remotes)
+        )
         if self.remote is not None and not self.failure:
             if not self._standing.lite:
                 self._checks.wake(now)
@@ -515,6 +527,11 @@ def pairable(local: Candidate, remote: Candidate) -> bool:
         and local.address.family == remote.address.family
         and (scope_of(local.address.ip) is Scope.LOOPBACK) == (scope_of(remote.address.ip) is Scope.LOOPBACK)
     )
+
+
+def _served(candidates: Iterable[Candidate]) -> bool:
+    """Whether some server has answered already: one answer tells of all direct ways that are left to find."""
+    return any(candidate.type in (CandidateType.SRFLX, CandidateType.RELAY) for candidate in candidates)
 
 
 def _sum_up(pairs: Iterable[CandidatePair]) -> str:

@@ -4,8 +4,11 @@ Like the oracle, from the topology alone. Types follow from who translates, and 
 §5.1.2.2. Time is what pacing allows: every pair that ranks as high or higher may cost one interval Ta (§14.2), as the
 agents agreed on it, then a check and its answer take one round trip of the path. Where the first check can die at a
 filter that only the peer's own check opens, that check must come first, which takes half a round trip, and wait for
-its answer in the queue. A pair is nominated when no better one can be expected any more, for which the agent has
-bounds of its own; they are given, not known.
+its answer in the queue.
+
+A pair is nominated when no better one can be expected any more. Where both ends can send datagrams to the other's
+outside and are heard by a relay alone, one of those may still have to be repeated, for which the agent has bounds of
+its own; they are given, not known. Elsewhere a better pair would have answered within a round trip.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from iceway.lab.oracle import (
 )
 from iceway.lab.topology import Behaviour, Host, Topology
 
+SLACK = 0.05  # hosts may be busy
 RELAYED_FAMILY = 4  # of addresses that every relay lends; IPv6 ones come on top, and decide nothing here
 _TRANSPORTS = (Path.RELAY_UDP, Path.RELAY_TCP, Path.RELAY_TLS)
 
@@ -69,9 +73,10 @@ def expect(
     connect = ta * (pairs - 1 + len(dependent)) + round_trip
     if path is not Path.HOST or any(end.filters for end in ends):
         connect += round_trip / 2 + ta
-    wait = min(longest_wait, patience + ta * (pairs + len(dependent)))
-    if len(dependent) == 2 and any(end.lets_strangers_in for end in ends):
-        wait = longest_wait  # every check makes a new port, which makes a new pair
+    wait = round_trip + SLACK
+    if rank(path) >= rank(Path.RELAY_UDP) and _could_meet(*ends):
+        wait = max(wait, patience)
+    wait = min(longest_wait, wait + ta * (pairs + len(dependent)))
     return Expectation(
         path,
         _types(ends[0], ends[1], path),
@@ -112,11 +117,6 @@ class _End:
     @property
     def filters(self) -> bool:
         return any(access.filtering is not Behaviour.ENDPOINT_INDEPENDENT for access in self.access.values())
-
-    @property
-    def lets_strangers_in(self) -> bool:
-        access = self.access.get(RELAYED_FAMILY)
-        return access is not None and access.filtering is Behaviour.ENDPOINT_INDEPENDENT
 
     def reflexive(self, family: int) -> int:
         access = self.access.get(family)
@@ -165,6 +165,14 @@ def _pairs(mine: _End, theirs: _End, path: Path) -> int:
     count += len(ours) * (theirs.hosts[family] + theirs.reflexive(family))
     both_relayed = not (mine.direct and theirs.relays) and not (theirs.direct and mine.relays)
     return count + (len(ours) * len(others) if both_relayed or path is not Path.RELAY_UDP else 0)
+
+
+def _could_meet(one: _End, two: _End) -> bool:
+    """Whether there is a family in which datagrams of both leave their networks."""
+    return any(
+        family in one.access and family in two.access and one.access[family].udp and two.access[family].udp
+        for family in FAMILIES
+    )
 
 
 def _across(topology: Topology, one: Host, two: Host) -> float:
