@@ -47,5 +47,50 @@ def test_the_outside_of_a_nat_is_known_for_its_own_inside_only() -> None:
     other = replace(SOCKET, local=Address("10.0.0.6", 5000))
     assert maker.external(SOCKET).address == Address("198.51.100.1", 5000)
     assert maker.external(other) is None
-    assert maker.external_over_tcp(SOCKET, Address("10.0.0.5", 7000)).address == Address("198.51.100.1", 7000)
-    assert maker.external_over_tcp(other, Address("10.0.0.6", 7000)) is None
+    assert maker.external_over_tcp(SOCKET, Address("10.0.0.5", 7000), "passive").address == Address(
+        "198.51.100.1", 7000
+    )
+    assert maker.external_over_tcp(other, Address("10.0.0.6", 7000), "passive") is None
+
+
+def test_over_tcp_the_direction_outweighs_the_interface() -> None:
+    """RFC 6544 §4.2: direction-pref in the upper 3 bits, 13 bits for the interface."""
+    maker = Maker(AgentConfig(True, tcp=True))
+    base, seen, server = (
+        Address("10.0.0.5", 7000),
+        Address("198.51.100.1", 7000),
+        Address("198.51.100.2", 3478),
+    )
+    second = replace(SOCKET, rank=1)
+
+    def preference(candidate: Candidate) -> tuple[int, int]:
+        local = candidate.priority >> 8 & 0xFFFF
+        return local >> 13, local & 0x1FFF
+
+    kinds = ("active", "passive", "so")
+    assert [preference(maker.over_tcp(SOCKET, base, kind)) for kind in kinds] == [
+        (6, 8191),
+        (4, 8191),
+        (2, 8191),
+    ]
+    assert preference(maker.over_tcp(second, base, "passive")) == (4, 8190)
+    assert [
+        preference(maker.reflexive_over_tcp(SOCKET, base, kind, seen, server, "stun:s")) for kind in kinds
+    ] == [(4, 8191), (2, 8191), (6, 8191)]
+
+
+def test_reflexive_candidates_over_tcp_are_below_host_ones_and_above_relays() -> None:
+    maker = Maker(AgentConfig(True, tcp=True))
+    base, server = Address("10.0.0.5", 7000), Address("198.51.100.2", 3478)
+    host = maker.over_tcp(SOCKET, base, "so")
+    seen = maker.reflexive_over_tcp(SOCKET, base, "so", Address("198.51.100.1", 7000), server, "stun:s")
+    assert host.priority > seen.priority > 0xFFFF << 8
+    assert (seen.base, seen.related, seen.tcp_type, seen.server) == (base, base, "so", "stun:s")
+
+
+def test_the_applications_preference_does_not_lift_tcp_above_udp() -> None:
+    maker = Maker(AgentConfig(True, tcp=True, preference=lambda candidate: 65535))
+    udp = maker.ranked(maker.host(SOCKET), [])
+    tcp = maker.ranked(maker.over_tcp(SOCKET, Address("10.0.0.5", 9), "active"), [])
+    assert udp.priority > tcp.priority
+    assert tcp.priority >> 24 == 90

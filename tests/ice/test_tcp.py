@@ -50,6 +50,7 @@ class Seat:
         self.outputs: list[object] = []
         self.ports = count(port)
         self.udp_ports = count(udp_port)
+        self.listeners: dict[Address, str] = {}
         self.agent.gather((IP,), (), self.now)
         self.settle()
 
@@ -60,7 +61,9 @@ class Seat:
                 case OpenUdp(key=key, local=local):
                     self.gives(UdpOpened(key, Address(local.ip, next(self.udp_ports))))
                 case Listen(key=key, local=local):
-                    self.gives(ListenerOpened(key, Address(local.ip, local.port or next(self.ports))))
+                    opened = Address(local.ip, local.port or next(self.ports))
+                    self.listeners[opened] = key
+                    self.gives(ListenerOpened(key, opened))
 
     def gives(self, event: object) -> None:
         self.agent.handle_input(event, self.now)
@@ -84,13 +87,19 @@ class Seat:
     def saw(self, kind: type) -> list:
         return [output for output in self.outputs if isinstance(output, kind)]
 
+    def base(self, kind: str) -> Address:
+        """Where the host candidate of this `tcptype` is."""
+        found = (c for c in self.agent.local_candidates if (c.tcp_type, c.type) == (kind, "host"))
+        return next(found).address
+
     @property
     def listener(self) -> str:
-        return self.saw(Listen)[-1].key
+        return self.listeners[self.base("passive")]
 
-    def accepts(self, remote: Address = TRANSIENT, name: str = "1") -> str:
-        stream = f"{self.listener}/{name}"
-        self.gives(StreamAccepted(stream, self.listener, Address(IP, 7000), remote))
+    def accepts(self, remote: Address = TRANSIENT, name: str = "1", kind: str = "passive") -> str:
+        local = self.base(kind)
+        stream = f"{self.listeners[local]}/{name}"
+        self.gives(StreamAccepted(stream, self.listeners[local], local, remote))
         return stream
 
     def sent_on(self, stream: str) -> list[bytes]:
@@ -129,8 +138,9 @@ def test_an_interface_listens_and_can_connect() -> None:
     seat = Seat()
     assert [serialize(c).split(" ", 1)[1] for c in seat.agent.local_candidates] == [
         "1 UDP 2130706431 203.0.113.1 5000 typ host",
-        "1 TCP 1526726655 203.0.113.1 9 typ host tcptype active",
-        "1 TCP 1526726399 203.0.113.1 7000 typ host tcptype passive",
+        "1 TCP 1524629503 203.0.113.1 9 typ host tcptype active",
+        "1 TCP 1520435199 203.0.113.1 7000 typ host tcptype passive",
+        "1 TCP 1516240895 203.0.113.1 7001 typ host tcptype so",
     ]
     assert seat.saw(GatheringDone)
     assert seat.agent.default_candidate().transport == "udp"
@@ -150,7 +160,7 @@ def test_a_lite_agent_only_listens() -> None:
 
 
 def test_a_port_that_udp_has_is_not_used_for_tcp() -> None:
-    seat = Seat(port=5000)
+    seat = Seat(port=5000, tcp_types=("active", "passive"))
     first, second = seat.saw(Listen)
     assert CloseListener(first.key) in seat.outputs
     assert seat.agent.local_candidates[-1].address == Address(IP, 5001)
@@ -159,8 +169,9 @@ def test_a_port_that_udp_has_is_not_used_for_tcp() -> None:
 
 def test_listeners_stay_within_the_range_of_ports() -> None:
     seat = Seat(ports=(7000, 7002), udp_port=7000)
-    assert [request.local.port for request in seat.saw(Listen)] == [7000, 7001]
-    assert seat.agent.local_candidates[-1].address.port == 7001
+    assert {request.local.port for request in seat.saw(Listen)} == {7000, 7001, 7002}
+    found = [(c.tcp_type, c.address.port) for c in seat.agent.local_candidates]
+    assert found == [(None, 7000), ("active", 9), ("passive", 7001), ("so", 7002)]
 
 
 def test_where_nothing_may_listen_connecting_is_left() -> None:
@@ -175,8 +186,10 @@ def test_where_nothing_may_listen_connecting_is_left() -> None:
             case Listen(key=key):
                 agent.handle_input(ListenerFailed(key, "permission denied"), 0.0)
     assert [c.tcp_type for c in agent.local_candidates] == [None, "active"]
-    (note,) = [output for output in outputs if isinstance(output, records.Note)]
-    assert note.text == "nothing listens for ICE over TCP: permission denied"
+    assert [output.text for output in outputs if isinstance(output, records.Note)] == [
+        "no passive candidate over TCP: permission denied",
+        "no so candidate over TCP: permission denied",
+    ]
     assert any(isinstance(output, GatheringDone) for output in outputs)
 
 
@@ -363,12 +376,13 @@ def test_a_listener_that_comes_after_the_end_is_closed() -> None:
         outputs.append(output)
         if isinstance(output, OpenUdp):
             agent.handle_input(UdpOpened(output.key, Address(IP, 5000)), 0.0)
-    (listen,) = [output for output in outputs if isinstance(output, Listen)]
+    asked = [output.key for output in outputs if isinstance(output, Listen)]
     agent.close(0.0)
-    assert not agent.closed
-    agent.handle_input(ListenerOpened(listen.key, Address(IP, 7000)), 0.0)
+    for number, key in enumerate(asked):
+        assert not agent.closed
+        agent.handle_input(ListenerOpened(key, Address(IP, 7000 + number)), 0.0)
     outputs = [agent.poll_output() for _ in range(20)]
-    assert CloseListener(listen.key) in outputs
+    assert [output.key for output in outputs if isinstance(output, CloseListener)] == asked
     assert agent.closed
 
 

@@ -37,7 +37,11 @@ class Pair:
 
     def __init__(self, topology: Topology, bobs: dict[str, object] | None = None, **config: object) -> None:
         self.world = World(topology, 1)
-        listeners = tuple(TurnListener(Transport.UDP, Address(ip, 3478)) for ip in (EDGE4, EDGE6))
+        listeners = tuple(
+            TurnListener(transport, Address(ip, 3478))
+            for ip in (EDGE4, EDGE6)
+            for transport in (Transport.UDP, Transport.TCP)
+        )
         edge = TurnServer(
             TurnServerConfig("example.test", listeners, EDGE4, relay_ip6=EDGE6),
             StaticAuthenticator({"user": "secret"}),

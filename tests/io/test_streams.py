@@ -210,6 +210,34 @@ def test_a_local_address_that_is_not_ours() -> None:
     run(conversation())
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_connections_leave_from_a_listeners_port_if_that_is_shared(loop: str) -> None:
+    """RFC 6544 appendix B: a port that listens, asks a server how it looks, and connects to a peer."""
+
+    async def conversation() -> None:
+        server, toy = Toy(), Toy()
+        async with driven(server, toy) as (at_server, driver):
+            there = await listening(server, at_server)
+            driver.call(lambda now: toy.emit(Listen("alone", Address("127.0.0.1", 0))))
+            alone = (await toy.hears(ListenerOpened)).local
+            driver.call(lambda now: toy.emit(Connect("no", there, "127.0.0.1", local_port=alone.port)))
+            assert "in use" in (await toy.hears(StreamClosed)).reason
+
+            driver.call(lambda now: toy.emit(Listen("shared", Address("127.0.0.1", 0), shared=True)))
+            shared = (await toy.hears(ListenerOpened, 2)).local
+            driver.call(lambda now: toy.emit(Connect("out", there, "127.0.0.1", local_port=shared.port)))
+            assert (await toy.hears(StreamConnected)).local == shared
+            assert (await server.hears(StreamAccepted)).remote == shared
+
+            connect(server, at_server, shared)
+            assert (await toy.hears(StreamAccepted)).key == "shared"
+
+            driver.call(lambda now: toy.emit(Listen("second", shared, shared=True)))
+            assert (await toy.hears(ListenerFailed)).key == "second"
+
+    run(conversation(), loop)
+
+
 def test_names_match_without_case_and_trailing_dot_and_ip_addresses_match(keys: KeyStore) -> None:
     async def conversation() -> None:
         server, client = Toy(), Toy()

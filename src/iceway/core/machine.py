@@ -226,9 +226,12 @@ class SendDatagram:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
+    """`shared`: connections of our own may leave from this port (`Connect.local_port`)."""
+
     key: str
     local: Address
     tls: TlsServer | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,12 +241,17 @@ class CloseListener:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Open a TCP connection, under TLS if `tls` is given. Answered by StreamConnected or StreamClosed."""
+    """Open a TCP connection, under TLS if `tls` is given. Answered by StreamConnected or StreamClosed.
+
+    `local_port`, on `local_ip`, is that of a `shared` listener; 0 is any. If the other end connects to us from
+    `remote` at the same time, both become one connection, which either of the two requests may come to know.
+    """
 
     stream: str
     remote: Address
     local_ip: str | None = None
     tls: TlsClient | None = None
+    local_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)

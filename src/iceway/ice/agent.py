@@ -65,7 +65,7 @@ class Agent(Outbox):
         self._rng = rng
         self._given = local
         self._gatherer = Gatherer(name, config, rng, self)
-        self._tcp = TcpWays(name, config, self._gatherer.maker, self)
+        self._tcp = TcpWays(name, config, self._gatherer.maker, rng, self)
         self._timers = Timers()
         self._current: Session | None = None
         self._previous: Session | None = None
@@ -314,6 +314,10 @@ class Agent(Outbox):
         if self._config.tcp and candidate.type is CandidateType.HOST and socket is not None:
             self._tcp.come(socket, now)
 
+    def server_found(self, server: IceServer, address: Address, now: float) -> None:
+        if self._config.tcp:
+            self._tcp.ask(server, address, now)
+
     def tcp_found(self, candidate: Candidate, now: float) -> None:
         self._gatherer.add(candidate, now)
 
@@ -445,7 +449,7 @@ class Agent(Outbox):
     @property
     def _busy(self) -> bool:
         """Local candidates are still to come."""
-        return self._gatherer.busy or self._tcp.opening
+        return self._gatherer.busy or self._tcp.opening or self._tcp.asking
 
     # --- the network around us -----------------------------------------------------------------------------
     def _addresses_changed(self, ips: tuple[str, ...], now: float) -> None:
@@ -484,6 +488,7 @@ class Agent(Outbox):
             self._timers.arm("release", at)
         else:
             self._gatherer.release(self._session.needed_bases, now)
+            self._tcp.release()
 
     # --- after every change --------------------------------------------------------------------------------
     def _settle(self, now: float) -> None:
@@ -495,7 +500,7 @@ class Agent(Outbox):
         if ips != self._permitted:
             self._permitted = ips
             self._gatherer.permit(ips, now)
-        if not self._told_settled and self._gatherer.is_settled(now):
+        if not self._told_settled and self._gatherer.is_settled(now, busy=self._tcp.asking):
             self._told_settled = True
             self.emit(GatheringSettled())
         if not self._told_done and self._gatherer.started and not self._busy:

@@ -41,6 +41,12 @@ TCP_TYPE_PREFERENCE = {  # RFC 6544 §4.2: below all that goes over UDP directly
     CandidateType.RELAY: 0,
 }
 
+FACING = {"active": "passive", "passive": "active", "so": "so"}  # RFC 6544 §6.2: who can meet whom
+
+# RFC 6544 §4.2: direction-pref by `tcptype`
+_DIRECTIONS = {"active": 6, "passive": 4, "so": 2}
+_REFLEXIVE_DIRECTIONS = {"so": 6, "active": 4, "passive": 2}
+
 _RELAY_RANK = {None: 3, Transport.UDP: 3, Transport.TCP: 2, Transport.TLS: 1}
 
 
@@ -91,6 +97,15 @@ def priority(
 def local_preference(rank: int, relay_transport: Transport | None = None) -> int:
     """The preference of the `rank`-th (from 0) address of its kind; the way to a relay outweighs the rank."""
     return (_RELAY_RANK[relay_transport] << 14) + 0x3FFF - min(rank, 0x3FFF)
+
+
+def tcp_preference(type: CandidateType, tcp_type: str, rank: int) -> int:
+    """RFC 6544 §4.2: the direction outweighs the rank (from 0) of the interface.
+
+    Who connects outwards passes most firewalls; behind a NAT, opening from both sides does.
+    """
+    order = _REFLEXIVE_DIRECTIONS if type is CandidateType.SRFLX else _DIRECTIONS
+    return (order[tcp_type] << 13) + 0x1FFF - min(rank, 0x1FFF)
 
 
 def parse(text: str) -> Candidate:

@@ -122,7 +122,8 @@ class AgentConfig:
     `relay_families` (4, 6 or both) are the relayed addresses to ask each TURN server for; empty: IPv4 ones, and
     IPv6 ones of servers that are reached over IPv6. `lite` (RFC 8445 §2.5) is for hosts that everybody can reach:
     no servers, no checks of our own, the peer decides. `tcp` adds candidates over TCP (RFC 6544) for networks
-    without UDP; it needs a single component.
+    without UDP; it needs a single component. `tcp_types` are the kinds of them: connecting, being connected to, and
+    both at once ("so"), which is what two NATs let through. Servers over TCP tell the outside of the latter two.
 
     `ports` bounds the host candidates' ports; `interface_filter` says of an interface's IP whether to use it;
     `external_ips` are (inside, outside) addresses of a one-to-one NAT; `preference` gives a candidate another
@@ -136,6 +137,7 @@ class AgentConfig:
     relay_families: tuple[int, ...] = ()
     lite: bool = False
     tcp: bool = False
+    tcp_types: tuple[str, ...] = ("active", "passive", "so")
     interface_filter: Callable[[str], bool] | None = None
     external_ips: tuple[tuple[str, str], ...] = ()
     preference: Callable[[Candidate], int] | None = None
@@ -156,6 +158,8 @@ class AgentConfig:
             raise UsageError(f"ta must be {LEAST_TA} to {MAX_TA} seconds, not {self.ta}")
         if self.ports is not None and not 0 < self.ports[0] <= self.ports[1] < 65536:
             raise UsageError(f"{self.ports[0]} to {self.ports[1]} is no range of ports")
+        if any(kind not in ("active", "passive", "so") for kind in self.tcp_types):
+            raise UsageError(f"candidates over TCP are active, passive or so, not {self.tcp_types}")
         if self.tcp and self.components > 1:
             raise UsageError("candidates over TCP are for a single component")
         for inside, outside in self.external_ips:

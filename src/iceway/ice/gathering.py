@@ -74,6 +74,8 @@ class Owner(Protocol):
 
     def candidate_found(self, candidate: Candidate, now: float) -> None: ...
 
+    def server_found(self, server: IceServer, address: Address, now: float) -> None: ...
+
     def relayed_data(self, base: Address, peer: Address, data: bytes, now: float) -> None: ...
 
     def peer_refused(self, base: Address, ip: str, reason: str, now: float) -> None: ...
@@ -130,7 +132,8 @@ class Gatherer:
         if self._config.lite:
             servers = ()
         if self._config.policy is Policy.NO_RELAY:
-            asked = [server for server in servers if not server.transport.is_stream]
+            useful = (Transport.UDP, Transport.TCP) if self._config.tcp else (Transport.UDP,)
+            asked = [server for server in servers if server.transport in useful]
             servers = tuple(replace(server, kind=ServerKind.STUN) for server in asked)
         for server in servers:
             self._directory.add(server, self._interfaces.families, now)
@@ -272,12 +275,15 @@ class Gatherer:
     def poll_timeout(self) -> float | None:
         return earliest(self._timers.next_at(), *(job.client.poll_timeout() for job in self._jobs))
 
-    def is_settled(self, now: float) -> bool:
-        """Whether waiting longer is unlikely to bring more. Stays true until something new is asked."""
+    def is_settled(self, now: float, *, busy: bool = False) -> bool:
+        """Whether waiting longer is unlikely to bring more. Stays true until something new is asked.
+
+        `busy`: somebody else still waits for servers.
+        """
         if not self.settled and self.started:
             at = self._settling.at(
                 [candidate.type for candidate in self.candidates],
-                busy=self.busy,
+                busy=busy or self.busy,
                 relays_wanted=self._directory.relays_wanted,
             )
             if at > now:
@@ -376,6 +382,7 @@ class Gatherer:
 
     def server_found(self, state: ServerState, address: Address, now: float) -> None:
         self._ask_from_everywhere(state, address, now)
+        self._owner.server_found(state.server, address, now)
 
     def server_unreachable(self, state: ServerState, detail: str) -> None:
         self._owner.emit(records.ServerUnreachable(self._agent, state.server.label, detail))
@@ -384,7 +391,7 @@ class Gatherer:
     def _ask_again(self, now: float) -> None:
         for state in self._directory.servers:
             for address in state.addresses:
-                self._ask_from_everywhere(state, address, now)
+                self.server_found(state, address, now)
 
     def _ask_from_everywhere(self, state: ServerState, address: Address, now: float) -> None:
         if state.server.transport.is_stream:

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from iceway.core.address import Address, Transport, canonical_ip
-from iceway.ice.candidate import Candidate, CandidateType, Foundations, local_preference, priority
+from iceway.ice.candidate import (
+    Candidate,
+    CandidateType,
+    Foundations,
+    local_preference,
+    priority,
+    tcp_preference,
+)
 from iceway.ice.config import AgentConfig, Policy
 from iceway.ice.servers import SERVERS_PER_INTERFACE, HostSocket, Job
 from iceway.turn.events import Allocated
@@ -54,12 +61,12 @@ class Maker:
         )
 
     def over_tcp(self, socket: HostSocket, base: Address, tcp_type: str) -> Candidate:
-        """A host candidate; active ones come first because outgoing connections pass more firewalls."""
-        rank = 2 * socket.rank + (tcp_type == "passive")
+        """A host candidate of this `tcptype`."""
+        preference = tcp_preference(CandidateType.HOST, tcp_type, socket.rank)
         return Candidate(
             type=CandidateType.HOST,
             address=base,
-            priority=priority(CandidateType.HOST, local_preference(rank), socket.component, Transport.TCP),
+            priority=priority(CandidateType.HOST, preference, socket.component, Transport.TCP),
             foundation=self._foundations.of(CandidateType.HOST, base.ip, tcp_type, Transport.TCP),
             component=socket.component,
             transport=Transport.TCP,
@@ -67,20 +74,30 @@ class Maker:
             base=base,
         )
 
-    def external_over_tcp(self, socket: HostSocket, base: Address) -> Candidate | None:
+    def external_over_tcp(self, socket: HostSocket, base: Address, tcp_type: str) -> Candidate | None:
         """A listener as the outside of a one-to-one NAT, or of a forwarded port, shows it."""
         outside = self._outside(base)
-        if outside is None:
-            return None
-        preference = local_preference(2 * socket.rank)
+        return None if outside is None else self._seen_over_tcp(socket, base, tcp_type, outside, "external")
+
+    def reflexive_over_tcp(
+        self, socket: HostSocket, base: Address, tcp_type: str, mapped: Address, asked: Address, label: str
+    ) -> Candidate:
+        """What a server at `asked` saw of a connection from the base (RFC 6544 §5.2)."""
+        found = self._seen_over_tcp(socket, base, tcp_type, mapped, asked.ip)
+        return replace(found, server=label)
+
+    def _seen_over_tcp(
+        self, socket: HostSocket, base: Address, tcp_type: str, seen: Address, by: str
+    ) -> Candidate:
+        preference = tcp_preference(CandidateType.SRFLX, tcp_type, socket.rank)
         return Candidate(
             type=CandidateType.SRFLX,
-            address=outside,
+            address=seen,
             priority=priority(CandidateType.SRFLX, preference, socket.component, Transport.TCP),
-            foundation=self._foundations.of(CandidateType.SRFLX, base.ip, "external", Transport.TCP),
+            foundation=self._foundations.of(CandidateType.SRFLX, base.ip, f"{tcp_type} {by}", Transport.TCP),
             component=socket.component,
             transport=Transport.TCP,
-            tcp_type="passive",
+            tcp_type=tcp_type,
             related=base,
             base=base,
         )
@@ -96,7 +113,8 @@ class Maker:
         prefer = self._config.preference
         if prefer is not None:
             preference = min(max(prefer(candidate), 0), 0xFFFF)
-            candidate = replace(candidate, priority=priority(candidate.type, preference, candidate.component))
+            own = priority(candidate.type, preference, candidate.component, candidate.transport)
+            candidate = replace(candidate, priority=own)
         return unique(candidate, others)
 
     def reflexive(self, job: Job, socket: HostSocket, mapped: Address) -> Candidate:

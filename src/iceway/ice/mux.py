@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from random import Random
 
+TCP_TYPES = ("active", "passive")  # opening from both ends takes a port that no other agent has
 STRAYS_EVERY = 10.0  # seconds between records of what was dropped
 BINDING_REQUEST = b"\x00\x01"  # RFC 8489 §5: how the headers begin
 BINDING_SUCCESS = b"\x01\x01"
@@ -199,7 +200,9 @@ class Mux(Outbox):
             raise UsageError(f"{id!r} cannot name an agent of {self.name}: it is taken, empty or has a slash")
         if config.components > 1 or config.policy is Policy.RELAY:
             raise UsageError("an agent on a mux has one component and no relays")
-        config = replace(config, policy=Policy.NO_RELAY, ports=None, tcp=bool(self._config.tcp))
+        config = replace(
+            config, policy=Policy.NO_RELAY, ports=None, tcp=bool(self._config.tcp), tcp_types=TCP_TYPES
+        )
         agent = Agent(f"{self.name}/{id}", config, self._rng)
         seat = self._seats[id] = _Seat(id, agent)
         self._agents[id] = agent

@@ -61,7 +61,7 @@ class RemoteCandidates:
         """Why an announced candidate is not used; empty if it is."""
         if candidate.transport is not Transport.UDP and not self._config.tcp:
             return "candidates over TCP are not used"
-        if candidate.transport is not Transport.UDP and candidate.tcp_type != "passive":
+        if candidate.transport is not Transport.UDP and candidate.tcp_type not in ("passive", "so"):
             return "nobody listens there; the peer connects to us if it can"
         if not 1 <= candidate.component <= self._config.components:
             return f"there is no component {candidate.component}"
@@ -77,7 +77,13 @@ class RemoteCandidates:
     def learned(self) -> list[Candidate]:
         return [candidate for candidate in self._known.values() if candidate.type is CandidateType.PRFLX]
 
-    def learn(self, component: int, check: HeardCheck, transport: Transport = Transport.UDP) -> Candidate:
+    def learn(
+        self,
+        component: int,
+        check: HeardCheck,
+        transport: Transport = Transport.UDP,
+        tcp_type: str | None = None,
+    ) -> Candidate:
         """A peer-reflexive candidate; its priority is what the check says."""
         self._learned += 1
         candidate = Candidate(
@@ -87,7 +93,7 @@ class RemoteCandidates:
             foundation=f"learned{self._learned}",
             component=component,
             transport=transport,
-            tcp_type=None if transport is Transport.UDP else "active",
+            tcp_type=tcp_type,
         )
         self.add(candidate)
         return candidate

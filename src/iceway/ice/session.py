@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from iceway.core.address import Address, Transport
 from iceway.core.timers import Timers
 from iceway.ice import messages
-from iceway.ice.candidate import TYPE_PREFERENCE, Candidate, CandidateType
+from iceway.ice.candidate import FACING, TYPE_PREFERENCE, Candidate, CandidateType
 from iceway.ice.checklist import CandidatePair, Checklist, PairState
 from iceway.ice.checks import Check, Checks, Outlet
 from iceway.ice.config import AgentConfig
@@ -382,7 +382,9 @@ class Session:
         learned = self._remotes.learned()
         if len(learned) >= MAX_REFLEXIVE and not self._forget_one(learned):
             return None
-        remote = self._remotes.learn(local.component, check, local.transport)
+        remote = self._remotes.learn(
+            local.component, check, local.transport, FACING.get(local.tcp_type or "")
+        )
         self._outlet.emit(records.CandidateReceived(self._agent, remote.info))
         return remote
 
@@ -518,12 +520,12 @@ class Session:
 def pairable(local: Candidate, remote: Candidate) -> bool:
     """RFC 8445 §6.1.2.2: same component and family; and loopback only reaches loopback.
 
-    Over TCP only active ones send (RFC 6544 §6.2); what a passive one gets makes its own pair.
+    Over TCP passive ones do not send (RFC 6544 §6.2); what they get makes its own pair.
     """
     return (
         local.component == remote.component
         and local.transport is remote.transport
-        and (local.transport is Transport.UDP or (local.tcp_type, remote.tcp_type) == ("active", "passive"))
+        and (local.transport is Transport.UDP or _faces(local, remote))
         and local.address.family == remote.address.family
         and (scope_of(local.address.ip) is Scope.LOOPBACK) == (scope_of(remote.address.ip) is Scope.LOOPBACK)
     )
@@ -532,6 +534,11 @@ def pairable(local: Candidate, remote: Candidate) -> bool:
 def _served(candidates: Iterable[Candidate]) -> bool:
     """Whether some server has answered already: one answer tells of all direct ways that are left to find."""
     return any(candidate.type in (CandidateType.SRFLX, CandidateType.RELAY) for candidate in candidates)
+
+
+def _faces(local: Candidate, remote: Candidate) -> bool:
+    """RFC 6544 §6.2."""
+    return local.tcp_type != "passive" and remote.tcp_type == FACING.get(local.tcp_type or "")
 
 
 def _sum_up(pairs: Iterable[CandidatePair]) -> str:

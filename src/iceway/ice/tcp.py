@@ -1,18 +1,22 @@
-"""ICE over TCP (RFC 6544): passive candidates listen, active ones connect, frames after RFC 4571.
+"""ICE over TCP (RFC 6544): passive candidates listen, active ones connect, "so" ones do both from one port.
 
-A base is the listener's address (passive), or the interface with the discard port (active, RFC 6544 §4.1). A
-connection is the way from a base to one remote address: it is opened by the first check that an active
-candidate sends there, and its end ends the pair. Whoever connects to us and proves nothing within a few seconds
-is cut off. Simultaneous open is left out: it needs a chosen local port, which hosts refuse more often than not.
+A base is the listener's address (passive and so), or the interface with the discard port (active, RFC 6544
+§4.1). A connection is the way from a base to one remote address, with frames after RFC 4571: it is opened by the
+first check that an active or so candidate sends there, or by the peer, and its end ends the pair. Whoever
+connects to us and proves nothing within a few seconds is cut off.
+
+Two so candidates connect to each other from their listeners' ports. Each SYN opens its own NAT for the other's,
+so one arrives at the latest when TCP repeats it. It finds the other end connecting, and both are one connection;
+or the listener, if that end has given up or not begun yet, and then what it accepts is the way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from iceway.core.address import Address
+from iceway.core.address import Address, Transport
 from iceway.core.machine import (
     CloseListener,
     CloseStream,
@@ -27,14 +31,19 @@ from iceway.core.machine import (
     StreamCongested,
     StreamConnected,
     StreamReceived,
+    earliest,
 )
 from iceway.core.timers import Timers
 from iceway.ice.candidate import Candidate
-from iceway.ice.config import AgentConfig
+from iceway.ice.config import AgentConfig, IceServer
 from iceway.ice.making import Maker
 from iceway.ice.servers import HostSocket
+from iceway.ice.tcp_outside import Outside
 from iceway.trace import records
 from iceway.wire import stun
+
+if TYPE_CHECKING:
+    from random import Random
 
 DISCARD = 9  # RFC 6544 §4.5: the port of those who never listen
 MAX_ACCEPTED = 16
@@ -62,6 +71,14 @@ class Owner(Protocol):
     def knows(self, base: Address, peer: Address) -> bool: ...
 
     def is_taken(self, base: Address) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What a candidate of this `tcptype` stands on; `socket` is the UDP socket of the same interface."""
+
+    socket: HostSocket
+    tcp_type: str
 
 
 @dataclass(slots=True, eq=False)
@@ -105,18 +122,19 @@ def frame(packet: bytes) -> bytes:
 class TcpWays:
     """Listeners and connections of one agent. Its outputs leave through the owner's queue."""
 
-    def __init__(self, agent: str, config: AgentConfig, maker: Maker, owner: Owner) -> None:
+    def __init__(self, agent: str, config: AgentConfig, maker: Maker, rng: Random, owner: Owner) -> None:
         self._agent = agent
         self._config = config
         self._maker = maker
         self._owner = owner
         self._timers = Timers()
-        self._bases: dict[Address, HostSocket] = {}
+        self._bases: dict[Address, _Base] = {}
         self._listeners: dict[str, Address | None] = {}
-        self._opening: dict[str, tuple[HostSocket, int]] = {}
+        self._opening: dict[str, tuple[_Base, int]] = {}
         self._streams: dict[str, _Connection] = {}
         self._ways: dict[tuple[Address, Address], _Connection] = {}
         self._count = 0
+        self._outside = Outside(agent, config, rng, self)
 
     # --- questions ---------------------------------------------------------------------------------------
     @property
@@ -124,28 +142,47 @@ class TcpWays:
         """Whether a listener is still to come, be it only to be closed at once."""
         return None in self._listeners.values()
 
+    @property
+    def asking(self) -> bool:
+        """Whether a server may still tell us of a candidate."""
+        return self._outside.asking
+
     def is_base(self, base: Address) -> bool:
         return base in self._bases
 
     def companion(self, base: Address) -> Address | None:
         """The UDP socket of the same interface."""
-        socket = self._bases.get(base)
-        return socket.local if socket else None
+        known = self._bases.get(base)
+        return known.socket.local if known else None
 
     # --- commands ----------------------------------------------------------------------------------------
     def come(self, socket: HostSocket, now: float) -> None:
         """An interface is there, and has this UDP socket: connect from it, and listen on it."""
-        if not self._config.lite:
+        kinds = self._config.tcp_types
+        if "active" in kinds and not self._config.lite:
             active = Address(socket.local.ip, DISCARD)
-            self._bases[active] = socket
+            self._bases[active] = _Base(socket, "active")
             self._owner.tcp_found(self._maker.over_tcp(socket, active, "active"), now)
-        self._listen(socket, self._config.ports[0] if self._config.ports else 0)
+        first = self._config.ports[0] if self._config.ports else 0
+        for kind in kinds:
+            if kind == "passive" or (kind == "so" and not self._config.lite):
+                self._listen(_Base(socket, kind), first)
+
+    def ask(self, server: IceServer, address: Address, now: float) -> None:
+        """A server that may tell us how our listeners' ports look from outside."""
+        if server.transport is Transport.TCP:
+            self._outside.ask(server, address, now)
+
+    def release(self) -> None:
+        """Further candidates are not needed: let go of the servers."""
+        self._outside.release()
 
     def leave(self, socket: Address, reason: str, now: float) -> None:
         """The interface with this UDP socket is gone."""
-        self._opening = {k: v for k, v in self._opening.items() if v[0].local != socket}
-        for base in [base for base, companion in self._bases.items() if companion.local == socket]:
+        self._opening = {k: v for k, v in self._opening.items() if v[0].socket.local != socket}
+        for base in [base for base, known in self._bases.items() if known.socket.local == socket]:
             del self._bases[base]
+            self._outside.leave(base)
             for key in [key for key, local in self._listeners.items() if local == base]:
                 del self._listeners[key]
                 self._owner.emit(CloseListener(key))
@@ -154,12 +191,12 @@ class TcpWays:
             self._owner.base_lost(base, reason, now)
 
     def send(self, base: Address, remote: Address, data: bytes, now: float) -> None:
-        """On the connection there is; an active base makes one."""
+        """On the connection there is; a base that is not passive makes one."""
         if len(data) > MAX_FRAME:
             return
         connection = self._ways.get((base, remote))
         if connection is None:
-            if base.port == DISCARD and len(self._streams) < MAX_CONNECTING:
+            if self._bases[base].tcp_type != "passive" and len(self._streams) < MAX_CONNECTING:
                 self._connect(base, remote, data, now)
         elif not connection.up:
             if len(connection.waiting) < MAX_WAITING:
@@ -174,6 +211,7 @@ class TcpWays:
             if local is not None:
                 self._owner.emit(CloseListener(key))
         self._listeners = {key: None for key, local in self._listeners.items() if local is None}
+        self._outside.release()
         self._opening.clear()
         self._bases.clear()
         self._timers.clear()
@@ -199,10 +237,11 @@ class TcpWays:
             case StreamClosed(stream=stream, reason=reason) if stream in self._streams:
                 self._lost(self._streams[stream], f"the TCP connection ended: {reason}", now)
             case _:
-                return False
+                return self._outside.handle_input(event, now)
         return True
 
     def handle_timeout(self, now: float) -> None:
+        self._outside.handle_timeout(now)
         for stream in self._timers.due(now):
             connection = self._streams.get(str(stream))
             if connection is None:
@@ -214,15 +253,28 @@ class TcpWays:
                 self._cut(connection)
 
     def poll_timeout(self) -> float | None:
-        return self._timers.next_at()
+        return earliest(self._timers.next_at(), self._outside.poll_timeout())
+
+    # --- what servers tell -------------------------------------------------------------------------------
+    def emit(self, output: object) -> None:
+        self._owner.emit(output)
+
+    def seen_from_outside(
+        self, base: Address, server: IceServer, asked: Address, mapped: Address, now: float
+    ) -> None:
+        known = self._bases[base]
+        found = self._maker.reflexive_over_tcp(
+            known.socket, base, known.tcp_type, mapped, asked, server.label
+        )
+        self._owner.tcp_found(found, now)
 
     # --- listeners ---------------------------------------------------------------------------------------
-    def _listen(self, socket: HostSocket, port: int) -> None:
+    def _listen(self, base: _Base, port: int) -> None:
         self._count += 1
         key = f"{self._agent}/tcp.{self._count}"
         self._listeners[key] = None
-        self._opening[key] = (socket, port)
-        self._owner.emit(Listen(key, Address(socket.local.ip, port)))
+        self._opening[key] = (base, port)
+        self._owner.emit(Listen(key, Address(base.socket.local.ip, port), shared=True))
 
     def _listening(self, key: str, local: Address, now: float) -> None:
         waited = self._opening.pop(key, None)
@@ -230,23 +282,23 @@ class TcpWays:
             del self._listeners[key]
             self._owner.emit(CloseListener(key))
             return
-        socket, port = waited
-        if self._owner.is_taken(local):
+        base, port = waited
+        if self._owner.is_taken(local) or local in self._bases:
             # Bases are told apart by address, so TCP and UDP cannot have the same port.
             del self._listeners[key]
             self._owner.emit(CloseListener(key))
             if port:
-                self._next_port(socket, port, "every port is taken over UDP")
+                self._next_port(base, port, "every port is taken")
             else:
-                self._listen(socket, 0)
+                self._listen(base, 0)
             return
         self._listeners[key] = local
-        self._bases[local] = socket
-        passive = self._maker.over_tcp(socket, local, "passive")
-        self._owner.tcp_found(passive, now)
-        external = self._maker.external_over_tcp(socket, local)
+        self._bases[local] = base
+        self._owner.tcp_found(self._maker.over_tcp(base.socket, local, base.tcp_type), now)
+        external = self._maker.external_over_tcp(base.socket, local, base.tcp_type)
         if external is not None:
             self._owner.tcp_found(external, now)
+        self._outside.come(local, now)
 
     def _not_listening(self, key: str, reason: str) -> None:
         del self._listeners[key]
@@ -254,21 +306,27 @@ class TcpWays:
         if waited is not None:
             self._next_port(*waited, reason)
 
-    def _next_port(self, socket: HostSocket, port: int, reason: str) -> None:
+    def _next_port(self, base: _Base, port: int, reason: str) -> None:
         ports = self._config.ports
         if ports is not None and port < ports[1]:
-            self._listen(socket, port + 1)
+            self._listen(base, port + 1)
         else:
-            self._owner.emit(records.Note("warning", f"nothing listens for ICE over TCP: {reason}"))
+            self._owner.emit(records.Note("warning", f"no {base.tcp_type} candidate over TCP: {reason}"))
 
     def _accept(self, event: StreamAccepted, now: float) -> None:
         base = self._listeners[event.key]
         accepted = sum(connection.accepted for connection in self._streams.values())
-        if base is None or accepted >= MAX_ACCEPTED or (base, event.remote) in self._ways:
+        known = None if base is None else self._ways.get((base, event.remote))
+        if base is None or accepted >= MAX_ACCEPTED or (known is not None and known.up):
             self._owner.emit(CloseStream(event.stream, abort=True))
             return
-        self._add(_Connection(event.stream, base, event.remote, accepted=True, up=True, framer=Framer()))
+        if known is not None:
+            self._cut(known)  # The peer was faster; what we were about to say goes this way.
+        connection = _Connection(event.stream, base, event.remote, accepted=True, up=True, framer=Framer())
+        self._add(connection)
         self._timers.arm(event.stream, now + PROVE_WITHIN)
+        for packet in known.waiting if known is not None else ():
+            self._owner.emit(SendStream(connection.stream, frame(packet)))
 
     # --- connections -------------------------------------------------------------------------------------
     def _connect(self, base: Address, remote: Address, first: bytes, now: float) -> None:
@@ -278,7 +336,8 @@ class TcpWays:
         connection.waiting.append(first)
         self._add(connection)
         self._timers.arm(stream, now + CONNECT_WITHIN)
-        self._owner.emit(Connect(stream, remote, base.ip))
+        port = base.port if self._bases[base].tcp_type == "so" else 0
+        self._owner.emit(Connect(stream, remote, base.ip, local_port=port))
 
     def _connected(self, connection: _Connection) -> None:
         connection.up = True

@@ -103,6 +103,9 @@ class Streams:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(request.local)
             sock.listen(BACKLOG)
+            if request.shared:
+                # After binding: no two listeners have the port, but connections may leave from it.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         except EnvironmentFailure as failure:
             return ListenerFailed(request.key, str(failure))
         except OSError as error:
@@ -198,13 +201,17 @@ class Streams:
             self._deliver(StreamClosed(request.stream, str(failure)))
             return
         stream = self._new_stream(request.stream, request.remote, context=context, server_name=server_name)
-        self._open(stream, self._dial(stream, request.local_ip))
+        self._open(stream, self._dial(stream, request))
 
-    async def _dial(self, stream: Stream, local_ip: str | None) -> None:
+    async def _dial(self, stream: Stream, request: Connect) -> None:
         try:
             sock = stream.sock = _stream_socket(stream.remote)
-            if local_ip is not None:
-                sock.bind((local_ip, 0))
+            if request.local_port:
+                # RFC 6544 appendix B: the listener's port, and that of other connections to elsewhere.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if request.local_ip is not None:
+                sock.bind((request.local_ip, request.local_port))
             async with asyncio.timeout(self._limits.connect_timeout):
                 await self._loop.sock_connect(sock, stream.remote)
             _prepare(sock)

@@ -5,6 +5,8 @@ import pytest
 from iceway.core.address import Address
 from iceway.core.machine import (
     CloseListener,
+    Connect,
+    Listen,
     ListenerFailed,
     ListenerOpened,
     SendStream,
@@ -54,6 +56,51 @@ def test_a_connection_takes_one_round_trip_and_both_ends_know_each_other(world):
     assert theirs.local == ours.remote == Address("198.51.100.2", 80)
     assert ours.local.ip == "192.168.1.20"
     assert theirs.remote == Address("198.51.100.77", ours.local.port)
+
+
+def from_7000(desk, remote, stream="out"):
+    ip = desk.world.topology.host(desk.name).ips[0]
+    desk.does(Connect(stream, Address.parse(remote), ip, local_port=7000))
+
+
+def test_two_that_connect_to_each_other_through_nats_have_one_connection(world):
+    """RFC 9293 §3.5: each SYN opens its own NAT, and the second to arrive finds the other end connecting."""
+    alice, bob = Desk(world, "alice"), Desk(world, "bob")
+    outside = {
+        name: world.topology.router(f"{at}-nat").outside.ip for name, at in (("alice", "home"), ("bob", "hq"))
+    }
+    from_7000(alice, f"{outside['bob']}:7000")
+    world.advance(0.3)
+    assert not alice.toy.all(StreamConnected), "bob's NAT let nothing in"
+    from_7000(bob, f"{outside['alice']}:7000")
+    world.advance(0.2)
+    assert [desk.toy.last(StreamConnected).local.port for desk in (alice, bob)] == [7000, 7000]
+    alice.says("out", b"hello")
+    bob.says("out", b"hi")
+    world.advance(1)
+    assert (alice.toy.text("out"), bob.toy.text("out")) == (b"hi", b"hello")
+    alice.closes("out")
+    world.advance(1)
+    assert closed(bob) == "closed by peer"
+
+
+def test_connections_leave_from_a_listeners_port_if_that_is_shared(world):
+    edge, alice = pair(world)
+    edge.listens("198.51.100.2:80", "web")
+    edge.listens("198.51.100.2:81", "other")
+    alice.does(Listen("alone", Address("192.168.1.20", 7000)))
+    from_7000(alice, "198.51.100.2:80", "no")
+    world.advance(0)
+    assert closed(alice, "no") == "192.168.1.20:7000 is already in use"
+    alice.does(CloseListener("alone"), Listen("shared", Address("192.168.1.20", 7000), shared=True))
+    for stream, remote in (("a", "198.51.100.2:80"), ("b", "198.51.100.2:81"), ("c", "198.51.100.2:80")):
+        from_7000(alice, remote, stream)
+    world.advance(1)
+    assert {event.stream for event in alice.toy.all(StreamConnected)} == {"a", "b"}
+    assert closed(alice, "c") == "192.168.1.20:7000 is already in use"
+    alice.does(Listen("second", Address("192.168.1.20", 7000), shared=True))
+    world.advance(0)
+    assert alice.toy.last(ListenerFailed).key == "second"
 
 
 def test_bytes_arrive_in_order_and_in_pieces(world):

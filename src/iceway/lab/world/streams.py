@@ -73,7 +73,8 @@ class Streams:
             return ListenerFailed(request.key, f"no certificate is called {request.tls.identity!r}")
         listener = _Listener(request.key, request.local, request.tls)
         try:
-            listener.local = self._stack.listen(request.local, partial(self._accept, listener))
+            welcome = partial(self._accept, listener)
+            listener.local = self._stack.listen(request.local, welcome, shared=request.shared)
         except BindError as error:
             return ListenerFailed(request.key, str(error))
         self._listeners[request.key] = listener
@@ -85,7 +86,7 @@ class Streams:
 
     def connect(self, request: Connect) -> None:
         try:
-            connection = self._stack.connect(request.local_ip, request.remote)
+            connection = self._stack.connect(request.local_ip, request.remote, request.local_port)
         except BindError as error:
             self._refuse(request.stream, str(error))
             return

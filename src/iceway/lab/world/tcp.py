@@ -275,25 +275,39 @@ class TcpStack:
         self.host = host
         host.on_segment = self._receive
         self._listeners: dict[Address, Callable[[Connection], None]] = {}
+        self._shared: set[Address] = set()
         self._connections: dict[tuple[Address, Address], Connection] = {}
 
-    def listen(self, local: Address, on_connection: Callable[[Connection], None]) -> Address:
+    def listen(
+        self, local: Address, on_connection: Callable[[Connection], None], *, shared: bool = False
+    ) -> Address:
         """Raises BindError. `on_connection` gets every connection as its first packet comes in."""
         bound = self.host.choose_address(local, None, self._listeners.__contains__)
         self._listeners[bound] = on_connection
+        if shared:
+            self._shared.add(bound)
         return bound
 
     def close_listener(self, local: Address) -> None:
         self._listeners.pop(local, None)
+        self._shared.discard(local)
 
-    def connect(self, local_ip: str | None, remote: Address) -> Connection | None:
-        """A connection that is not started yet; None without a route. Raises BindError."""
-        source = self.host.source_for(Address(local_ip or "0.0.0.0", 0), remote.ip)
+    def connect(self, local_ip: str | None, remote: Address, port: int = 0) -> Connection | None:
+        """A connection that is not started yet; None without a route. Raises BindError.
+
+        From the `port` of a listener only if that is shared. A SYN from `remote` that comes in meanwhile finds
+        this connection instead of the listener: both open at once (RFC 9293 §3.5).
+        """
+        source = self.host.source_for(Address(local_ip or "0.0.0.0", port), remote.ip)
         if source is None:
             return None
-        local = self.host.choose_address(source, None, lambda one: (one, remote) in self._connections)
+        local = self.host.choose_address(source, None, lambda one: self._is_taken(one, remote))
         connection = self._connections[local, remote] = Connection(self, local, remote, incoming=False)
         return connection
+
+    def _is_taken(self, local: Address, remote: Address) -> bool:
+        alone = local in self._listeners and local not in self._shared
+        return alone or (local, remote) in self._connections
 
     def forget(self, connection: Connection) -> None:
         self._connections.pop((connection.local, connection.remote), None)
