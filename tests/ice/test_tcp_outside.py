@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from iceway.core.address import Address, Transport
 from iceway.core.machine import (
     AddressesChanged,
+    Answer,
     CloseStream,
     Connect,
+    Resolve,
+    Resolved,
     SendStream,
     StreamClosed,
     StreamConnected,
@@ -65,6 +68,15 @@ def test_each_listener_asks_from_its_own_port_in_bare_stun() -> None:
     request = stun.parse(seat.connects(so))
     assert (request.method, request.message_class) == (stun.Method.BINDING, MessageClass.REQUEST)
     assert request.get(stun.USERNAME) is None
+
+
+def test_a_server_may_have_a_name() -> None:
+    seat = Asker(IceServer(ServerKind.STUN, host="stun.example.test", transport=Transport.TCP))
+    (resolve,) = seat.saw(Resolve)
+    assert (resolve.name, resolve.record_type) == ("stun.example.test", "A")
+    assert not seat.asks()
+    seat.gives(Resolved(resolve.key, resolve.name, "A", (Answer(SERVER.ip),)))
+    assert len(seat.asks()) == 2
 
 
 def test_the_answer_is_a_candidate_and_gathering_waits_for_it() -> None:

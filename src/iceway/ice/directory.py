@@ -128,7 +128,8 @@ class Directory:
         """Everything that a discovery knows by now."""
         assert entry.discovery is not None
         for transport, address in list(entry.discovery.addresses()):
-            if transport is Transport.UDP or entry.server.kind is ServerKind.TURN:
+            useful = transport in (Transport.UDP, entry.server.transport)
+            if useful or entry.server.kind is ServerKind.TURN:
                 self._found(entry, transport, address, now)
         if not entry.discovery.busy:
             for end in entry.discovery.dead_ends():
@@ -155,8 +156,9 @@ class Directory:
 
 def _uri_of(server: IceServer) -> ServerUri:
     """A server given by name and port, as a URI that leaves nothing open."""
-    if server.kind is ServerKind.STUN:
+    if server.transport is Transport.UDP and server.kind is ServerKind.STUN:
         return ServerUri("stun", server.host, server.port)
+    # RFC 7064 has no transports, so STUN over TCP is found as a relay over TCP would be.
     if server.transport is Transport.UDP:
         return ServerUri("turn", server.host, server.port, "udp")
     return ServerUri(
