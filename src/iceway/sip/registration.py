@@ -108,6 +108,15 @@ class Registration:
             self.is_registered = False
             self._emit(Deregistered())
 
+    def network_changed(self, reason: str, now: float) -> None:
+        """Register from where we are now, at once. That we were not reachable meanwhile is not told as a failure."""
+        if self._current is not None:
+            self._requester.forget(self._current)
+            self._current = None
+        self._failures = 0
+        self._timers.cancel(("registration", "retry"))
+        self._uplink.renew(reason, now)
+
     # --- inputs ---------------------------------------------------------------------------------------
     def uplink_up(self, now: float) -> None:
         if self.wanted:

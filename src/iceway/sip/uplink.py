@@ -64,6 +64,16 @@ class Uplink:
         self.endpoint.close_flow(lost.id, now, reason)
         self._next(now)
 
+    def renew(self, reason: str, now: float) -> None:
+        """Our network changed: whatever there was leads nowhere. Begin anew, without `on_down`."""
+        lost, self.flow = self.flow, None
+        opening, self._opening = self._opening, None
+        self._question = self._socket = None
+        for flow_id in (lost.id if lost else None, opening):
+            if flow_id is not None:
+                self.endpoint.close_flow(flow_id, now, reason)
+        self.ensure(now)
+
     def close(self, now: float) -> None:
         """Close the flow, or give up getting one."""
         self._question = self._opening = self._socket = None

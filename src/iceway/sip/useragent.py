@@ -423,11 +423,18 @@ class UserAgent(Outbox):
 
     def _addresses_changed(self, ips: tuple[str, ...], now: float) -> None:
         """A connection whose address is no longer ours is dead, though nobody has told it yet."""
-        flow, self._ips = self._uplink.flow, ips
-        if flow is None or not flow.transport.is_stream or flow.local.ip in ips:
+        before, self._ips = self._ips, ips
+        flow = self._uplink.flow
+        if not ips or not self.registration.wanted:
             return
-        if not ipaddress.ip_address(flow.local.ip).is_loopback:
-            self.endpoint.close_flow(flow.id, now, f"our address {flow.local.ip} is gone")
+        if flow is None:
+            if set(ips) - set(before):
+                self.registration.network_changed("our network changed", now)
+        elif flow.transport.is_stream:
+            if flow.local.ip not in ips and not ipaddress.ip_address(flow.local.ip).is_loopback:
+                self.registration.network_changed(f"our address {flow.local.ip} is gone", now)
+        elif set(before) - set(ips):
+            self.registration.register(now)  # from the same socket, and seen under another address
 
     # --- requests -------------------------------------------------------------------------------------
     def _request_received(self, event: RequestReceived, now: float) -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from iceway.core.errors import UsageError
+from iceway.core.machine import AddressesChanged
 from iceway.lab import topologies
+from iceway.lab.topology import Interface
 from iceway.lab.world import World
 from tests.lab.toys import Desk
 
@@ -103,3 +106,24 @@ def test_every_host_reaches_the_edge_where_its_network_lets_it(name):
         blocked = name == "relayed_tcp" and host == "bob"
         assert desk.toy.data == ([] if blocked else [b"hello"])
         assert desk.toy.text("out") == b"hello"
+
+
+def test_a_host_that_moves_is_reached_where_it_is_and_what_it_had_before_is_dead():
+    world = World(topologies.reflexive(), seed=1)
+    edge, alice = Desk(world, "edge", echo=True), Desk(world, "alice")
+    there, before = edge.opens("198.51.100.2:3478"), alice.opens("192.168.1.20")
+    world.move("alice", Interface("internet", "198.51.100.90"))
+    assert alice.toy.heard[-1] == AddressesChanged(("198.51.100.90",))
+    alice.sends(before, there, b"from an address that is gone")
+    world.advance(1)
+    assert not edge.toy.data
+    now = alice.opens("198.51.100.90")
+    alice.sends(now, there, b"hello")
+    world.advance(1)
+    assert alice.toy.data == [b"hello"]
+
+
+def test_nobody_moves_into_an_address_that_is_taken():
+    world = World(topologies.reflexive(), seed=1)
+    with pytest.raises(UsageError, match="belongs to edge"):
+        world.move("alice", Interface("internet", "198.51.100.2"))

@@ -60,7 +60,11 @@ class HostNode(Node):
     # --- packets ----------------------------------------------------------------------------------------
     def send(self, packet: Packet) -> None:
         """To ourselves without a wire, to anybody else by route."""
-        if self.is_ours(packet.destination.ip):
+        if not self.is_ours(packet.source.ip):
+            self.network.dropped(
+                self.name, packet, f"no interface of this host has {packet.source.ip} any more"
+            )
+        elif self.is_ours(packet.destination.ip):
             self.network.clock.after(LOOPBACK_DELAY, partial(self.receive, packet, ""))
         else:
             self.transmit(packet)

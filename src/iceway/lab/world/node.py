@@ -34,6 +34,18 @@ class Node:
                 self._by_source.setdefault(one.source, []).append((ip_network(one.subnet), one.via))
         self._routes: dict[tuple[str, str], tuple[Interface, str] | None] = {}
 
+    def move(self, interfaces: tuple[Interface, ...], gateway: str | None) -> None:
+        """Have these interfaces, and this way out, instead of those before. Routes given by hand are gone."""
+        wires = self.network.wires
+        for interface in self.interfaces:
+            wires[interface.segment].owners.pop(interface.ip, None)
+        for interface in interfaces:
+            wires[interface.segment].owners[interface.ip] = self
+        self.interfaces, self._gateway = interfaces, gateway
+        self.ips = tuple(interface.ip for interface in interfaces)
+        self._static, self._by_source = [], {}
+        self._routes.clear()
+
     def receive(self, packet: Packet, segment: str) -> None:
         """A packet arrived over a segment."""
         raise NotImplementedError

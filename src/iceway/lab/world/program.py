@@ -91,6 +91,13 @@ class Program:
         self._wall_offset = wall_offset
         self._input(ClockSet(wall_offset))
 
+    def addresses_changed(self) -> None:
+        """The host has moved."""
+        self._input(AddressesChanged(self._host.ips))
+
+    def runs_on(self, host: HostNode) -> bool:
+        return self.alive and self._host is host
+
     def stop(self, *, abort: bool = False) -> None:
         """End as a process does: the kernel closes what was open, the machine hears nothing more."""
         self.alive = False

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from iceway.core.errors import UsageError
 from iceway.core.machine import Machine
-from iceway.lab.topology import Firewall, Link, Topology
+from iceway.lab.topology import Firewall, Interface, Link, Topology
 from iceway.lab.world.clock import Clock
 from iceway.lab.world.firewall import FirewallState
 from iceway.lab.world.host import HostNode
@@ -129,6 +129,23 @@ class World:
 
     def plug(self, node: str) -> None:
         self._node(node).unplugged = False
+
+    def move(self, host: str, *interfaces: Interface, gateway: str | None = None) -> None:
+        """Carry a host to other networks, or give it another address; what was bound to the old ones is dead.
+
+        Nobody is told but the programs on it.
+        """
+        node = self._host(host)
+        for interface in interfaces:
+            owner = self._network.wires[self.topology.segment(interface.segment).name].owners.get(
+                interface.ip
+            )
+            if owner not in (None, node):
+                raise UsageError(f"{interface.ip} belongs to {owner.name}")
+        node.move(interfaces, gateway)
+        for program in list(self.programs.values()):
+            if program.runs_on(node):
+                program.addresses_changed()
 
     def reboot(self, router: str) -> None:
         """Let a router forget all mappings and filters."""
