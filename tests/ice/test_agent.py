@@ -486,6 +486,8 @@ def test_another_fork_of_the_call_takes_over_with_its_own_credentials() -> None:
     assert network.run(2, until=lambda: mirrored(alice, bob))
     alice.told = 0
     exchange(alice, carol)
+    assert not alice.says(b"still there?")  # there is no path to carol yet, and bob is not meant
+    assert alice.agent.active_path() is None
     assert network.run(2, until=lambda: mirrored(alice, carol))
     alice.says(b"carol?")
     network.run(0.1)

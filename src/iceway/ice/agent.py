@@ -195,7 +195,8 @@ class Agent(Outbox):
     def set_remote(
         self, ufrag: str, pwd: str, now: float, *, lite: bool = False, pacing: float | None = None
     ) -> None:
-        """The peer's user name fragment and password; other ones than before mean another peer (a fork).
+        """The peer's user name fragment and password; other ones than before mean another peer (a fork), and
+        nothing is sent to the old one any more.
 
         `lite`: it said `a=ice-lite`, so it only answers, and we are the controlling agent. `pacing` is what it
         proposed as `a=ice-pacing`, in seconds; None if it said nothing.
@@ -207,6 +208,7 @@ class Agent(Outbox):
             return
         if session.remote is not None:
             self._succeed_session(session.local, now)
+            self._retire_previous(now)  # It leads to another than the one we are to talk to.
         self._session.set_remote(remote, now, lite=lite, pacing=pacing)
         self._settle(now)
 

@@ -59,7 +59,7 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class PairValid:
-    """The first usable path of a component: media may flow both ways from now on."""
+    """The first usable path of a component: media may flow both ways from now on. Always before `Selected`."""
 
     path: CandidatePath
 

@@ -200,8 +200,7 @@ class Paths:
             return
         valid = self._checklist.valid(number)
         if valid and valid[0] is not component.active:
-            first = component.active is None
-            self._activate(component, valid[0], now)
+            first = self._activate(component, valid[0], now)
             self._checks.hasten(number, now)
             self._outlet.emit(self._chosen(valid[0], early=True))
             if first:
@@ -234,8 +233,10 @@ class Paths:
         """The nominated pair works both ways: it is the component's pair from now on (RFC 8445 §8.1.2)."""
         component.selected = True
         self._timers.cancel(component.nomination_timer)
-        self._activate(component, pair, now)
+        first = self._activate(component, pair, now)
         self._outlet.emit(self._chosen(pair, early=False))
+        if first:  # The peer nominated before a check of ours was answered.
+            self._outlet.emit(PairValid(pair.path))
         self._outlet.emit(Selected(pair.path))
         self._outlet.pair_selected(pair, now)
         self._checks.clear_queue(component.number)
@@ -249,13 +250,16 @@ class Paths:
         if self.completed:
             self._checks.stop_ordinary()
 
-    def _activate(self, component: Component, pair: CandidatePair, now: float) -> None:
+    def _activate(self, component: Component, pair: CandidatePair, now: float) -> bool:
+        """Send on this pair. True if there was none."""
+        first = component.active is None
         if component.active is not pair:
             component.active = pair
             component.changes += 1
             interval, expiry = self._config.consent_interval, self._config.consent_expiry
             component.consent = Consent(pair, interval, expiry, self._rng, now)
             self._timers.arm(component.consent_timer, component.consent.next_at)
+        return first
 
     def _chosen(self, pair: CandidatePair, early: bool) -> records.PairSelected:
         path = pair.path

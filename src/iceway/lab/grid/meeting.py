@@ -158,7 +158,6 @@ class Meeting:
                     end.connected_at = now if end.connected_at is None else end.connected_at
                 case Selected():
                     end.selected_at = now if end.selected_at is None else end.selected_at
-                    end.connected_at = now if end.connected_at is None else end.connected_at
                 case DataReceived(data=data):
                     end.heard.append(data)
                 case Failed(reason=reason):
