@@ -321,7 +321,7 @@ def test_when_both_claim_the_same_role_the_tie_breakers_decide(controlling: bool
     assert network.run(5, until=lambda: mirrored(alice, bob))
     assert {alice.agent.role, bob.agent.role} == {"controlling", "controlled"}
     assert len(alice.records(records.RoleConflict) + bob.records(records.RoleConflict)) == 1
-    winner = max((alice, bob), key=lambda peer: peer.agent._tie_breaker)
+    winner = max((alice, bob), key=lambda peer: peer.agent._together.role.tie_breaker)
     assert winner.agent.role == "controlling"
 
 

@@ -7,6 +7,7 @@ import pytest
 from iceway.core.address import Address
 from iceway.ice.candidate import Candidate, CandidateType, priority
 from iceway.ice.checklist import TRANSITIONS, CandidatePair, Checklist, PairState, Prospect, pair_priority
+from iceway.ice.checklist_set import ChecklistSet
 
 
 def host(ip: str, preference: int = 65535, foundation: str = "1", component: int = 1) -> Candidate:
@@ -35,12 +36,12 @@ def test_pair_priority_is_that_of_rfc_8445_6_1_2_3() -> None:
 
 def test_both_agents_give_a_pair_the_same_priority() -> None:
     ours, theirs = host("10.0.0.1"), host("10.0.0.2", 1000)
-    controlling, controlled = Checklist(True), Checklist(False)
+    controlling, controlled = Checklist(ChecklistSet(True)), Checklist(ChecklistSet(False))
     assert controlling.priority_of(ours, theirs) == controlled.priority_of(theirs, ours)
 
 
 def test_pairs_come_best_first() -> None:
-    checklist = Checklist(True)
+    checklist = Checklist(ChecklistSet(True))
     ours = host("10.0.0.1")
     worse = added(checklist, ours, host("10.0.0.2", 100, "2"))
     better = added(checklist, ours, host("10.0.0.3", 200, "3"))
@@ -49,7 +50,7 @@ def test_pairs_come_best_first() -> None:
 
 
 def test_pairs_that_hardly_work_come_last_until_something_works() -> None:
-    checklist, ours = Checklist(True), host("10.0.0.1")
+    checklist, ours = Checklist(ChecklistSet(True)), host("10.0.0.1")
     poor, better, worse = (added(checklist, ours, host(f"10.0.0.{n}", 900 - n, str(n))) for n in (2, 3, 4))
     poor.prospect = Prospect.POOR
     assert checklist.next_ordinary() is better
@@ -60,7 +61,7 @@ def test_pairs_that_hardly_work_come_last_until_something_works() -> None:
 
 
 def test_what_is_hoped_for_is_under_way_and_better_as_the_peer_will_see_it() -> None:
-    checklist, ours = Checklist(True), host("10.0.0.1")
+    checklist, ours = Checklist(ChecklistSet(True)), host("10.0.0.1")
     best, middle, least = (added(checklist, ours, host(f"10.0.0.{n}", 900 - n, str(n))) for n in (2, 3, 4))
     assert checklist.hoped_for(1, least.priority) == [best, middle]
     assert checklist.hoped_for(2, 0) == []
@@ -71,7 +72,7 @@ def test_what_is_hoped_for_is_under_way_and_better_as_the_peer_will_see_it() -> 
 
 
 def test_pairs_of_a_kind_stay_frozen_behind_the_first() -> None:
-    checklist = Checklist(True)
+    checklist = Checklist(ChecklistSet(True))
     ours = host("10.0.0.1")
     first = added(checklist, ours, host("10.0.0.2", 200))
     second = added(checklist, ours, host("10.0.0.3", 100))
@@ -83,7 +84,7 @@ def test_pairs_of_a_kind_stay_frozen_behind_the_first() -> None:
 
 
 def test_a_frozen_pair_thaws_when_there_is_nothing_else_to_do() -> None:
-    checklist = Checklist(True)
+    checklist = Checklist(ChecklistSet(True))
     ours = host("10.0.0.1")
     first = added(checklist, ours, host("10.0.0.2", 200))
     second = added(checklist, ours, host("10.0.0.3", 100))
@@ -92,7 +93,7 @@ def test_a_frozen_pair_thaws_when_there_is_nothing_else_to_do() -> None:
 
 
 def test_the_best_hundred_stay() -> None:
-    checklist = Checklist(True, limit=3)
+    checklist = Checklist(ChecklistSet(True), limit=3)
     ours = host("10.0.0.1")
     pairs = [added(checklist, ours, host(f"10.0.1.{n}", 100 + n)) for n in range(3)]
     pair, dropped = checklist.add(ours, host("10.0.1.9", 99))
@@ -107,7 +108,7 @@ def test_the_best_hundred_stay() -> None:
 
 
 def test_a_pair_that_the_peer_checks_gets_in_even_if_it_is_the_worst() -> None:
-    checklist = Checklist(True, limit=2)
+    checklist = Checklist(ChecklistSet(True), limit=2)
     ours = host("10.0.0.1")
     for n in range(2):
         added(checklist, ours, host(f"10.0.1.{n}", 100 + n))
@@ -117,7 +118,7 @@ def test_a_pair_that_the_peer_checks_gets_in_even_if_it_is_the_worst() -> None:
 
 
 def test_pairs_under_way_are_never_thrown_out() -> None:
-    checklist = Checklist(True, limit=1)
+    checklist = Checklist(ChecklistSet(True), limit=1)
     ours = host("10.0.0.1")
     added(checklist, ours, host("10.0.1.1", 1)).move(PairState.IN_PROGRESS)
     pair, _ = checklist.add(ours, host("10.0.1.2", 999), needed=True)
@@ -126,15 +127,17 @@ def test_pairs_under_way_are_never_thrown_out() -> None:
 
 
 def test_a_role_switch_turns_the_order_around_where_it_must() -> None:
-    checklist = Checklist(True)
+    together = ChecklistSet(True)
+    checklist = Checklist(together)
     a = added(checklist, host("10.0.0.1", 900), host("10.0.1.1", 100))
     before = a.priority
-    checklist.set_controlling(False)
+    together.role.switch()
+    checklist.role_switched()
     assert a.priority == before - 1
 
 
 def test_a_learned_candidate_takes_the_rank_of_the_announced_one() -> None:
-    checklist = Checklist(True)
+    checklist = Checklist(ChecklistSet(True))
     learned = Candidate(CandidateType.PRFLX, Address("10.0.1.1", 5000), 7, "learned1")
     pair = added(checklist, host("10.0.0.1"), learned)
     before = pair.priority
@@ -149,7 +152,7 @@ def test_a_learned_candidate_takes_the_rank_of_the_announced_one() -> None:
     [(PairState.FROZEN, PairState.SUCCEEDED), (PairState.SUCCEEDED, PairState.WAITING)],
 )
 def test_impossible_steps_are_our_bugs(state: PairState, then: PairState) -> None:
-    pair = added(Checklist(True), host("10.0.0.1"), host("10.0.0.2"))
+    pair = added(Checklist(ChecklistSet(True)), host("10.0.0.1"), host("10.0.0.2"))
     pair.state = state
     with pytest.raises(AssertionError, match="cannot go"):
         pair.move(then)

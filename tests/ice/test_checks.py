@@ -11,6 +11,7 @@ from iceway.core.errors import UsageError
 from iceway.core.timers import Timers
 from iceway.ice.candidate import Candidate, CandidateType, priority
 from iceway.ice.checklist import CandidatePair, Checklist, PairState
+from iceway.ice.checklist_set import ChecklistSet
 from iceway.ice.checks import Cause, Checks
 from iceway.ice.config import AgentConfig
 from iceway.ice.messages import Credentials
@@ -33,11 +34,14 @@ class Outbox:
 
 class Scene:
     def __init__(self, pairs: int) -> None:
-        standing = Standing(Credentials("our", "o" * 22), True, 1, random.Random(1))
+        together = ChecklistSet(controlling=True)
+        role = together.role.drawn(random.Random(1))
+        standing = Standing(Credentials("our", "o" * 22), role, random.Random(1))
         standing.remote = Credentials("their", "t" * 22)
-        self.timers, self.outbox, self.checklist = Timers(), Outbox(), Checklist(True)
+        self.timers, self.outbox, self.checklist = Timers(), Outbox(), Checklist(together)
         config = AgentConfig(controlling=True)
-        self.checks = Checks("agent", config, standing, self.checklist, self.timers, self.outbox)
+        self.checks = Checks("agent", config, standing, self.checklist, together, self.timers, self.outbox)
+        together.join("agent", self.checks)
         self.now = 0.0
         for number in range(pairs):
             self.adds(number)

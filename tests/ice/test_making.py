@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iceway.core.address import Address
-from iceway.ice.candidate import Candidate, CandidateType
+from iceway.ice.candidate import Candidate, CandidateType, Foundations
 from iceway.ice.config import AgentConfig
 from iceway.ice.making import Maker, unique
 from iceway.ice.servers import HostSocket
@@ -28,14 +28,14 @@ def test_priorities_of_a_component_never_meet_even_at_the_bottom(wanted: list[tu
 
 
 def test_the_first_of_two_keeps_its_priority_and_the_second_gets_the_next() -> None:
-    maker = Maker(AgentConfig(True))
+    maker = Maker(AgentConfig(True), Foundations())
     first = maker.host(SOCKET)
     second = maker.ranked(maker.host(replace(SOCKET, local=Address("10.0.0.6", 5000))), [first])
     assert first.priority - second.priority == 1 << 8
 
 
 def test_active_goes_before_passive_and_udp_before_both() -> None:
-    maker = Maker(AgentConfig(True, tcp=True))
+    maker = Maker(AgentConfig(True, tcp=True), Foundations())
     active = maker.over_tcp(SOCKET, Address("10.0.0.5", 9), "active")
     passive = maker.over_tcp(SOCKET, Address("10.0.0.5", 7000), "passive")
     assert maker.host(SOCKET).priority > active.priority > passive.priority
@@ -43,7 +43,7 @@ def test_active_goes_before_passive_and_udp_before_both() -> None:
 
 
 def test_the_outside_of_a_nat_is_known_for_its_own_inside_only() -> None:
-    maker = Maker(AgentConfig(True, tcp=True, external_ips=(("10.0.0.5", "198.51.100.1"),)))
+    maker = Maker(AgentConfig(True, tcp=True, external_ips=(("10.0.0.5", "198.51.100.1"),)), Foundations())
     other = replace(SOCKET, local=Address("10.0.0.6", 5000))
     assert maker.external(SOCKET).address == Address("198.51.100.1", 5000)
     assert maker.external(other) is None
@@ -55,7 +55,7 @@ def test_the_outside_of_a_nat_is_known_for_its_own_inside_only() -> None:
 
 def test_over_tcp_the_direction_outweighs_the_interface() -> None:
     """RFC 6544 §4.2: direction-pref in the upper 3 bits, 13 bits for the interface."""
-    maker = Maker(AgentConfig(True, tcp=True))
+    maker = Maker(AgentConfig(True, tcp=True), Foundations())
     base, seen, server = (
         Address("10.0.0.5", 7000),
         Address("198.51.100.1", 7000),
@@ -80,7 +80,7 @@ def test_over_tcp_the_direction_outweighs_the_interface() -> None:
 
 
 def test_reflexive_candidates_over_tcp_are_below_host_ones_and_above_relays() -> None:
-    maker = Maker(AgentConfig(True, tcp=True))
+    maker = Maker(AgentConfig(True, tcp=True), Foundations())
     base, server = Address("10.0.0.5", 7000), Address("198.51.100.2", 3478)
     host = maker.over_tcp(SOCKET, base, "so")
     seen = maker.reflexive_over_tcp(SOCKET, base, "so", Address("198.51.100.1", 7000), server, "stun:s")
@@ -89,7 +89,7 @@ def test_reflexive_candidates_over_tcp_are_below_host_ones_and_above_relays() ->
 
 
 def test_the_applications_preference_does_not_lift_tcp_above_udp() -> None:
-    maker = Maker(AgentConfig(True, tcp=True, preference=lambda candidate: 65535))
+    maker = Maker(AgentConfig(True, tcp=True, preference=lambda candidate: 65535), Foundations())
     udp = maker.ranked(maker.host(SOCKET), [])
     tcp = maker.ranked(maker.over_tcp(SOCKET, Address("10.0.0.5", 9), "active"), [])
     assert udp.priority > tcp.priority

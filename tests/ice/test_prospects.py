@@ -9,6 +9,7 @@ import pytest
 from iceway.core.address import Address
 from iceway.ice.candidate import Candidate, CandidateType, local_preference, priority
 from iceway.ice.checklist import CandidatePair, Checklist, Prospect
+from iceway.ice.checklist_set import ChecklistSet
 from iceway.ice.prospects import Prospects, outside_ips
 
 HOST, SRFLX, PRFLX, RELAY = (
@@ -37,7 +38,7 @@ class Scene:
 
     def __init__(self, ours: list[Candidate], theirs: list[Candidate], mute: tuple[str, ...] = ()) -> None:
         self.ours, self.theirs = ours, theirs
-        self.checklist = Checklist(True)
+        self.checklist = Checklist(ChecklistSet(True))
         self.prospects = Prospects(self.checklist, lambda base, now: base.ip in mute)
         for local in ours:
             for remote in theirs:

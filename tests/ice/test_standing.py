@@ -9,6 +9,7 @@ import pytest
 from iceway.core.address import Address
 from iceway.ice.candidate import Candidate, CandidateType, local_preference, priority
 from iceway.ice.checklist import CandidatePair
+from iceway.ice.checklist_set import Role
 from iceway.ice.messages import Credentials, check_request
 from iceway.ice.standing import Standing, reflexive_priority
 from iceway.wire import stun
@@ -17,7 +18,7 @@ OURS, THEIRS = Credentials("our", "o" * 22), Credentials("their", "t" * 22)
 
 
 def standing(controlling: bool, tie_breaker: int) -> Standing:
-    made = Standing(OURS, controlling, tie_breaker, random.Random(1))
+    made = Standing(OURS, Role(controlling, tie_breaker), random.Random(1))
     made.remote = THEIRS
     return made
 
@@ -80,6 +81,6 @@ def test_signatures_of_the_peer() -> None:
     request = stun.StunMessage(1, stun.MessageClass.SUCCESS, bytes(12))
     answer = stun.parse(stun.serialize(request, stun.short_term_key(THEIRS.pwd)))
     assert standing(True, 1).signed_by_peer(answer)
-    assert not Standing(OURS, True, 1, random.Random(1)).signed_by_peer(answer)
+    assert not Standing(OURS, Role(True, 1), random.Random(1)).signed_by_peer(answer)
     forged = stun.parse(stun.serialize(request, b"guess"))
     assert not standing(True, 1).signed_by_peer(forged)

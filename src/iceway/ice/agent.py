@@ -22,6 +22,7 @@ from iceway.core.machine import DatagramReceived as Datagram
 from iceway.core.timers import Timers
 from iceway.ice.candidate import Candidate, CandidateType
 from iceway.ice.checklist import CandidatePair
+from iceway.ice.checklist_set import ChecklistSet
 from iceway.ice.config import AgentConfig, IceServer, Policy
 from iceway.ice.events import (
     CandidateFound,
@@ -55,21 +56,29 @@ class Agent(Outbox):
     """Machine. Commands take `now` last; events are those of `ice/events.py`.
 
     `local` are the user name and password to begin with, where they are given: bundled media share them.
+    `together` joins it with the agents of other data streams; see `Streams`.
     """
 
-    def __init__(self, name: str, config: AgentConfig, rng: Random, local: Credentials | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: AgentConfig,
+        rng: Random,
+        local: Credentials | None = None,
+        together: ChecklistSet | None = None,
+    ) -> None:
         super().__init__()
         self.name = name
         self.state = IceState.NEW
         self._config = config
         self._rng = rng
         self._given = local
-        self._gatherer = Gatherer(name, config, rng, self)
+        self._together = together or ChecklistSet(config.controlling and not config.lite)
+        self._gatherer = Gatherer(name, config, self._together, rng, self)
         self._tcp = TcpWays(name, config, self._gatherer.maker, rng, self)
         self._timers = Timers()
         self._current: Session | None = None
         self._previous: Session | None = None
-        self._tie_breaker: int | None = None
         self._permitted: tuple[str, ...] = ()
         self._told_settled = self._told_done = True
         self._malformed = 0
@@ -275,6 +284,7 @@ class Agent(Outbox):
         self._timers.clear()
         self._tcp.close()
         self._gatherer.close(now)
+        self._together.leave(self.name)
         self._become(IceState.CLOSED)
 
     # --- machine -----------------------------------------------------------------------------------------
@@ -422,14 +432,12 @@ class Agent(Outbox):
     @property
     def _session(self) -> Session:
         if self._current is None:
-            self._tie_breaker = self._rng.getrandbits(64)
-            local = self._given or Credentials.drawn(self._rng)
-            self._current = self._new_session(local, self._config.controlling)
+            self._together.role.drawn(self._rng)  # before the credentials
+            self._current = self._new_session(self._given or Credentials.drawn(self._rng))
         return self._current
 
-    def _new_session(self, local: Credentials, controlling: bool) -> Session:
-        assert self._tie_breaker is not None
-        return Session(self.name, self._config, local, controlling, self._tie_breaker, self._rng, self)
+    def _new_session(self, local: Credentials) -> Session:
+        return Session(self.name, self._config, local, self._together, self._rng, self)
 
     def _sessions(self) -> list[Session]:
         return [session for session in (self._current, self._previous) if session is not None]
@@ -442,7 +450,7 @@ class Agent(Outbox):
         else:
             old.close()
         self._timers.clear()
-        self._current = self._new_session(local, old.controlling)
+        self._current = self._new_session(local)
         self._current.gathering = self._busy
         for candidate in self._gatherer.candidates:
             self._current.add_local(candidate, now)

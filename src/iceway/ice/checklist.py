@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from iceway.core.address import Address
 from iceway.ice.candidate import Candidate
+from iceway.ice.checklist_set import ChecklistSet
 from iceway.ice.config import MAX_PAIRS
 from iceway.ice.events import CandidatePath
 
@@ -133,11 +134,12 @@ def pair_priority(controlling: int, controlled: int) -> int:
 
 
 class Checklist:
-    """The pairs of one ICE session, best first."""
+    """The pairs of one data stream, best first, at most `limit` of them; `together` with those of other streams."""
 
-    def __init__(self, controlling: bool, limit: int = MAX_PAIRS) -> None:
-        self._controlling = controlling
-        self._limit = limit
+    def __init__(self, together: ChecklistSet, limit: int = MAX_PAIRS) -> None:
+        self.limit = limit
+        self._together = together
+        self._controlling = together.role.controlling
         self._pairs: list[CandidatePair] = []
         self._by_addresses: dict[tuple[Address, Address], CandidatePair] = {}
         self._last_id = 0
@@ -177,7 +179,7 @@ class Checklist:
         self._last_id += 1
         pair = CandidatePair(self._last_id, local, remote, self.priority_of(local, remote))
         dropped = None
-        if len(self._pairs) >= self._limit:
+        if len(self._pairs) >= self.limit:
             idle = [
                 p for p in self._pairs if p.state in (PairState.FROZEN, PairState.WAITING, PairState.FAILED)
             ]
@@ -185,8 +187,11 @@ class Checklist:
             if dropped is None or (dropped.priority > pair.priority and dropped.unfinished and not needed):
                 return None, pair
             self.remove(dropped)
-        kin = [p.state for p in self._pairs if p.foundation == pair.foundation]
-        if not kin or PairState.SUCCEEDED in kin:
+        like = pair.foundation
+        new = not any(p.foundation == like for p in self._pairs) and not self._together.tried_elsewhere(
+            like, self
+        )
+        if new or self._together.known_to_work(like) or self.reached(like):
             pair.move(PairState.WAITING)
         self._pairs.append(pair)
         self._by_addresses[pair.base, remote.address] = pair
@@ -205,16 +210,17 @@ class Checklist:
         self._rank()
         return changed
 
-    def set_controlling(self, controlling: bool) -> None:
+    def role_switched(self) -> None:
         """After a role conflict every priority changes (RFC 8445 §7.3.1.1)."""
-        self._controlling = controlling
+        self._controlling = self._together.role.controlling
         self._rank()
 
     def next_ordinary(self, queued: Sequence[CandidatePair] = ()) -> CandidatePair | None:
         """The pair to check next, `queued` ones aside: the best waiting one, else the best frozen one thaws.
 
         As long as nothing works, pairs that hardly will come after the others. A frozen pair does not wait for its
-        kin to end (RFC 8445 §6.1.4.2 would): with nothing else to check, sparing a check only costs time.
+        kin in this checklist to end (RFC 8445 §6.1.4.2 would): with nothing else to check, sparing a check only costs
+        time. It waits for other checklists, which need the slot more.
         """
         working = {pair.component for pair in self._pairs if pair.state is PairState.SUCCEEDED}
         order = sorted(
@@ -224,10 +230,27 @@ class Checklist:
             if pair.state is PairState.WAITING and pair not in queued:
                 return pair
         for pair in order:
-            if pair.state is PairState.FROZEN:
+            if pair.state is PairState.FROZEN and not self._together.tried_elsewhere(pair.foundation, self):
                 pair.move(PairState.WAITING)
                 return pair
         return None
+
+    @property
+    def unchecked(self) -> bool:
+        return any(pair.state in (PairState.FROZEN, PairState.WAITING) for pair in self._pairs)
+
+    def tries(self, foundation: tuple[str, str]) -> bool:
+        """Whether a pair of this kind waits or is in progress."""
+        return any(
+            pair.state in (PairState.WAITING, PairState.IN_PROGRESS) and pair.foundation == foundation
+            for pair in self._pairs
+        )
+
+    def reached(self, foundation: tuple[str, str]) -> bool:
+        """Whether a pair of this kind works."""
+        return any(
+            pair.state is PairState.SUCCEEDED and pair.foundation == foundation for pair in self._pairs
+        )
 
     def thaw(self, foundation: tuple[str, str]) -> None:
         """A pair of this kind succeeded: its frozen kin may go (RFC 8445 §7.2.5.3.3)."""

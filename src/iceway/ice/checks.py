@@ -18,6 +18,7 @@ from typing import Protocol, TypedDict
 from iceway.core.address import Address
 from iceway.core.timers import Timers
 from iceway.ice.checklist import CandidatePair, Checklist, PairState
+from iceway.ice.checklist_set import ChecklistSet
 from iceway.ice.config import DEFAULT_TA, LAST_WAIT, MAX_TA, REQUESTS, AgentConfig
 from iceway.ice.standing import Standing
 from iceway.trace.records import PairChecked
@@ -96,20 +97,22 @@ class Checks:
         config: AgentConfig,
         standing: Standing,
         checklist: Checklist,
+        together: ChecklistSet,
         timers: Timers,
         outlet: Outlet,
     ) -> None:
         self._agent = agent
         self._config = config
         self._standing = standing
-        self._checklist = checklist
+        self.checklist = checklist
+        self._together = together
         self._timers = timers
         self._outlet = outlet
         self._queue: deque[tuple[CandidatePair, Cause]] = deque()
         self._current: dict[CandidatePair, Check] = {}
         self._transactions: dict[bytes, Check] = {}
         self._ta = max(config.ta, DEFAULT_TA)
-        self._next_at = 0.0
+        self._slot: float | None = None
         self._in_a_row = 0
         self.stopped = False
 
@@ -146,8 +149,14 @@ class Checks:
 
     def wake(self, now: float) -> None:
         """There may be something to check: let the pacer look as soon as it may."""
-        if self._timers.at("pace") is None:
-            self._timers.arm("pace", max(now, self._next_at))
+        if self._slot is None:
+            self._slot = self._together.checks.reserve(now, self._ta)
+            self._timers.arm("pace", self._slot)
+
+    def close(self) -> None:
+        """Send nothing more. An answer that comes late still counts."""
+        self.stopped = True
+        self.rest()
 
     def stop_ordinary(self) -> None:
         """Only what the peer triggers is checked from now on (RFC 8445 §8.1.2)."""
@@ -163,10 +172,14 @@ class Checks:
 
     # --- sending -----------------------------------------------------------------------------------------
     def pace(self, now: float) -> None:
-        """The pacer's turn: send the next check, if there is one, and look again after Ta."""
+        """Our slot has come: send the next check, if there is one, and ask for another."""
         found = self._next()
         if found is None:
+            self.rest()
             return
+        self._together.checks.used(now, self._ta)
+        self._slot = None
+        self.wake(now)
         pair, cause = found
         if cause is not Cause.NOMINATION:
             pair.move(PairState.IN_PROGRESS)
@@ -185,9 +198,14 @@ class Checks:
         self._transactions[id] = check
         while len(self._transactions) > MAX_REMEMBERED:
             del self._transactions[next(iter(self._transactions))]
-        self._next_at = now + self._ta
-        self._timers.arm("pace", self._next_at)
         self._send(check, now)
+
+    def rest(self) -> None:
+        """Nothing to send: others may have the slot."""
+        if self._slot is not None:
+            self._together.checks.hand_back(self._slot, self._ta)
+            self._slot = None
+            self._timers.cancel("pace")
 
     def retransmit(self, check: Check, now: float) -> bool:
         """The check's timer fired. False: it has failed, nobody answered."""
@@ -234,18 +252,18 @@ class Checks:
 
     def _next_ordinary(self) -> tuple[CandidatePair, Cause] | None:
         queued = [pair for pair, _ in self._queue]
-        pair = None if self.stopped else self._checklist.next_ordinary(queued)
+        pair = None if self.stopped else self.checklist.next_ordinary(queued)
         return (pair, Cause.ORDINARY) if pair else None
 
     def _hoped_for(self, component: int) -> list[CandidatePair]:
-        valid = self._checklist.valid(component)
-        return self._checklist.hoped_for(component, valid[0].valid_priority) if valid else []
+        valid = self.checklist.valid(component)
+        return self.checklist.hoped_for(component, valid[0].valid_priority) if valid else []
 
     def _rto(self, cause: Cause, pair: CandidatePair) -> float:
         if cause is Cause.NOMINATION:
             return self._config.rto
         better = self._hoped_for(pair.component)
-        waiting = len(better) if pair in better else self._checklist.busy()
+        waiting = len(better) if pair in better else self._together.busy()
         return max(self._config.rto, self._ta * waiting)
 
     def _send(self, check: Check, now: float) -> None:

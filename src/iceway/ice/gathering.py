@@ -29,6 +29,7 @@ from iceway.core.machine import (
 )
 from iceway.core.timers import Timers
 from iceway.ice.candidate import Candidate, CandidateType
+from iceway.ice.checklist_set import ChecklistSet
 from iceway.ice.config import GATHERING_TA, AgentConfig, IceServer, Policy, ServerKind
 from iceway.ice.directory import Directory
 from iceway.ice.families import relay_families
@@ -86,7 +87,9 @@ class Owner(Protocol):
 class Gatherer:
     """Sockets, servers and relays of one agent. Its outputs leave through the owner's queue."""
 
-    def __init__(self, agent: str, config: AgentConfig, rng: Random, owner: Owner) -> None:
+    def __init__(
+        self, agent: str, config: AgentConfig, together: ChecklistSet, rng: Random, owner: Owner
+    ) -> None:
         self.candidates: list[Candidate] = []
         self.started = False
         self.troubles: dict[str, None] = {}
@@ -96,7 +99,8 @@ class Gatherer:
         self._rng = rng
         self._owner = owner
         self._timers = Timers()
-        self.maker = Maker(config)
+        self.maker = Maker(config, together.foundations)
+        self._pacer = together.gathering
         self._interfaces = Interfaces(agent, config, owner.emit)
         self._directory = Directory(agent, self, rng)
         self._jobs: list[Job] = []
@@ -446,7 +450,7 @@ class Gatherer:
         self._route(job, address)
         self._waiting.append(job)
         if self._timers.at("start") is None:
-            self._timers.arm("start", now)
+            self._timers.arm("start", self._pacer.reserve(now, GATHERING_TA))
 
     def _start_next(self, now: float) -> None:
         if self._waiting:
@@ -456,7 +460,7 @@ class Gatherer:
                 self._timers.arm(job.state, now + SPARE_AFTER)
             self._pump(job, now)
         if self._waiting:
-            self._timers.arm("start", now + GATHERING_TA)
+            self._timers.arm("start", self._pacer.reserve(now, GATHERING_TA))
 
     def _ask_spare(self, state: ServerState, now: float) -> None:
         """Nobody has answered for a while, though nobody has given up either."""

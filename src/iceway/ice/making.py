@@ -29,9 +29,9 @@ NOWHERE6 = Address("::", 0)
 class Maker:
     """Candidates of one agent, from what its sockets and servers gave."""
 
-    def __init__(self, config: AgentConfig) -> None:
+    def __init__(self, config: AgentConfig, foundations: Foundations) -> None:
         self._config = config
-        self._foundations = Foundations()
+        self._foundations = foundations
 
     def host(self, socket: HostSocket) -> Candidate:
         preference = local_preference(socket.rank * SERVERS_PER_INTERFACE)

@@ -17,6 +17,7 @@ from iceway.core.timers import Timers
 from iceway.ice import messages
 from iceway.ice.candidate import FACING, TYPE_PREFERENCE, Candidate, CandidateType
 from iceway.ice.checklist import CandidatePair, Checklist, PairState
+from iceway.ice.checklist_set import ChecklistSet
 from iceway.ice.checks import Check, Checks, Outlet
 from iceway.ice.config import AgentConfig
 from iceway.ice.messages import Credentials, Refusal
@@ -44,8 +45,7 @@ class Session:
         agent: str,
         config: AgentConfig,
         local: Credentials,
-        controlling: bool,
-        tie_breaker: int,
+        together: ChecklistSet,
         rng: Random,
         outlet: Outlet,
     ) -> None:
@@ -53,10 +53,11 @@ class Session:
         self._agent = agent
         self._config = config
         self._outlet = outlet
-        self._standing = Standing(local, controlling, tie_breaker, rng, lite=config.lite)
+        self._together = together
+        self._standing = Standing(local, together.role.drawn(rng), rng, lite=config.lite)
         self._timers = Timers()
-        self._checklist = Checklist(self._standing.controlling)
-        self._checks = Checks(agent, config, self._standing, self._checklist, self._timers, outlet)
+        self._checklist = Checklist(together)
+        self._checks = Checks(agent, config, self._standing, self._checklist, together, self._timers, outlet)
         self._paths = Paths(
             agent, config, self._standing, self._checklist, self._checks, self._timers, rng, outlet
         )
@@ -67,6 +68,8 @@ class Session:
         self._ended = False
         self._ringing = False
         self._began_at = 0.0
+        together.join(agent, self._checks)
+        together.role.listen(agent, self._role_switched)
 
     # --- what the agent asks -----------------------------------------------------------------------------
     @property
@@ -189,7 +192,7 @@ class Session:
         self._standing.remote, self._standing.peer_lite = remote, lite
         self._checks.agree(pacing)
         if lite and not self.controlling:
-            self._switch_role()
+            self._together.role.switch()
         self._began_at = now
         self._timers.arm("keepalive", now + self._config.keepalive)
         for candidate in self._remotes:
@@ -225,6 +228,7 @@ class Session:
             self._paths.settle(number, now)
 
     def close(self) -> None:
+        self._checks.close()
         self._timers.clear()
         self._paths.close()
 
@@ -270,7 +274,7 @@ class Session:
             self._outlet.send_stun(base, source, messages.check_error(request, refusal, self.local), now)
             return
         if conflict is not None:
-            self._switch_role()
+            self._together.role.switch()
         priority = request.get(stun.PRIORITY)
         check = HeardCheck(
             base=base,
@@ -323,6 +327,8 @@ class Session:
                 case "pace":
                     if self.remote is not None:
                         self._checks.pace(now)
+                    else:
+                        self._checks.rest()
                 case Check():
                     if not self._checks.retransmit(name, now):
                         self._unanswered(name, now)
@@ -407,16 +413,16 @@ class Session:
             self._paths.lose(pair, "the lite peer wants to be controlling, which it cannot", now)
             return
         if check.controlling == self.controlling:
-            self._switch_role()
+            self._together.role.switch()
         if pair.state is PairState.SUCCEEDED:
             self._paths.settle(pair.component, now)
         elif self.selected(pair.component) is None:
             self._checks.trigger(pair, now)
 
-    def _switch_role(self) -> None:
-        self._standing.controlling = not self._standing.controlling
+    def _role_switched(self) -> None:
+        """In this stream or in another one."""
         self._outlet.emit(records.RoleConflict(self._agent, now_controlling=self.controlling))
-        self._checklist.set_controlling(self.controlling)
+        self._checklist.role_switched()
         self._paths.switched_role()
 
     # --- answers to our checks ---------------------------------------------------------------------------
@@ -445,7 +451,7 @@ class Session:
         if pair.state is not PairState.SUCCEEDED:
             pair.move(PairState.SUCCEEDED)
             self._outlet.emit(records.PairSucceeded(self._agent, pair.id, pair.round_trip, mapped))
-            self._checklist.thaw(pair.foundation)
+            self._together.thaw(pair.foundation)
         self._paths.works(pair, check, now)
         self._checks.wake(now)
 
@@ -495,6 +501,7 @@ class Session:
 
     def _judge(self, now: float) -> None:
         """Fail when there is no hope left, and not before RFC 8863's patience is used up."""
+        self._together.stir(self._checklist, now)
         if self.failure:
             self.close()
             return

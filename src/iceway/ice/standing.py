@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from iceway.core.address import Transport
 from iceway.ice.candidate import TCP_TYPE_PREFERENCE, TYPE_PREFERENCE, CandidateType
 from iceway.ice.checklist import CandidatePair
+from iceway.ice.checklist_set import Role
 from iceway.ice.messages import Credentials, check_request, transaction_id
 from iceway.wire import stun
 from iceway.wire.stun import StunMessage
@@ -21,16 +22,17 @@ class Standing:
     `lite` and `peer_lite`: who only answers. The other one is controlling, whatever was said (RFC 8445 §6.1.1).
     """
 
-    def __init__(
-        self, local: Credentials, controlling: bool, tie_breaker: int, rng: Random, *, lite: bool = False
-    ) -> None:
+    def __init__(self, local: Credentials, role: Role, rng: Random, *, lite: bool = False) -> None:
         self.local = local
         self.remote: Credentials | None = None
         self.lite = lite
         self.peer_lite = False
-        self.controlling = controlling and not lite
-        self._tie_breaker = tie_breaker
+        self.role = role
         self._rng = rng
+
+    @property
+    def controlling(self) -> bool:
+        return self.role.controlling
 
     @property
     def roles_given(self) -> bool:
@@ -47,7 +49,7 @@ class Standing:
             self.remote,
             priority=reflexive_priority(pair),
             controlling=self.controlling,
-            tie_breaker=self._tie_breaker,
+            tie_breaker=self.role.tie_breaker,
             nominate=nominate,
         )
         return id, data
@@ -64,7 +66,7 @@ class Standing:
             return None
         if self.roles_given:
             return True
-        return self.controlling == (self._tie_breaker >= theirs)
+        return self.controlling == (self.role.tie_breaker >= theirs)
 
 
 def reflexive_priority(pair: CandidatePair) -> int:

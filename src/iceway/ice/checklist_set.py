@@ -1,0 +1,136 @@
+"""What the data streams of one ICE session share (RFC 8445 §6.1.2, §6.1.4.1, §14).
+
+Who is controlling, the pace at which requests leave, the names of foundations, and which of these are being tried
+somewhere already: a pair stays frozen while its like is checked in another checklist. An agent alone has a set of
+its own. `Streams` composes several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from iceway.ice.candidate import Foundations
+from iceway.ice.config import MAX_PAIRS
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from iceway.ice.checklist import Checklist
+
+
+class Member(Protocol):
+    """The checks of one checklist."""
+
+    stopped: bool
+
+    @property
+    def checklist(self) -> Checklist: ...
+
+    def wake(self, now: float) -> None: ...
+
+
+class Pacer:
+    """Slots in time, each for one transaction of whoever asks first; so askers take turns by themselves."""
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+
+    def reserve(self, now: float, interval: float) -> float:
+        """When the asker's slot begins. Nobody else's does until `interval` later."""
+        at = max(now, self._free_at)
+        self._free_at = at + interval
+        return at
+
+    def used(self, now: float, interval: float) -> None:
+        """A slot that was used late moves the next ones."""
+        self._free_at = max(self._free_at, now + interval)
+
+    def hand_back(self, at: float, interval: float) -> None:
+        """A slot was not needed. Only the last one can be given to somebody else."""
+        if self._free_at == at + interval:
+            self._free_at = at
+
+
+class Role:
+    """Controlling or controlled, for all streams at once, and the tie-breaker of RFC 8445 §5.3."""
+
+    def __init__(self, controlling: bool, tie_breaker: int | None = None) -> None:
+        self.controlling = controlling
+        self._tie_breaker = tie_breaker
+        self._listeners: dict[str, Callable[[], None]] = {}
+
+    def drawn(self, rng: Random) -> Role:
+        """Itself, with a tie-breaker."""
+        if self._tie_breaker is None:
+            self._tie_breaker = rng.getrandbits(64)
+        return self
+
+    @property
+    def tie_breaker(self) -> int:
+        assert self._tie_breaker is not None
+        return self._tie_breaker
+
+    def listen(self, agent: str, switched: Callable[[], None]) -> None:
+        """Call this when the role has changed; in place of what the agent asked for before."""
+        self._listeners[agent] = switched
+
+    def forget(self, agent: str) -> None:
+        self._listeners.pop(agent, None)
+
+    def switch(self) -> None:
+        self.controlling = not self.controlling
+        for switched in list(self._listeners.values()):
+            switched()
+
+
+class ChecklistSet:
+    """Members are the current checks of each agent, by its name."""
+
+    def __init__(self, controlling: bool) -> None:
+        self.role = Role(controlling)
+        self.checks = Pacer()
+        self.gathering = Pacer()
+        self.foundations = Foundations()
+        self._members: dict[str, Member] = {}
+
+    def join(self, agent: str, member: Member) -> None:
+        """In place of the agent's member before it, which a restart has ended."""
+        self._members[agent] = member
+        self._share_out()
+
+    def leave(self, agent: str) -> None:
+        self._members.pop(agent, None)
+        self.role.forget(agent)
+        self._share_out()
+
+    def busy(self) -> int:
+        """Pairs waiting or in progress, which set the pace of retransmissions (RFC 8445 §14.3)."""
+        return sum(member.checklist.busy() for member in self._members.values())
+
+    def tried_elsewhere(self, foundation: tuple[str, str], than: Checklist) -> bool:
+        """Whether another checklist has, or soon will have, an answer about pairs of this kind."""
+        return any(
+            member.checklist is not than and not member.stopped and member.checklist.tries(foundation)
+            for member in self._members.values()
+        )
+
+    def known_to_work(self, foundation: tuple[str, str]) -> bool:
+        return any(member.checklist.reached(foundation) for member in self._members.values())
+
+    def thaw(self, foundation: tuple[str, str]) -> None:
+        """A pair of this kind succeeded: its frozen kin may go, wherever it is (RFC 8445 §7.2.5.3.3)."""
+        for member in self._members.values():
+            member.checklist.thaw(foundation)
+
+    def stir(self, checklist: Checklist, now: float) -> None:
+        """Something happened in this checklist: what waited for it in others may go on."""
+        if len(self._members) > 1:
+            for member in self._members.values():
+                if member.checklist is not checklist and member.checklist.unchecked:
+                    member.wake(now)
+
+    def _share_out(self) -> None:
+        """RFC 8445 §6.1.2.5 bounds the pairs of all checklists together."""
+        for member in self._members.values():
+            member.checklist.limit = MAX_PAIRS // len(self._members) or 1
