@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from iceway.core.address import Address
+from iceway.core.address import Address, Transport
 from iceway.ice.candidate import Candidate, CandidateType, local_preference, priority
 from iceway.ice.checklist import CandidatePair, Checklist, Prospect
 from iceway.ice.checklist_set import ChecklistSet
@@ -21,13 +21,20 @@ HOST, SRFLX, PRFLX, RELAY = (
 HOME, OFFICE = "198.51.100.77", "198.51.100.1"
 
 
-def candidate(type: CandidateType, ip: str, port: int = 5000, related: str | None = None) -> Candidate:
+def candidate(
+    type: CandidateType,
+    ip: str,
+    port: int = 5000,
+    related: str | None = None,
+    transport: Transport = Transport.UDP,
+) -> Candidate:
     address = Address(ip, port)
     return Candidate(
         type,
         address,
         priority(type, local_preference(0), 1),
         f"{type}{ip}",
+        transport=transport,
         related=Address(related, 9) if related else None,
         base=Address(related, 5000) if related and type is SRFLX else address,
     )
@@ -92,6 +99,25 @@ def test_an_interface_on_which_no_server_answers_is_a_poor_prospect() -> None:
     scene = Scene([tunnel, *MINE], [candidate(SRFLX, OFFICE, related="10.0.0.20")], mute=("10.8.0.20",))
     assert scene.prospect("10.8.0.20", OFFICE) is Prospect.POOR
     assert scene.prospect("192.168.1.20", OFFICE) is Prospect.GOOD
+
+
+def test_over_tcp_such_an_interface_is_as_good_as_any() -> None:
+    """UDP is blocked: that no server answers over it says nothing of TCP."""
+    mine = [candidate(HOST, "192.168.1.20", transport=Transport.TCP)]
+    theirs = [candidate(HOST, "203.0.113.5", transport=Transport.TCP)]
+    scene = Scene(mine, theirs, mute=("192.168.1.20",))
+    assert scene.prospect("192.168.1.20", "203.0.113.5") is Prospect.GOOD
+
+
+def test_over_tcp_every_connection_has_a_port_of_its_own_and_that_is_no_sign() -> None:
+    mine = [candidate(HOST, "192.168.1.20", transport=Transport.TCP)]
+    theirs = [candidate(SRFLX, HOME, port, transport=Transport.TCP) for port in (5001, 5002)]
+    scene = Scene(mine, theirs)
+    for port in (5001, 5002):
+        pair = scene.pair("192.168.1.20", HOME, port)
+        pair.heard_at = 1.0
+        scene.prospects.mapped(pair, Address(OFFICE, 7000 + port))
+    assert scene.pair("192.168.1.20", HOME, 5001).prospect is Prospect.GOOD
 
 
 def test_where_every_check_of_both_sides_takes_another_port_no_address_is_worth_waiting_for() -> None:

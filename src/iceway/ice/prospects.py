@@ -6,7 +6,7 @@ what both ends have shown of themselves:
 * The peer's address is private, and the addresses that the two ends show the world differ: then they live in two
   private networks. Where both are one all the same (a VPN between two offices), its answer takes no longer than
   one by way of the internet.
-* No server answered on our interface, while servers did on another one or over TCP: no packet comes far from there.
+* No server answered over UDP on our interface, while servers did on another one or over TCP: no packet comes far from there.
 * Each check of either side leaves from a port of its own, even towards one IP of the other: whatever address one
   of them learns is void when the other uses it, so address after address comes up and none of them works.
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from iceway.core.address import Address
+from iceway.core.address import Address, Transport
 from iceway.ice.candidate import Candidate, CandidateType
 from iceway.ice.checklist import CandidatePair, Checklist, Prospect
 from iceway.ice.scope import Scope, is_private, scope_of
@@ -41,7 +41,9 @@ class Prospects:
         mute = {
             pair.base
             for pair in self._checklist
-            if pair.local.type is CandidateType.HOST and self._is_mute(pair.base, now)
+            if pair.local.type is CandidateType.HOST
+            and pair.local.transport is Transport.UDP
+            and self._is_mute(pair.base, now)
         }
         reflexive = {c.base: c for c in reversed(ours) if c.type is CandidateType.SRFLX}
         for pair in self._checklist:
@@ -50,7 +52,9 @@ class Prospects:
             pair.hoped_local = None if is_private(pair.remote.address.ip) else reflexive.get(pair.base)
 
     def mapped(self, pair: CandidatePair, address: Address) -> None:
-        """The peer saw a check of this pair come from there."""
+        """The peer saw a check of this pair come from there. Over TCP every connection has a port of its own."""
+        if pair.local.transport is not Transport.UDP:
+            return
         seen = self._mapped.setdefault((pair.base, pair.remote.address.ip), set())
         if len(seen) < 2:
             seen.add(address)

@@ -1,4 +1,4 @@
-"""Our TURN server as a program: one user, over UDP, on the addresses that it is given. Ends with its input."""
+"""Our TURN server as a program: one user, over UDP and TCP, on the addresses that it is given. Ends with its input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ PORT = 3478
 
 
 async def main(ips: list[str], user: str, password: str) -> None:
-    listeners = tuple(TurnListener(Transport.UDP, Address(ip, PORT)) for ip in ips)
+    transports = (Transport.UDP, Transport.TCP)
+    listeners = tuple(TurnListener(transport, Address(ip, PORT)) for ip in ips for transport in transports)
     config = TurnServerConfig(
         "example.test",
         listeners,
@@ -27,11 +28,11 @@ async def main(ips: list[str], user: str, password: str) -> None:
         relay_ip6=next((ip for ip in ips if ":" in ip), None),
     )
     server = TurnServer(config, StaticAuthenticator({user: password}), random.SystemRandom())
-    waiting = set(ips)
+    waiting = {(listener.transport, listener.address) for listener in listeners}
 
     def hear(event: object, now: float) -> None:
         if isinstance(event, Listening):
-            waiting.discard(event.local.ip)
+            waiting.discard((event.transport, event.local))
             if not waiting:
                 tell(ready=True)
 
