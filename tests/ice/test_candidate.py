@@ -14,6 +14,7 @@ from iceway.ice.candidate import (
     Candidate,
     CandidateType,
     Foundations,
+    NamedCandidate,
     local_preference,
     parse,
     priority,
@@ -71,6 +72,22 @@ def test_candidates_over_tcp_keep_their_type() -> None:
     assert serialize(candidate) == "1 1 TCP 5 192.0.2.1 9 typ host tcptype active"
 
 
+def test_a_candidate_whose_address_is_hidden_has_a_name_until_that_is_found() -> None:
+    """As Chromium writes it."""
+    line = (
+        "candidate:1467250027 1 udp 2122260223 5ce7ab0a-7a1f-4a2f-8e9b-01b1d8c1f5a7.local 46243 typ host"
+        " generation 0 ufrag x network-cost 999"
+    )
+    named = parse(line)
+    assert isinstance(named, NamedCandidate)
+    assert (named.name, named.port) == ("5ce7ab0a-7a1f-4a2f-8e9b-01b1d8c1f5a7.local", 46243)
+    assert f"candidate:{serialize(named)}".lower() == line
+    found = named.at("192.0.2.1")
+    assert (found.address, found.priority, found.type) == (Address("192.0.2.1", 46243), 2122260223, "host")
+    assert parse(serialize(found)) == named, "told again it is told by its name"
+    assert parse("1 1 udp 5 ABC.Local 9 typ host") == parse("1 1 udp 5 abc.local 9 typ host")
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
@@ -83,7 +100,12 @@ def test_candidates_over_tcp_keep_their_type() -> None:
         ("1 0 udp 5 192.0.2.1 9 typ host", "not a component"),
         ("1 257 udp 5 192.0.2.1 9 typ host", "not a component"),
         ("1 1 sctp 5 192.0.2.1 9 typ host", "not a transport"),
-        ("1 1 udp 5 abc.local 9 typ host", "not an IP address"),
+        ("1 1 udp 5 abc.test 9 typ host", "not an IP address"),
+        ("1 1 udp 5 a.b.local 9 typ host", "not an IP address"),
+        ("1 1 udp 5 local 9 typ host", "not an IP address"),
+        ("1 1 udp 5 -a.local 9 typ host", "not an IP address"),
+        ("1 1 udp 5 abc.local 9 typ srflx", "not an IP address"),
+        ("1 1 udp 5 abc.local 70000 typ host", "not a port"),
         ("é 1 udp 5 192.0.2.1 9 typ host", "not a foundation"),
         ("1 1 udp 5 192.0.2.1 9 typ host generation", "no value"),
         ("1 1 udp ٥ 192.0.2.1 9 typ host", "not a priority"),

@@ -94,6 +94,29 @@ class DatagramReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class MulticastOpened:
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class MulticastFailed:
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MulticastReceived:
+    """Somebody on the link sent this to the group, or to our address and the group's port.
+
+    Drivers deliver nothing that came through a router (RFC 6762 §11), and also what we sent ourselves.
+    """
+
+    key: str
+    source: Address
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerOpened:
     key: str
     local: Address
@@ -189,6 +212,9 @@ Input = (
     | UdpOpened
     | UdpFailed
     | DatagramReceived
+    | MulticastOpened
+    | MulticastFailed
+    | MulticastReceived
     | ListenerOpened
     | ListenerFailed
     | StreamConnected
@@ -222,6 +248,29 @@ class SendDatagram:
     local: Address
     remote: Address
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMulticast:
+    """Join a multicast group on the interface that has this IP. Many may, each is told everything."""
+
+    key: str
+    group: Address
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseMulticast:
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendMulticast:
+    """Send to the group, or `to` a neighbour, from the group's port and with TTL 255. May be lost, as packets are."""
+
+    key: str
+    data: bytes
+    to: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +327,18 @@ class Resolve:
 
 
 Request = (
-    OpenUdp | CloseUdp | SendDatagram | Listen | CloseListener | Connect | SendStream | CloseStream | Resolve
+    OpenUdp
+    | CloseUdp
+    | SendDatagram
+    | OpenMulticast
+    | CloseMulticast
+    | SendMulticast
+    | Listen
+    | CloseListener
+    | Connect
+    | SendStream
+    | CloseStream
+    | Resolve
 )
 
 

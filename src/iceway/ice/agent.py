@@ -20,7 +20,7 @@ from iceway.core.errors import ParseError, UsageError
 from iceway.core.machine import AddressesChanged, Input, Outbox, earliest
 from iceway.core.machine import DatagramReceived as Datagram
 from iceway.core.timers import Timers
-from iceway.ice.candidate import Candidate, CandidateType
+from iceway.ice.candidate import Candidate, CandidateType, NamedCandidate
 from iceway.ice.checklist import CandidatePair
 from iceway.ice.checklist_set import ChecklistSet
 from iceway.ice.config import AgentConfig, IceServer, Policy
@@ -36,6 +36,7 @@ from iceway.ice.events import (
     StateChanged,
 )
 from iceway.ice.gathering import Gatherer
+from iceway.ice.mdns import Names
 from iceway.ice.messages import Credentials, Refusal, check_error, user_fragments
 from iceway.ice.session import Session
 from iceway.ice.statistics import Report, report
@@ -74,11 +75,13 @@ class Agent(Outbox):
         self._rng = rng
         self._given = local
         self._together = together or ChecklistSet(config.controlling and not config.lite)
-        self._gatherer = Gatherer(name, config, self._together, rng, self)
+        self._names = Names(name, config.mdns and config.policy is not Policy.RELAY, rng, self)
+        self._gatherer = Gatherer(name, config, self._together, rng, self, self._names.name_of)
         self._tcp = TcpWays(name, config, self._gatherer.maker, rng, self)
         self._timers = Timers()
         self._current: Session | None = None
         self._previous: Session | None = None
+        self._named: list[NamedCandidate] = []
         self._permitted: tuple[str, ...] = ()
         self._told_settled = self._told_done = True
         self._malformed = 0
@@ -154,7 +157,9 @@ class Agent(Outbox):
     def default_candidate(self, component: int = 1) -> Candidate | None:
         """For peers without ICE: the likeliest to work (RFC 8445 §5.1.4), relayed before reflexive before host."""
         found = [
-            c for c in self._gatherer.candidates if c.component == component and c.transport is Transport.UDP
+            c
+            for c in self._gatherer.candidates
+            if c.component == component and c.transport is Transport.UDP and c.name is None
         ]
         order = (CandidateType.RELAY, CandidateType.SRFLX, CandidateType.HOST)
         return min(found, key=lambda c: (c.address.family, order.index(c.type), -c.priority), default=None)
@@ -185,6 +190,7 @@ class Agent(Outbox):
         self._usable()
         self._told_settled = self._told_done = False
         self._gatherer.gather(interfaces, servers, now)
+        self._names.interfaces(self._gatherer.interfaces, now)
         self._session.gathering = True
         self._settle(now)
 
@@ -221,9 +227,13 @@ class Agent(Outbox):
         self._session.set_remote(remote, now, lite=lite, pacing=pacing)
         self._settle(now)
 
-    def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
+    def add_remote_candidate(self, candidate: Candidate | NamedCandidate, now: float) -> None:
+        """One with a name becomes a candidate as soon as a neighbour answers for the name."""
         self._usable()
-        self._session.add_remote(candidate, now)
+        if isinstance(candidate, NamedCandidate):
+            self._find(candidate, now)
+        else:
+            self._session.add_remote(candidate, now)
         self._settle(now)
 
     def end_of_remote_candidates(self, now: float) -> None:
@@ -283,6 +293,8 @@ class Agent(Outbox):
         self._previous = None
         self._timers.clear()
         self._tcp.close()
+        self._names.close()
+        self._named.clear()
         self._gatherer.close(now)
         self._together.leave(self.name)
         self._become(IceState.CLOSED)
@@ -291,7 +303,7 @@ class Agent(Outbox):
     def handle_input(self, event: Input, now: float) -> None:
         if isinstance(event, AddressesChanged):
             self._addresses_changed(event.ips, now)
-        elif self._tcp.handle_input(event, now):
+        elif self._tcp.handle_input(event, now) or self._names.handle_input(event, now):
             pass
         elif not isinstance(event, Datagram):
             self._gatherer.handle_input(event, now)
@@ -302,6 +314,7 @@ class Agent(Outbox):
     def handle_timeout(self, now: float) -> None:
         self._gatherer.handle_timeout(now)
         self._tcp.handle_timeout(now)
+        self._names.handle_timeout(now)
         for session in self._sessions():
             session.handle_timeout(now)
         for _ in self._timers.due(now):
@@ -312,6 +325,7 @@ class Agent(Outbox):
         return earliest(
             self._gatherer.poll_timeout(),
             self._tcp.poll_timeout(),
+            self._names.poll_timeout(),
             self._timers.next_at(),
             *(session.poll_timeout() for session in self._sessions()),
         )
@@ -378,6 +392,26 @@ class Agent(Outbox):
 
     def is_mute(self, base: Address, now: float) -> bool:
         return self._gatherer.is_mute(base, now)
+
+    # --- the peer's names --------------------------------------------------------------------------------
+    def _find(self, named: NamedCandidate, now: float) -> None:
+        if self._config.policy is Policy.RELAY:
+            refusal: str | None = "a relay cannot reach what only neighbours can"
+        elif len(self._named) >= self._config.max_remote_candidates:
+            refusal = f"more than {self._config.max_remote_candidates} candidates"
+        else:
+            self._named.append(named)
+            refusal = self._names.find(named.name, now)
+        if refusal is not None:
+            self._named = [other for other in self._named if other is not named]
+            self.emit(records.Note("info", f"{named} of the peer of {self.name} is not used: {refusal}"))
+
+    def name_resolved(self, name: str, ip: str | None, now: float) -> None:
+        found = [named for named in self._named if named.name == name]
+        self._named = [named for named in self._named if named.name != name]
+        for named in found:
+            if ip is not None:
+                self._session.add_remote(named.at(ip), now)
 
     # --- datagrams ---------------------------------------------------------------------------------------
     def _hears(self, local: Address) -> bool:
@@ -450,6 +484,7 @@ class Agent(Outbox):
         else:
             old.close()
         self._timers.clear()
+        self._named.clear()
         self._current = self._new_session(local)
         self._current.gathering = self._busy
         for candidate in self._gatherer.candidates:
@@ -469,6 +504,7 @@ class Agent(Outbox):
         change = self._gatherer.addresses_changed(ips, self._in_use(), now)
         if not change:
             return
+        self._names.interfaces(self._gatherer.interfaces, now)
         told = [
             f"{verb} {', '.join(ips)}" for verb, ips in (("came", change.came), ("left", change.left)) if ips
         ]

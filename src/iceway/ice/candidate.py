@@ -14,6 +14,7 @@ from enum import StrEnum
 from iceway.core.address import Address, Transport
 from iceway.core.errors import ParseError
 from iceway.trace.records import CandidateInfo
+from iceway.wire.mdns import host_name
 
 MAX_FOUNDATION = 32  # RFC 8839 §5.1
 MAX_COMPONENT = 256  # RFC 8445 §13
@@ -66,6 +67,8 @@ class Candidate:
     base: Address | None = None
     relay_transport: Transport | None = None
     server: str | None = None
+    name: str | None = None
+    """What is told in place of the IP (mDNS): of a local candidate that hides it, of a remote one that hid it."""
 
     @property
     def info(self) -> CandidateInfo:
@@ -84,6 +87,37 @@ class Candidate:
 
     def __str__(self) -> str:
         return str(self.info)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCandidate:
+    """A host candidate of the peer whose address is not known yet: it told an mDNS name in place of the IP."""
+
+    name: str
+    port: int
+    priority: int
+    foundation: str
+    component: int = 1
+    transport: Transport = Transport.UDP
+    tcp_type: str | None = None
+    extensions: tuple[tuple[str, str], ...] = ()
+
+    def at(self, ip: str) -> Candidate:
+        """The candidate, once the name is found to stand for this address."""
+        return Candidate(
+            type=CandidateType.HOST,
+            address=Address.of(ip, self.port),
+            priority=self.priority,
+            foundation=self.foundation,
+            component=self.component,
+            transport=self.transport,
+            tcp_type=self.tcp_type,
+            extensions=self.extensions,
+            name=self.name,
+        )
+
+    def __str__(self) -> str:
+        return f"host {self.name}:{self.port}"
 
 
 def priority(
@@ -108,10 +142,10 @@ def tcp_preference(type: CandidateType, tcp_type: str, rank: int) -> int:
     return (order[tcp_type] << 13) + 0x1FFF - min(rank, 0x1FFF)
 
 
-def parse(text: str) -> Candidate:
+def parse(text: str) -> Candidate | NamedCandidate:
     """A `candidate` attribute, with or without `a=` and `candidate:` before it.
 
-    Raises ParseError; also for what iceway cannot use (host names instead of addresses, unknown transports).
+    Raises ParseError; also for what iceway cannot use (names other than those of mDNS, unknown transports).
     RFC 8839 §5.1 wants such candidates ignored, so whoever reads them drops the line and goes on.
     """
     if len(text) > MAX_ATTRIBUTE:
@@ -146,6 +180,18 @@ def parse(text: str) -> Candidate:
         known_transport = Transport(transport.lower())
     except ValueError:
         raise ParseError(f"{_short(transport)} is not a transport that candidates use") from None
+    hidden = host_name(ip)
+    if hidden is not None and type == CandidateType.HOST:
+        return NamedCandidate(
+            name=hidden,
+            port=_number(port, 65535, "port"),
+            priority=_number(preference, 2**31 - 1, "priority", 1),
+            foundation=foundation,
+            component=_number(component, MAX_COMPONENT, "component", 1),
+            transport=known_transport,
+            tcp_type=tcp_type,
+            extensions=tuple(extensions),
+        )
     return Candidate(
         type=CandidateType(type),
         address=Address.of(ip, _number(port, 65535, "port")),
@@ -159,15 +205,18 @@ def parse(text: str) -> Candidate:
     )
 
 
-def serialize(candidate: Candidate) -> str:
+def serialize(candidate: Candidate | NamedCandidate) -> str:
     """The attribute's value, without `candidate:` before it."""
-    address = candidate.address
+    match candidate:
+        case NamedCandidate(name=place, port=port):
+            end = f"typ {CandidateType.HOST.value}"
+        case Candidate(address=(ip, port), name=name, type=type, related=related):
+            place = name or ip
+            end = f"typ {type.value}" + (f" raddr {related.ip} rport {related.port}" if related else "")
     text = (
         f"{candidate.foundation} {candidate.component} {candidate.transport.value.upper()} {candidate.priority}"
-        f" {address.ip} {address.port} typ {candidate.type.value}"
+        f" {place} {port} {end}"
     )
-    if candidate.related is not None:
-        text += f" raddr {candidate.related.ip} rport {candidate.related.port}"
     if candidate.tcp_type is not None:
         text += f" tcptype {candidate.tcp_type}"
     return text + "".join(f" {name} {value}" for name, value in candidate.extensions)

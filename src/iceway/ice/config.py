@@ -125,6 +125,9 @@ class AgentConfig:
     without UDP; it needs a single component. `tcp_types` are the kinds of them: connecting, being connected to, and
     both at once ("so"), which is what two NATs let through. Servers over TCP tell the outside of the latter two.
 
+    `mdns` tells a random name in place of each host address, which only neighbours on the same link can resolve, and
+    hides the addresses that reflexive candidates come from. Names of the peer are asked for with or without it.
+
     `ports` bounds the host candidates' ports; `interface_filter` says of an interface's IP whether to use it;
     `external_ips` are (inside, outside) addresses of a one-to-one NAT; `preference` gives a candidate another
     local preference (0 to 65535, more is better; RFC 8445 §5.1.2.1), by which candidates of one type are ranked.
@@ -138,6 +141,7 @@ class AgentConfig:
     lite: bool = False
     tcp: bool = False
     tcp_types: tuple[str, ...] = ("active", "passive", "so")
+    mdns: bool = False
     interface_filter: Callable[[str], bool] | None = None
     external_ips: tuple[tuple[str, str], ...] = ()
     preference: Callable[[Candidate], int] | None = None

@@ -10,6 +10,7 @@ dead server still gets its 39.5 s.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -88,7 +89,13 @@ class Gatherer:
     """Sockets, servers and relays of one agent. Its outputs leave through the owner's queue."""
 
     def __init__(
-        self, agent: str, config: AgentConfig, together: ChecklistSet, rng: Random, owner: Owner
+        self,
+        agent: str,
+        config: AgentConfig,
+        together: ChecklistSet,
+        rng: Random,
+        owner: Owner,
+        name_of: Callable[[str], str | None] = lambda ip: None,
     ) -> None:
         self.candidates: list[Candidate] = []
         self.started = False
@@ -99,7 +106,7 @@ class Gatherer:
         self._rng = rng
         self._owner = owner
         self._timers = Timers()
-        self.maker = Maker(config, together.foundations)
+        self.maker = Maker(config, together.foundations, name_of)
         self._pacer = together.gathering
         self._interfaces = Interfaces(agent, config, owner.emit)
         self._directory = Directory(agent, self, rng)
@@ -217,6 +224,11 @@ class Gatherer:
     def closed(self) -> bool:
         """Nothing is left: every relay was told goodbye and every socket closed."""
         return self._closing and not (self._jobs or self._interfaces.sockets or self._interfaces.opening)
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The IPs of those that are there, best first."""
+        return self._interfaces.here
 
     def socket(self, local: Address) -> HostSocket | None:
         return self._interfaces.sockets.get(local)
@@ -612,7 +624,8 @@ class Gatherer:
                 and known.base == candidate.base
             ):
                 return  # Asked again, same answer.
-            if known.address == candidate.address and known.base == candidate.base:
+            hidden = known.name is not None  # Then the public address is news, although it is the same.
+            if known.address == candidate.address and known.base == candidate.base and not hidden:
                 self._owner.emit(records.CandidatePruned(self._agent, candidate.info, f"repeats {known}"))
                 return
         candidate = self.maker.ranked(candidate, self.candidates)

@@ -58,6 +58,11 @@ class Interfaces:
         return bool(self._opening)
 
     @property
+    def here(self) -> tuple[str, ...]:
+        """The IPs of those that are there, best first."""
+        return tuple(ip for ip in self._ranks if ip in self._here)
+
+    @property
     def families(self) -> tuple[int, ...]:
         """Of the interfaces that are there; IPv4 while none is known."""
         return tuple(sorted({Address(ip, 0).family for ip in self._here} or {4}))

@@ -6,7 +6,7 @@ the next lower local preference. That keeps the order of pairs the same on both 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from iceway.core.address import Address, Transport, canonical_ip
@@ -29,8 +29,15 @@ NOWHERE6 = Address("::", 0)
 class Maker:
     """Candidates of one agent, from what its sockets and servers gave."""
 
-    def __init__(self, config: AgentConfig, foundations: Foundations) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        foundations: Foundations,
+        name_of: Callable[[str], str | None] = lambda ip: None,
+    ) -> None:
+        """`name_of` tells the name that hides an interface's IP, or None if it is not to be hidden."""
         self._config = config
+        self._name_of = name_of
         self._foundations = foundations
 
     def host(self, socket: HostSocket) -> Candidate:
@@ -42,6 +49,7 @@ class Maker:
             foundation=self._foundations.of(CandidateType.HOST, socket.local.ip),
             component=socket.component,
             base=socket.local,
+            name=self._name_of(socket.local.ip),
         )
 
     def external(self, socket: HostSocket) -> Candidate | None:
@@ -56,7 +64,7 @@ class Maker:
             priority=priority(CandidateType.SRFLX, preference, socket.component),
             foundation=self._foundations.of(CandidateType.SRFLX, socket.local.ip, "external"),
             component=socket.component,
-            related=socket.local,
+            related=self._shown(socket.local),
             base=socket.local,
         )
 
@@ -72,6 +80,7 @@ class Maker:
             transport=Transport.TCP,
             tcp_type=tcp_type,
             base=base,
+            name=self._name_of(base.ip),
         )
 
     def external_over_tcp(self, socket: HostSocket, base: Address, tcp_type: str) -> Candidate | None:
@@ -98,9 +107,15 @@ class Maker:
             component=socket.component,
             transport=Transport.TCP,
             tcp_type=tcp_type,
-            related=base,
+            related=self._shown(base),
             base=base,
         )
+
+    def _shown(self, local: Address) -> Address:
+        """The related address that is told for what comes from a socket."""
+        if self._name_of(local.ip) is None:
+            return local
+        return NOWHERE6 if local.family == 6 else NOWHERE
 
     def _outside(self, inside: Address) -> Address | None:
         for ip, outside in self._config.external_ips:
@@ -124,7 +139,7 @@ class Maker:
             priority=priority(CandidateType.SRFLX, local_preference(job.rank), job.component),
             foundation=self._foundations.of(CandidateType.SRFLX, socket.local.ip, job.address.ip),
             component=job.component,
-            related=socket.local,
+            related=self._shown(socket.local),
             base=socket.local,
             server=job.server.label,
         )

@@ -27,6 +27,7 @@ from iceway.core.address import Address, Transport
 from iceway.core.errors import ParseError, UsageError
 from iceway.core.machine import (
     CloseListener,
+    CloseMulticast,
     CloseStream,
     CloseUdp,
     Connect,
@@ -34,10 +35,12 @@ from iceway.core.machine import (
     Listen,
     ListenerFailed,
     ListenerOpened,
+    OpenMulticast,
     OpenUdp,
     Outbox,
     Resolve,
     SendDatagram,
+    SendMulticast,
     SendStream,
     StreamAccepted,
     StreamClosed,
@@ -392,6 +395,8 @@ class Mux(Outbox):
                     self._streams.pop(stream, None)
                     self.emit(output)
                 case records.Record() | SendStream() | Connect() | Resolve():
+                    self.emit(output)
+                case OpenMulticast() | SendMulticast() | CloseMulticast():
                     self.emit(output)
                 case _:
                     self.emit(FromAgent(seat.id, output))

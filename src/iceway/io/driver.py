@@ -25,20 +25,24 @@ from iceway.core.machine import (
     Answer,
     ClockSet,
     CloseListener,
+    CloseMulticast,
     CloseStream,
     CloseUdp,
     Connect,
     Input,
     Listen,
     Machine,
+    OpenMulticast,
     OpenUdp,
     Resolve,
     Resolved,
     SendDatagram,
+    SendMulticast,
     SendStream,
 )
 from iceway.io.addresses import usable_addresses
 from iceway.io.keystore import KeyStore
+from iceway.io.multicast import MulticastSockets
 from iceway.io.recorder import Recorder
 from iceway.io.streams import StreamLimits, Streams
 from iceway.io.udp import UdpSockets
@@ -111,11 +115,15 @@ class Driver:
             raise UsageError("a driver starts once")
         loop = self._loop = asyncio.get_running_loop()
         self._udp = UdpSockets(loop, self._deliver, self._settle)
+        self._multicast = MulticastSockets(loop, self._deliver, self._settle)
         self._streams = Streams(loop, self.feed, self.record, self._keystore, self._limits)
         self._requests = {
             SendDatagram: self._udp.send,
             OpenUdp: self._open_udp,
             CloseUdp: self._close_udp,
+            SendMulticast: self._multicast.send,
+            OpenMulticast: self._open_multicast,
+            CloseMulticast: self._close_multicast,
             Listen: self._listen,
             CloseListener: self._close_listener,
             Connect: self._connect,
@@ -146,6 +154,7 @@ class Driver:
             task.cancel()
         await asyncio.gather(*self._lookups, return_exceptions=True)
         self._udp.close_all()
+        self._multicast.close_all()
         await self._streams.close_all(STOP_GRACE)
         self.recorder.flush()
 
@@ -278,6 +287,12 @@ class Driver:
 
     def _close_udp(self, request: CloseUdp) -> None:
         self._udp.close(request.local)
+
+    def _open_multicast(self, request: OpenMulticast) -> None:
+        self._inbox.append(self._multicast.open(request))
+
+    def _close_multicast(self, request: CloseMulticast) -> None:
+        self._multicast.close(request.key)
 
     def _listen(self, request: Listen) -> None:
         self._inbox.append(self._streams.listen(request))

@@ -7,12 +7,13 @@ while the host stays. A datagram for a closed port is dropped (ICMP is not model
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
 from iceway.core.address import Address, Transport
-from iceway.lab.topology import Host
+from iceway.lab.topology import Host, Interface
 from iceway.lab.world.node import Node
 from iceway.lab.world.packet import IP_UDP_HEADERS, Packet
 
@@ -23,8 +24,23 @@ LOOPBACK_DELAY = 0.00005
 EPHEMERAL_PORTS = (32768, 60999)
 ANY = ("0.0.0.0", "::")
 
+GROUPS = ("224.0.0.251", "ff02::fb")
+
 OnDatagram = Callable[[Address, Address, bytes], None]
 """Called with (local, remote, data); `local` as the socket was bound."""
+
+
+OnMulticast = Callable[[Address, bytes], None]
+"""Called with (source, data)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Somebody on this host listens to a group on one interface."""
+
+    group: Address
+    interface: Interface
+    on_datagram: OnMulticast
 
 
 class BindError(Exception):
@@ -39,6 +55,7 @@ class HostNode(Node):
         self.nameserver = host.nameserver
         self._rng = rng
         self._udp: dict[Address, OnDatagram] = {}
+        self._members: dict[str, Membership] = {}
         self.on_segment: Callable[[Packet], None] = lambda packet: None
 
     # --- UDP --------------------------------------------------------------------------------------------
@@ -57,6 +74,43 @@ class HostNode(Node):
         if local in self._udp and source is not None:
             self.send(Packet(Transport.UDP, source, remote, data, len(data) + IP_UDP_HEADERS))
 
+    # --- multicast --------------------------------------------------------------------------------------
+    def join(self, key: str, group: Address, ip: str, on_datagram: OnMulticast) -> None:
+        """Listen to a group on the interface that has this IP. Raises BindError."""
+        interface = next((item for item in self.interfaces if item.ip == ip), None)
+        if interface is None:
+            raise BindError(f"no interface of this host has {ip}")
+        self._members[key] = Membership(group, interface, on_datagram)
+
+    def leave(self, key: str) -> None:
+        self._members.pop(key, None)
+
+    def send_multicast(self, key: str, to: Address | None, data: bytes) -> None:
+        """To the group, or to a neighbour, from the group's port."""
+        member = self._members.get(key)
+        if member is None:
+            return
+        source = Address(member.interface.ip, member.group.port)
+        packet = Packet(Transport.UDP, source, to or member.group, data, len(data) + IP_UDP_HEADERS)
+        if to is not None:
+            self.send(packet)
+            return
+        self.network.clock.after(LOOPBACK_DELAY, partial(self.receive, packet, member.interface.segment))
+        self.network.wires[member.interface.segment].flood(packet, self)
+
+    def _receive_multicast(self, packet: Packet, segment: str) -> bool:
+        """For everybody who listens; what is sent to one of us alone, for the first of them. False: for nobody."""
+        to, heard = packet.destination, False
+        for member in list(self._members.values()):
+            own = Address(member.interface.ip, member.group.port)
+            on_link = segment in ("", member.interface.segment) and self.is_neighbour(packet.source.ip)
+            if on_link and to in (member.group, own) and isinstance(packet.payload, bytes):
+                member.on_datagram(packet.source, packet.payload)
+                heard = True
+                if to == own:
+                    break
+        return heard
+
     # --- packets ----------------------------------------------------------------------------------------
     def send(self, packet: Packet) -> None:
         """To ourselves without a wire, to anybody else by route."""
@@ -70,6 +124,10 @@ class HostNode(Node):
             self.transmit(packet)
 
     def receive(self, packet: Packet, segment: str) -> None:
+        if self._members and packet.transport is Transport.UDP and self._receive_multicast(packet, segment):
+            return
+        if packet.destination.ip in GROUPS:
+            return  # Nobody here listens to it.
         if not self.is_ours(packet.destination.ip):
             self.network.dropped(self.name, packet, "not for this host")
         elif packet.transport is not Transport.UDP:

@@ -104,3 +104,8 @@ class Wire:
             return
         for arrival in fate:
             self._network.clock.at(arrival, partial(owner.receive, packet, self._name))
+
+    def flood(self, packet: Packet, sender: Node) -> None:
+        """To everybody else on the segment, each with its own luck."""
+        for ip in {owner.name: ip for ip, owner in self.owners.items() if owner is not sender}.values():
+            self.transmit(packet, sender, ip)

@@ -77,6 +77,10 @@ class Node:
             return None
         return interface, via
 
+    def is_neighbour(self, ip: str) -> bool:
+        """Whether an address is in a subnet of ours."""
+        return self._on_link(ip) is not None
+
     def _on_link(self, ip: str) -> Interface | None:
         target = ip_address(ip)
         return next((item for item in self.interfaces if target in self._subnet(item)), None)

@@ -16,6 +16,7 @@ from iceway.core.machine import (
     AddressesChanged,
     ClockSet,
     CloseListener,
+    CloseMulticast,
     CloseStream,
     CloseUdp,
     Connect,
@@ -23,9 +24,14 @@ from iceway.core.machine import (
     Input,
     Listen,
     Machine,
+    MulticastFailed,
+    MulticastOpened,
+    MulticastReceived,
+    OpenMulticast,
     OpenUdp,
     Resolve,
     SendDatagram,
+    SendMulticast,
     SendStream,
     UdpFailed,
     UdpOpened,
@@ -72,6 +78,7 @@ class Program:
         self._armed_at: float | None = None
         self._spins = (0.0, 0)
         self._sockets: dict[Address, None] = {}
+        self._groups: dict[str, None] = {}
         self._streams = Streams(stack, self._clock, keys, self._wall, self._input, self._record)
 
     def start(self) -> None:
@@ -104,6 +111,8 @@ class Program:
         self._streams.close_all(abort=abort)
         for local in self._sockets:
             self._host.close_udp(local)
+        for key in self._groups:
+            self._host.leave(f"{self.name}:{key}")
 
     # --- change, drain, re-arm --------------------------------------------------------------------------
     def _input(self, event: Input) -> None:
@@ -153,6 +162,13 @@ class Program:
                 self._record(output)
             case OpenUdp():
                 self._later(self._open_udp(output))
+            case SendMulticast(key, data, to):
+                self._host.send_multicast(f"{self.name}:{key}", to, data)
+            case OpenMulticast():
+                self._later(self._open_multicast(output))
+            case CloseMulticast(key):
+                self._groups.pop(key, None)
+                self._host.leave(f"{self.name}:{key}")
             case CloseUdp(local):
                 self._sockets.pop(local, None)
                 self._host.close_udp(local)
@@ -179,6 +195,19 @@ class Program:
             return UdpFailed(request.key, str(error))
         self._sockets[bound] = None
         return UdpOpened(request.key, bound)
+
+    def _open_multicast(self, request: OpenMulticast) -> MulticastOpened | MulticastFailed:
+        key = request.key
+
+        def heard(source: Address, data: bytes) -> None:
+            self._input(MulticastReceived(key, source, data))
+
+        try:
+            self._host.join(f"{self.name}:{key}", request.group, request.interface, heard)
+        except BindError as error:
+            return MulticastFailed(key, str(error))
+        self._groups[key] = None
+        return MulticastOpened(key)
 
     def _datagram(self, local: Address, remote: Address, data: bytes) -> None:
         self._input(DatagramReceived(local, remote, data))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from iceway.lab.topology import Nat, Router
 from iceway.lab.world.firewall import FirewallState
+from iceway.lab.world.host import GROUPS
 from iceway.lab.world.nat import NO_MAPPING, Refused, Translated, Translator
 from iceway.lab.world.node import Node
 from iceway.lab.world.packet import Packet
@@ -33,6 +34,8 @@ class RouterNode(Node):
         self.firewall = FirewallState(self.firewall.rules)
 
     def receive(self, packet: Packet, segment: str) -> None:
+        if packet.destination.ip in GROUPS:
+            return  # of the link alone
         if packet.hops == 0:
             self._drop(packet, "too many hops")
             return
