@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 
 import pytest
 
@@ -34,6 +35,14 @@ def test_the_addresses_of_this_machine_can_be_bound() -> None:
     for ip in usable_addresses():
         with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind((ip, 0))
+
+
+def test_asking_starts_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every driver asks every few seconds."""
+    started: list[object] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: started.append(args))
+    assert usable_addresses()
+    assert not started
 
 
 def test_a_system_that_will_not_list_its_interfaces_is_asked_for_its_routes(

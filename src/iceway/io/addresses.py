@@ -8,7 +8,6 @@ UDP sockets. Loopback and link-local addresses are left out, unless loopback is 
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import ipaddress
 import socket
 import struct
@@ -70,7 +69,7 @@ _IfAddrs._fields_ = [
 
 
 def _interface_addresses() -> list[str]:
-    libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+    libc = ctypes.CDLL(None, use_errno=True)  # finding it by name would start a process every time
     head = ctypes.POINTER(_IfAddrs)()
     if libc.getifaddrs(ctypes.byref(head)) != 0:
         raise OSError(ctypes.get_errno(), "getifaddrs failed")
