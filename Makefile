@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := src tests bench docs
 
-.PHONY: help demo test check lint format kernel interop fuzz lock clean
+.PHONY: help demo test check lint format kernel interop fuzz bench-ice lock clean
 
 help:
 	@echo "make demo      four calls through four networks, drawn (under a minute)"
@@ -15,6 +15,7 @@ help:
 	@echo "make kernel    tests on real kernel NATs (root or user namespaces; nftables, iproute2)"
 	@echo "make interop   tests against coturn, aioice, libnice, pion and baresip"
 	@echo "make fuzz      an hour of searching for bytes that break a parser (FUZZ_SECONDS=600: ten minutes)"
+	@echo "make bench-ice our agent beside aioice, libnice and pion: time to connect, CPU (a quarter of an hour)"
 	@echo "make format    format the code"
 	@echo "make lock      resolve requirements.lock anew from pyproject.toml"
 	@echo "make clean     remove everything made here, the virtual environment too"
@@ -51,6 +52,9 @@ fuzz: $(READY)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet --only-binary :all: atheris || \
 	  { echo "atheris has no wheel for this Python; make PYTHON=python3.11 fuzz"; exit 3; }
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+bench-ice: $(READY)
+	@$(BIN)/python bench/ice/run.py
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

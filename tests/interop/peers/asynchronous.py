@@ -54,7 +54,8 @@ class Peer:
                 self._greeting = command["text"].encode()
                 self._greet()
             case "hush":
-                self._hush()
+                self.hush()
+            case "cpu":
                 self.meter.tell()
             case _:
                 await getattr(self, do)(**command)
@@ -69,7 +70,7 @@ class Peer:
             await asyncio.sleep(GREETING_INTERVAL)
             self.write(greeting)
 
-    def _hush(self) -> None:
+    def hush(self) -> None:
         self._greeting = None
         if self._greeter is not None:
             self._greeter.cancel()
@@ -85,6 +86,7 @@ async def _live(peer: Peer) -> None:
         if command["do"] == "close":
             break
         await peer.hear(command)
+    peer.hush()
     await peer.close()
 
 

@@ -30,13 +30,14 @@ class Iceway(Peer):
         self.agent = Agent("ice", config, random.SystemRandom())
         self.driver = Driver(self.agent, on_event=self._happened)
         await self.driver.start()
-        tell(credentials={"ufrag": self.agent.local_ufrag, "pwd": self.agent.local_pwd})
+        agent = self.agent
+        tell(credentials={"ufrag": agent.local_ufrag, "pwd": agent.local_pwd, "pacing": agent.pacing})
         ips = tuple(addresses) if addresses else usable_addresses()
         asked = tuple(_server(server) for server in servers)
         self.driver.call(lambda now: self.agent.gather(ips, asked, now))
 
-    async def remote(self, ufrag: str, pwd: str) -> None:
-        self.driver.call(lambda now: self.agent.set_remote(ufrag, pwd, now))
+    async def remote(self, ufrag: str, pwd: str, pacing: float | None = None) -> None:
+        self.driver.call(lambda now: self.agent.set_remote(ufrag, pwd, now, pacing=pacing))
 
     async def candidate(self, line: str) -> None:
         self.driver.call(lambda now: self.agent.add_remote_candidate(parse(line), now))

@@ -96,6 +96,7 @@ func (p *peer) hear(c command) {
 		p.mutex.Lock()
 		defer p.mutex.Unlock()
 		p.greeting = ""
+	case "cpu":
 		tell("cpu", cpu()-p.cpuFrom)
 	default:
 		panic("no command is called " + c.Do)
