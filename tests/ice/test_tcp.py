@@ -353,6 +353,32 @@ def test_a_path_over_tcp_is_kept_when_its_interface_leaves_until_a_restart() -> 
     assert seat.sent_on(connect.stream)[-1] == b"\xffstill"
 
 
+def test_connections_that_lost_are_closed_when_all_is_decided() -> None:
+    seat = Seat()
+    other = Address("203.0.113.2", 6009)
+    seat.meets(passive(), parse(f"2 1 TCP 900 {other.ip} {other.port} typ host tcptype passive"))
+    seat.runs(0.2)
+    first, second = seat.saw(Connect)
+    for connect in (first, second):
+        local = Address(IP, 40123)
+        seat.gives(StreamConnected(connect.stream, local, connect.remote))
+        seat.gives(
+            StreamReceived(connect.stream, frame(answer(requests(seat.sent_on(connect.stream))[-1], local)))
+        )
+    seat.runs(1)
+    for connect in (first, second):
+        asked = requests(seat.sent_on(connect.stream))
+        if stun.parse(asked[-1]).get(stun.USE_CANDIDATE):
+            seat.gives(StreamReceived(connect.stream, frame(answer(asked[-1], Address(IP, 40123)))))
+    (selected,) = seat.saw(Selected)
+    assert selected.path.remote.address == PEER
+    seat.runs(9)
+    assert not seat.saw(CloseStream)
+    seat.runs(2)
+    assert seat.saw(CloseStream) == [CloseStream(second.stream)]
+    assert seat.agent.send(b"\xffstill", seat.now)
+
+
 def test_closing_leaves_nothing_behind() -> None:
     seat = Seat()
     seat.meets(passive())

@@ -533,8 +533,9 @@ class Agent(Outbox):
         if at > now:
             self._timers.arm("release", at)
         else:
-            self._gatherer.release(self._session.needed_bases, now)
-            self._tcp.release()
+            ways = self._session.needed_ways
+            self._gatherer.release(tuple(base for base, _ in ways), now)
+            self._tcp.release(ways)
 
     # --- after every change --------------------------------------------------------------------------------
     def _settle(self, now: float) -> None:

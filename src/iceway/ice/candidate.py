@@ -83,6 +83,7 @@ class Candidate:
             related=self.related,
             relay_transport=self.relay_transport.value if self.relay_transport else None,
             server=self.server,
+            tcp_type=self.tcp_type,
         )
 
     def __str__(self) -> str:

@@ -86,15 +86,15 @@ class Paths:
     def completed(self) -> bool:
         return all(component.selected for component in self.components.values())
 
-    def needed_bases(self) -> tuple[Address, ...]:
-        """What selected pairs stand on, and pairs that the peer wants and that do not work yet."""
+    def needed_ways(self) -> tuple[tuple[Address, Address], ...]:
+        """Base and remote address of selected pairs, and of pairs that the peer wants and that do not work yet."""
         pairs = [
             pair
             for c in self.components.values()
             for pair in (c.active, c.following.wanted)
             if pair is not None
         ]
-        return tuple(pair.base for pair in pairs)
+        return tuple((pair.base, pair.remote.address) for pair in pairs)
 
     def accepts(self, base: Address, source: Address) -> int | None:
         """The component that data from there belongs to, or None if no authentic check came from there."""

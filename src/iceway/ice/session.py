@@ -107,8 +107,9 @@ class Session:
         return self._paths.nominated_at
 
     @property
-    def needed_bases(self) -> tuple[Address, ...]:
-        return self._paths.needed_bases()
+    def needed_ways(self) -> tuple[tuple[Address, Address], ...]:
+        """What must be kept of bases, and of connections from them to the peer, once all is decided."""
+        return self._paths.needed_ways()
 
     @property
     def remote_ips(self) -> tuple[str, ...]:

@@ -173,9 +173,12 @@ class TcpWays:
         if server.transport is Transport.TCP:
             self._outside.ask(server, address, now)
 
-    def release(self) -> None:
-        """Further candidates are not needed: let go of the servers."""
+    def release(self, keep: tuple[tuple[Address, Address], ...]) -> None:
+        """Let go of servers, and of connections that were tried or proved and that no kept way uses."""
         self._outside.release()
+        for way, connection in list(self._ways.items()):
+            if way not in keep and self._timers.at(connection.stream) is None:
+                self._cut(connection)
 
     def leave(self, socket: Address, reason: str, now: float) -> None:
         """The interface with this UDP socket is gone."""

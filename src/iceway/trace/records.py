@@ -283,7 +283,8 @@ class RelayDropped(Record):
 # --- ICE ------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class CandidateInfo:
-    """A candidate as people talk about it (RFC 8445 §5.1). `relay_transport` is how its client reaches the relay."""
+    """A candidate as people talk about it (RFC 8445 §5.1). `relay_transport` is how its client reaches the relay,
+    `tcp_type` (active, passive, so) who opens the connection where it is over TCP."""
 
     type: str
     transport: str
@@ -294,10 +295,12 @@ class CandidateInfo:
     related: Address | None = None
     relay_transport: str | None = None
     server: str | None = None
+    tcp_type: str | None = None
 
     def __str__(self) -> str:
         over = f" over {self.relay_transport.upper()}" if self.relay_transport else ""
-        return f"{self.type}{over} {self.address}"
+        tcp = f" TCP {self.tcp_type}" if self.tcp_type else ""
+        return f"{self.type}{over} {self.address}{tcp}"
 
 
 @dataclass(frozen=True, slots=True)
