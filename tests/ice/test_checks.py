@@ -41,7 +41,7 @@ class Scene:
         self.timers, self.outbox, self.checklist = Timers(), Outbox(), Checklist(together)
         config = AgentConfig(controlling=True)
         self.checks = Checks("agent", config, standing, self.checklist, together, self.timers, self.outbox)
-        together.join("agent", self.checks)
+        together.join(self.checks, "agent")
         self.now = 0.0
         for number in range(pairs):
             self.adds(number)

@@ -289,14 +289,14 @@ class Agent(Outbox):
         if self.state is IceState.CLOSED:
             return
         for session in self._sessions():
-            session.close()
+            session.close(now)
         self._previous = None
         self._timers.clear()
         self._tcp.close()
         self._names.close()
         self._named.clear()
         self._gatherer.close(now)
-        self._together.leave(self.name)
+        self._together.role.forget(self.name)
         self._become(IceState.CLOSED)
 
     # --- machine -----------------------------------------------------------------------------------------
@@ -482,7 +482,7 @@ class Agent(Outbox):
         if old.connected:
             self._previous = old
         else:
-            old.close()
+            old.close(now)
         self._timers.clear()
         self._named.clear()
         self._current = self._new_session(local)
@@ -585,7 +585,7 @@ class Agent(Outbox):
 
     def _retire_previous(self, now: float) -> None:
         if self._previous is not None:
-            self._previous.close()
+            self._previous.close(now)
             self._previous = None
         self._gatherer.drop_left(self._in_use(), now)
 

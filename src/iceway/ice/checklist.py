@@ -138,6 +138,8 @@ class Checklist:
 
     def __init__(self, together: ChecklistSet, limit: int = MAX_PAIRS) -> None:
         self.limit = limit
+        self.awaited: set[tuple[str, str]] = set()
+        """Foundations whose trial here others wait for."""
         self._together = together
         self._controlling = together.role.controlling
         self._pairs: list[CandidatePair] = []
@@ -239,12 +241,11 @@ class Checklist:
     def unchecked(self) -> bool:
         return any(pair.state in (PairState.FROZEN, PairState.WAITING) for pair in self._pairs)
 
-    def tries(self, foundation: tuple[str, str]) -> bool:
-        """Whether a pair of this kind waits or is in progress."""
-        return any(
-            pair.state in (PairState.WAITING, PairState.IN_PROGRESS) and pair.foundation == foundation
-            for pair in self._pairs
-        )
+    @property
+    def tried(self) -> frozenset[tuple[str, str]]:
+        """The foundations of pairs that wait or are in progress."""
+        under_way = (PairState.WAITING, PairState.IN_PROGRESS)
+        return frozenset(pair.foundation for pair in self._pairs if pair.state in under_way)
 
     def reached(self, foundation: tuple[str, str]) -> bool:
         """Whether a pair of this kind works."""

@@ -27,10 +27,14 @@ class Member(Protocol):
     @property
     def checklist(self) -> Checklist: ...
 
-    def wake(self, now: float) -> None: ...
+    def wake(self, now: float) -> None:
+        """There may be something to check: be there when the next check may leave."""
+
+    def send_next(self, now: float) -> float | None:
+        """Send a check, if there is one; then seconds until the next one may leave, anybody's."""
 
 
-class Pacer:
+class Slots:
     """Slots in time, each for one transaction of whoever asks first; so askers take turns by themselves."""
 
     def __init__(self) -> None:
@@ -41,15 +45,6 @@ class Pacer:
         at = max(now, self._free_at)
         self._free_at = at + interval
         return at
-
-    def used(self, now: float, interval: float) -> None:
-        """A slot that was used late moves the next ones."""
-        self._free_at = max(self._free_at, now + interval)
-
-    def hand_back(self, at: float, interval: float) -> None:
-        """A slot was not needed. Only the last one can be given to somebody else."""
-        if self._free_at == at + interval:
-            self._free_at = at
 
 
 class Role:
@@ -85,52 +80,72 @@ class Role:
 
 
 class ChecklistSet:
-    """Members are the current checks of each agent, by its name."""
+    """Members are the checks of every session that lives, in the order in which their turns come; during a restart
+    an agent has two. `next_at` is when the next check may leave.
+    """
 
     def __init__(self, controlling: bool) -> None:
         self.role = Role(controlling)
-        self.checks = Pacer()
-        self.gathering = Pacer()
+        self.next_at = 0.0
+        self.gathering = Slots()
         self.foundations = Foundations()
-        self._members: dict[str, Member] = {}
+        self._agents: dict[Member, str] = {}
 
-    def join(self, agent: str, member: Member) -> None:
-        """In place of the agent's member before it, which a restart has ended."""
-        self._members[agent] = member
+    def join(self, member: Member, agent: str) -> None:
+        self._agents[member] = agent
         self._share_out()
 
-    def leave(self, agent: str) -> None:
-        self._members.pop(agent, None)
-        self.role.forget(agent)
+    def leave(self, member: Member, now: float) -> None:
+        if self._agents.pop(member, None) is None:
+            return
         self._share_out()
+        for other in self._agents:
+            if other.checklist.unchecked:
+                other.wake(now)
+
+    def pace(self, now: float) -> bool:
+        """A member's timer says that a check may leave: whose turn it is sends one. False: nobody has one to send."""
+        if now < self.next_at:
+            return True
+        for member, agent in list(self._agents.items()):
+            interval = member.send_next(now)
+            if interval is not None:
+                self.next_at = now + interval
+                del self._agents[member]
+                self._agents[member] = agent  # the last one now
+                return True
+        return False
 
     def busy(self) -> int:
         """Pairs waiting or in progress, which set the pace of retransmissions (RFC 8445 §14.3)."""
-        return sum(member.checklist.busy() for member in self._members.values())
+        return sum(member.checklist.busy() for member in self._agents)
 
     def tried_elsewhere(self, foundation: tuple[str, str], than: Checklist) -> bool:
         """Whether another checklist has, or soon will have, an answer about pairs of this kind."""
-        return any(
-            member.checklist is not than and not member.stopped and member.checklist.tries(foundation)
-            for member in self._members.values()
-        )
+        for member in self._agents:
+            if member.checklist is not than and not member.stopped and foundation in member.checklist.tried:
+                member.checklist.awaited.add(foundation)
+                return True
+        return False
 
     def known_to_work(self, foundation: tuple[str, str]) -> bool:
-        return any(member.checklist.reached(foundation) for member in self._members.values())
+        return any(member.checklist.reached(foundation) for member in self._agents)
 
     def thaw(self, foundation: tuple[str, str]) -> None:
         """A pair of this kind succeeded: its frozen kin may go, wherever it is (RFC 8445 §7.2.5.3.3)."""
-        for member in self._members.values():
+        for member in self._agents:
             member.checklist.thaw(foundation)
 
     def stir(self, checklist: Checklist, now: float) -> None:
-        """Something happened in this checklist: what waited for it in others may go on."""
-        if len(self._members) > 1:
-            for member in self._members.values():
-                if member.checklist is not checklist and member.checklist.unchecked:
-                    member.wake(now)
+        """Something may have happened in this checklist: who waited for its end of a trial may go on."""
+        if checklist.awaited <= checklist.tried:
+            return
+        checklist.awaited &= checklist.tried
+        for member in self._agents:
+            if member.checklist is not checklist and member.checklist.unchecked:
+                member.wake(now)
 
     def _share_out(self) -> None:
         """RFC 8445 §6.1.2.5 bounds the pairs of all checklists together."""
-        for member in self._members.values():
-            member.checklist.limit = MAX_PAIRS // len(self._members) or 1
+        for member in self._agents:
+            member.checklist.limit = MAX_PAIRS // len(set(self._agents.values()))

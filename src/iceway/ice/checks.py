@@ -112,7 +112,6 @@ class Checks:
         self._current: dict[CandidatePair, Check] = {}
         self._transactions: dict[bytes, Check] = {}
         self._ta = max(config.ta, DEFAULT_TA)
-        self._slot: float | None = None
         self._in_a_row = 0
         self.stopped = False
 
@@ -149,14 +148,8 @@ class Checks:
 
     def wake(self, now: float) -> None:
         """There may be something to check: let the pacer look as soon as it may."""
-        if self._slot is None:
-            self._slot = self._together.checks.reserve(now, self._ta)
-            self._timers.arm("pace", self._slot)
-
-    def close(self) -> None:
-        """Send nothing more. An answer that comes late still counts."""
-        self.stopped = True
-        self.rest()
+        if self._timers.at("pace") is None:
+            self._timers.arm("pace", max(now, self._together.next_at))
 
     def stop_ordinary(self) -> None:
         """Only what the peer triggers is checked from now on (RFC 8445 §8.1.2)."""
@@ -172,14 +165,15 @@ class Checks:
 
     # --- sending -----------------------------------------------------------------------------------------
     def pace(self, now: float) -> None:
-        """Our slot has come: send the next check, if there is one, and ask for another."""
-        found = self._next()
+        """The pacer's turn: a check leaves, of this list or another, and we look again after Ta."""
+        if self._together.pace(now):
+            self.wake(now)
+
+    def send_next(self, now: float) -> float | None:
+        """Send the next check; then Ta. None: there is nothing to send."""
+        found = None if self._standing.remote is None else self._next()
         if found is None:
-            self.rest()
-            return
-        self._together.checks.used(now, self._ta)
-        self._slot = None
-        self.wake(now)
+            return None
         pair, cause = found
         if cause is not Cause.NOMINATION:
             pair.move(PairState.IN_PROGRESS)
@@ -199,13 +193,7 @@ class Checks:
         while len(self._transactions) > MAX_REMEMBERED:
             del self._transactions[next(iter(self._transactions))]
         self._send(check, now)
-
-    def rest(self) -> None:
-        """Nothing to send: others may have the slot."""
-        if self._slot is not None:
-            self._together.checks.hand_back(self._slot, self._ta)
-            self._slot = None
-            self._timers.cancel("pace")
+        return self._ta
 
     def retransmit(self, check: Check, now: float) -> bool:
         """The check's timer fired. False: it has failed, nobody answered."""

@@ -68,7 +68,7 @@ class Session:
         self._ended = False
         self._ringing = False
         self._began_at = 0.0
-        together.join(agent, self._checks)
+        together.join(self._checks, agent)
         together.role.listen(agent, self._role_switched)
 
     # --- what the agent asks -----------------------------------------------------------------------------
@@ -185,10 +185,10 @@ class Session:
     ) -> None:
         """The peer's credentials: checks may start. Checks that came early are taken up."""
         if not 0 < len(remote.ufrag) <= MAX_CREDENTIAL or not 0 < len(remote.pwd) <= MAX_CREDENTIAL:
-            self._fail("the peer's ICE user name or password has an impossible length")
+            self._fail("the peer's ICE user name or password has an impossible length", now)
             return
         if lite and self._standing.lite:
-            self._fail("both ends are lite agents, so nobody looks for a path")
+            self._fail("both ends are lite agents, so nobody looks for a path", now)
             return
         self._standing.remote, self._standing.peer_lite = remote, lite
         self._checks.agree(pacing)
@@ -228,8 +228,8 @@ class Session:
         for number in self._paths.components:
             self._paths.settle(number, now)
 
-    def close(self) -> None:
-        self._checks.close()
+    def close(self, now: float) -> None:
+        self._together.leave(self._checks, now)
         self._timers.clear()
         self._paths.close()
 
@@ -326,10 +326,7 @@ class Session:
         for name in self._timers.due(now):
             match name:
                 case "pace":
-                    if self.remote is not None:
-                        self._checks.pace(now)
-                    else:
-                        self._checks.rest()
+                    self._checks.pace(now)
                 case Check():
                     if not self._checks.retransmit(name, now):
                         self._unanswered(name, now)
@@ -504,7 +501,7 @@ class Session:
         """Fail when there is no hope left, and not before RFC 8863's patience is used up."""
         self._together.stir(self._checklist, now)
         if self.failure:
-            self.close()
+            self.close(now)
             return
         if self.remote is None or self._ringing or self.gathering or self.connected:
             return
@@ -512,17 +509,18 @@ class Session:
             return
         if self._standing.lite:
             self._fail(
-                f"the peer nominated no path in {now - self._began_at:.1f} s, and we are the lite agent"
+                f"the peer nominated no path in {now - self._began_at:.1f} s, and we are the lite agent",
+                now,
             )
             return
         hopeless = [c.number for c in self._paths.components.values() if c.active is None]
         pairs = [pair for number in hopeless for pair in self._checklist.of(number)]
         if not any(pair.unfinished for pair in pairs):
-            self._fail(_sum_up(pairs))
+            self._fail(_sum_up(pairs), now)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, now: float) -> None:
         self._paths.failure = reason
-        self.close()
+        self.close(now)
 
 
 def pairable(local: Candidate, remote: Candidate) -> bool:
