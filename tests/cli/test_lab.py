@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,7 @@ def test_facts_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["lab", "grid", "--cell", "no-udp:open", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     (cell,) = facts["cells"]
+    assert facts["networks"] == "world"
     assert (facts["seed"], facts["faults"], facts["paths"]) == (1, 0, {"relayed over TCP": 1})
     assert (cell["path"], cell["types"], cell["agreed"], cell["heard"]) == (
         "relayed over TCP",
@@ -51,6 +54,23 @@ def test_facts_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert cell["connect"]["round_trips"] <= cell["connect"]["budget"]
     assert cell["expected"] == {"path": "relayed over TCP", "types": [["relay", "host"]]}
+
+
+@pytest.mark.kernel
+def test_a_cell_on_this_kernel(tmp_path: Path) -> None:
+    command = ["lab", "grid", "--where", "kernel", "--cell", "port-restricted:dual-stack", "--json"]
+    picture = tmp_path / "cell.svg"
+    done = subprocess.run(
+        [sys.executable, "-m", "iceway", *command, "--svg", str(picture)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    facts = json.loads(done.stdout)
+    assert (facts["networks"], facts["faults"], facts["paths"]) == ("kernel", 0, {"reflexive": 1})
+    assert facts["cells"][0]["connect"]["round_trips"] >= 1.0
+    assert "on a kernel's own NATs" in picture.read_text()
 
 
 def test_a_cell_that_is_not_as_expected_is_exit_code_1(

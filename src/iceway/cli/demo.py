@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import os
-import signal
-import sys
 import time
 from enum import StrEnum
 from itertools import zip_longest
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iceway.cli import Exit
+from iceway.cli._kernel import gain_rights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,9 +66,6 @@ def demo(
 
     console = Console(quiet=json, highlight=False)
     on_kernel, why_not = _kernel(where)
-    if on_kernel:
-        for ending in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(ending, signal.default_int_handler)  # so that the calls' programs end with us
     known = [scenario.name for scenario in SCENARIOS]
     if unknown := [name for name in only or () if name not in known]:
         raise UsageError(f"there is no call {unknown[0]!r}; there are {', '.join(known)}")
@@ -117,21 +112,17 @@ def demo(
 
 
 def _kernel(where: Where) -> tuple[bool, str]:
-    """Whether to use kernel NATs, and why not. Starts this command again where that gives the rights."""
+    """Whether to use kernel NATs, and why not."""
     from iceway.core.errors import EnvironmentFailure
-    from iceway.lab.namespaces import launcher
 
     if where is Where.WORLD:
         return False, "as asked"
     try:
-        prefix = launcher()
+        gain_rights()
     except EnvironmentFailure as failure:
         if where is Where.KERNEL:
             raise
         return False, failure.remedy or failure.cause
-    if prefix:
-        sys.stdout.flush()
-        os.execvp(prefix[0], [*prefix, sys.executable, "-m", "iceway", *sys.argv[1:]])
     return True, ""
 
 

@@ -110,7 +110,8 @@ def _picture(cells: Sequence[Cell], style: str, *, interactive: bool = False) ->
         x = LEFT + columns.index(cell.right) * (CELL_WIDTH + GAP)
         y = TOP + rows.index(cell.left) * (CELL_HEIGHT + GAP)
         parts.append(_cell(cell, number, x, y, interactive))
-    foot = "Real ICE agents and a real TURN server in virtual time; every cell is judged by an independent oracle."
+    where = "in virtual time" if all(cell.simulated for cell in cells) else "on a kernel's own NATs"
+    foot = f"Real ICE agents and a real TURN server {where}; every cell is judged by an independent oracle."
     parts.append(f'<text class="soft note" x="{LEFT}" y="{height - 17}">{foot}</text>')
     return "\n".join(part for part in parts if part) + "\n</svg>"
 

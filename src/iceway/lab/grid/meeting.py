@@ -8,22 +8,13 @@ what is tried here. Either each side offers when its gathering has settled and b
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 
 from iceway.core.address import Address, Transport
 from iceway.core.machine import TlsServer
 from iceway.ice.agent import Agent
-from iceway.ice.candidate import Candidate
 from iceway.ice.config import AgentConfig, IceServer, ServerKind
-from iceway.ice.events import (
-    CandidateFound,
-    DataReceived,
-    Failed,
-    GatheringDone,
-    GatheringSettled,
-    PairValid,
-    Selected,
-)
+from iceway.lab.grid.ends import End, Introductions
 from iceway.lab.grid.networks import EDGE, ENDS, RELAY_IP, RELAY_PORT, WEB_PORT
 from iceway.lab.topology import Topology
 from iceway.lab.world import World
@@ -66,74 +57,42 @@ def servers(topology: Topology, host: str) -> tuple[IceServer, ...]:
     )
 
 
-@dataclass(slots=True)
-class End:
-    """One side of a meeting, and when things happened to it (None: not yet)."""
-
-    name: str
-    peer: str
-    agent: Agent
-    settled_at: float | None = None
-    done: bool = False
-    connected_at: float | None = None
-    selected_at: float | None = None
-    failure: str | None = None
-    heard: list[bytes] = field(default_factory=list)
-
-
-class Meeting:
-    """Alice and Bob on a topology. `told_at` is when both had each other's description (after `meet`)."""
+class Meeting(Introductions):
+    """Alice and Bob on a topology."""
 
     def __init__(self, topology: Topology, seed: int = 1) -> None:
+        super().__init__()
         self.world = World(topology, seed)
-        self.told_at: float | None = None
         self.relay = TurnServer(
             relay_config(topology), StaticAuthenticator({USER: PASSWORD}), self.world.rng(EDGE)
         )
         self.world.run(EDGE, self.relay, identities={EDGE: Certificate((RELAY_NAME,))})
         self.world.call(EDGE, self.relay.start)
-        self.ends: dict[str, End] = {}
-        self._trickling = False
         for name, peer in (ENDS, ENDS[::-1]):
             config = AgentConfig(controlling=name == ENDS[0])
             end = self.ends[name] = End(name, peer, Agent(f"{name}/ice", config, self.world.rng(name)))
-            self.world.run(name, end.agent, on_event=self._listener(end))
+            self.world.run(name, end.agent, on_event=partial(self.happened, end))
 
     def trickle(self) -> None:
         """Both gather, and tell each other what they find as they find it."""
-        self._trickling = True
         for end in self.ends.values():
-            self._describe(end)
+            self.introduce(end)
         self._gather()
 
     def meet(self, timeout: float = 10.0) -> None:
         """Both gather; when the last has settled, both are told of the other, and go on trickling."""
         self._gather()
-        settled = self.world.run_until(
-            lambda: all(end.settled_at is not None for end in self.ends.values()), timeout
-        )
-        assert settled, "gathering settles within 2 s by itself"
-        self._trickling = True
+        assert self.world.run_until(self.settled, timeout), "gathering settles within 2 s by itself"
         self.told_at = self.world.now + SIGNALLING
         for end in self.ends.values():
-            self._describe(end)
-            for candidate in end.agent.local_candidates:
-                self._offer(end, candidate)
-            if end.done:
-                self._finish(end)
-
-    def selected(self) -> bool:
-        return all(end.selected_at is not None for end in self.ends.values())
-
-    def failed(self) -> bool:
-        return all(end.failure is not None for end in self.ends.values())
+            self.introduce(end)
 
     def talk(self) -> bool:
         """Each says something on the path it has; whether each heard exactly what the other said."""
         for end in self.ends.values():
-            self.world.call(end.name, lambda now, end=end: end.agent.send(_greeting(end.name), now))  # type: ignore[misc]
+            self.world.call(end.name, lambda now, end=end: end.agent.send(end.greeting, now))  # type: ignore[misc]
         self.world.run_until(lambda: all(end.heard for end in self.ends.values()), 1.0)
-        return all(end.heard == [_greeting(end.peer)] for end in self.ends.values())
+        return all(end.heard == [self.ends[end.peer].greeting] for end in self.ends.values())
 
     # --- what happens ------------------------------------------------------------------------------------
     def _gather(self) -> None:
@@ -142,39 +101,6 @@ class Meeting:
             ips, asked = topology.host(end.name).ips, servers(topology, end.name)
             self.world.call(end.name, lambda now, a=end.agent, i=ips, s=asked: a.gather(i, s, now))  # type: ignore[misc]
 
-    def _listener(self, end: End) -> Callable[[object, float], None]:
-        def happened(event: object, now: float) -> None:
-            match event:
-                case CandidateFound(candidate):
-                    if self._trickling:
-                        self._offer(end, candidate)
-                case GatheringSettled():
-                    end.settled_at = now if end.settled_at is None else end.settled_at
-                case GatheringDone():
-                    end.done = True
-                    if self._trickling:
-                        self._finish(end)
-                case PairValid():
-                    end.connected_at = now if end.connected_at is None else end.connected_at
-                case Selected():
-                    end.selected_at = now if end.selected_at is None else end.selected_at
-                case DataReceived(data=data):
-                    end.heard.append(data)
-                case Failed(reason=reason):
-                    end.failure = reason
-
-        return happened
-
-    def _describe(self, end: End) -> None:
-        ufrag, pwd, pacing = end.agent.local_ufrag, end.agent.local_pwd, end.agent.pacing
-        self._later(end.peer, lambda agent, now: agent.set_remote(ufrag, pwd, now, pacing=pacing))
-
-    def _offer(self, end: End, candidate: Candidate) -> None:
-        self._later(end.peer, lambda agent, now: agent.add_remote_candidate(candidate, now))
-
-    def _finish(self, end: End) -> None:
-        self._later(end.peer, lambda agent, now: agent.end_of_remote_candidates(now))
-
     def _later(self, host: str, command: Callable[[Agent, float], object]) -> None:
         agent = self.ends[host].agent
 
@@ -182,7 +108,3 @@ class Meeting:
             self.world.call(host, lambda now: command(agent, now))
 
         self.world.clock.after(SIGNALLING, arrive)
-
-
-def _greeting(name: str) -> bytes:
-    return f"from {name}".encode()

@@ -11,12 +11,13 @@ import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iceway.explain.model import PathClass, PathVerdict
 from iceway.explain.path import verdicts
 from iceway.ice.config import AgentConfig
 from iceway.ice.nomination import MAX_WAIT
+from iceway.lab.grid.ends import Introductions
 from iceway.lab.grid.meeting import Meeting
 from iceway.lab.grid.networks import EDGE, ENDS, NETWORKS, RELAY_PORT, WEB_PORT, topology
 from iceway.lab.oracle import Path
@@ -40,7 +41,8 @@ PATIENCE = 60.0
 @dataclass(frozen=True, slots=True)
 class Cell:
     """What became of one pair of networks. Times are seconds from when both had each other's description until
-    the later end had its first valid pair, and its nominated one. `faults` is empty for a cell that is right."""
+    the later end had its first valid pair, and its nominated one; they are held against budgets if they were
+    `simulated`. `faults` is empty for a cell that is right."""
 
     left: str
     right: str
@@ -51,6 +53,7 @@ class Cell:
     heard: bool
     faults: tuple[str, ...]
     trace: tuple[Entry, ...]
+    simulated: bool = True
 
     @property
     def path(self) -> PathClass:
@@ -104,13 +107,26 @@ def play(left: str, right: str, seed: int = 1) -> Cell:
     meeting.meet()
     meeting.world.run_until(lambda: meeting.selected() or meeting.failed(), PATIENCE)
     heard = meeting.talk() if meeting.selected() else False
-    trace = tuple(meeting.world.trace)
+    return judged(left, right, expected, meeting, heard, tuple(meeting.world.trace))
+
+
+def judged(
+    left: str,
+    right: str,
+    expected: Expectation,
+    meeting: Introductions,
+    heard: bool,
+    trace: tuple[Entry, ...],
+    *,
+    simulated: bool = True,
+) -> Cell:
+    """What became of a meeting that is over."""
     found = {one.node: one for one in verdicts(trace)}
     one, two = (found[name] for name in ENDS)
-    connect = _since(meeting, [end.connected_at for end in meeting.ends.values()])
-    select = _since(meeting, [end.selected_at for end in meeting.ends.values()])
-    cell = Cell(left, right, expected, (one, two), connect, select, heard, (), trace)
-    return Cell(left, right, expected, (one, two), connect, select, heard, tuple(_faults(cell)), trace)
+    connect = meeting.since_told(end.connected_at for end in meeting.ends.values())
+    select = meeting.since_told(end.selected_at for end in meeting.ends.values())
+    cell = Cell(left, right, expected, (one, two), connect, select, heard, (), trace, simulated)
+    return replace(cell, faults=tuple(_faults(cell)))
 
 
 def play_all(
@@ -119,30 +135,26 @@ def play_all(
     seed: int = 1,
     jobs: int = 1,
     progress: Callable[[int], None] = lambda done: None,
+    play: Callable[[str, str, int], Cell] = play,
 ) -> list[Cell]:
-    """Cells (all of them, if none are named) in the order asked for."""
+    """Cells (all of them, if none are named) in the order asked for, by `play` or by `kernel.play_on_kernel`."""
     asked = list(wanted if wanted is not None else pairs())
     cells = []
-    for cell in _played(asked, seed, jobs):
+    for cell in _played(asked, seed, jobs, play):
         cells.append(cell)
         progress(len(cells))
     return cells
 
 
-def _played(asked: list[tuple[str, str]], seed: int, jobs: int) -> Iterator[Cell]:
+def _played(
+    asked: list[tuple[str, str]], seed: int, jobs: int, play: Callable[[str, str, int], Cell]
+) -> Iterator[Cell]:
     if jobs <= 1:
         yield from (play(left, right, seed) for left, right in asked)
         return
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         lefts, rights = zip(*asked, strict=True)
         yield from pool.map(play, lefts, rights, itertools.repeat(seed), chunksize=4)
-
-
-def _since(meeting: Meeting, instants: list[float | None]) -> float | None:
-    known = [instant for instant in instants if instant is not None]
-    if len(known) < len(instants) or meeting.told_at is None:
-        return None
-    return max(known) - meeting.told_at
 
 
 def _faults(cell: Cell) -> Iterator[str]:
@@ -159,6 +171,8 @@ def _faults(cell: Cell) -> Iterator[str]:
     if cell.types not in expected.types:
         wanted_types = " or ".join(sorted(" ↔ ".join(types) for types in expected.types))
         yield f"the pair is {' ↔ '.join(cell.types or ('none',))}, where {wanted_types} was expected"
+    if not cell.simulated:
+        return
     for what, took, budget in (
         ("connecting", cell.connect_trips, expected.to_connect),
         ("selecting a pair", cell.select_trips, expected.to_select),
