@@ -21,7 +21,6 @@ PACKAGES = {
     "turnutils_uclient": "coturn",
     "turnutils_peer": "coturn",
     "baresip": "baresip-core",
-    "chromium": "chromium",
     "nft": "nftables",
     "ip": "iproute2",
     "tc": "iproute2",

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -27,6 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from machine import machine
 from rows import ROWS, Row
 from versions import versions
 
@@ -54,7 +53,7 @@ def play(row: Row, program: Program, place: Place) -> Sample:
     """One session of a program with itself."""
     with place.peers(program, program) as both:
         began = time.monotonic()
-        meet(*both, (row.servers, row.servers))
+        meet(*both, row.servers)
         done = _wait(both, "heard")
         for peer in both:
             peer.tell("hush")
@@ -159,20 +158,6 @@ def _told(found: dict[Program, float | None], program: Program) -> str:
 
 def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def machine() -> str:
-    model = next(
-        (
-            line.split(": ")[1]
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.machine(),
-    )
-    return (
-        f"{os.cpu_count()} cores of {model}, Linux {platform.release()}, Python {platform.python_version()}"
-    )
 
 
 def main() -> None:

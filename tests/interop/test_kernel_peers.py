@@ -7,7 +7,8 @@ allow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from iceway.lab.grid.networks import topology
 from iceway.lab.namespaces import available
 from tests.conftest import unavailable
 from tests.interop.peers.networks import STUN, TURN, Place, standing
-from tests.interop.peers.process import Peer, meet
+from tests.interop.peers.process import PLACES, Peer, meet
 from tests.interop.peers.programs import ICEWAY, OTHERS, PION, Program
 
 pytestmark = pytest.mark.interop("ip", "nft", "nsenter", "unshare")
@@ -42,21 +43,30 @@ class Meeting:
 
 MEETINGS = {
     "host": Meeting("open", (), "all", frozenset({"host"})),
+    "ipv6": Meeting("ipv6", (), "all", frozenset({"host"})),
     "srflx": Meeting("port-restricted", (STUN,), "all", frozenset({"srflx", "prflx"})),
     "relay": Meeting("symmetric", (TURN,), "all", frozenset({"relay"})),
     "relay-only": Meeting("port-restricted", (TURN,), "relay", frozenset({"relay"})),
 }
 
 
-@pytest.fixture(scope="module", params=MEETINGS)
-def meeting(request: pytest.FixtureRequest) -> Iterator[tuple[Meeting, Place]]:
-    """A meeting and its network, which stands until the next one is wanted."""
+@pytest.fixture(scope="module")
+def networks() -> Iterator[Callable[[str], Place]]:
+    """A network by its name; it stands until another one is wanted."""
     allowed, reason = available()
     if not allowed:
         unavailable(f"kernel networks: {reason}")
-    agreed = MEETINGS[request.param]
-    with standing(topology(agreed.network, agreed.network)) as place:
-        yield agreed, place
+    with contextlib.ExitStack() as standing_now:
+        current: dict[str, Place] = {}
+
+        def get(name: str) -> Place:
+            if name not in current:
+                standing_now.close()
+                current.clear()
+                current[name] = standing_now.enter_context(standing(topology(name, name)))
+            return current[name]
+
+        yield get
 
 
 @pytest.fixture(params=OTHERS, ids=lambda program: program.name)
@@ -71,19 +81,35 @@ def other(request: pytest.FixtureRequest) -> Program:
 
 
 @pytest.mark.parametrize("controlling", [True, False], ids=["we-control", "they-control"])
-def test_peers_meet(meeting: tuple[Meeting, Place], other: Program, controlling: bool) -> None:
-    agreed, place = meeting
-    programs = (ICEWAY, other) if controlling else (other, ICEWAY)
-    with place.peers(*programs) as (alice, bob):
-        meet(alice, bob, (agreed.servers, agreed.servers), agreed.policy)
-        alice.until(lambda: alice.last("heard") == f"from {bob.program.name}, controlled")
-        bob.until(lambda: bob.last("heard") == f"from {alice.program.name}, controlling")
-        one = (alice, bob) if controlling else (bob, alice)
-        for peer in (alice, bob):
-            peer.until(lambda peer=peer: peer.pair is not None, SETTLING)
-        alice.until(lambda: same_pair(*one, place), SETTLING)
-        assert agreed.fits(one[0].last("selected")["types"])
-        assert not one[0].all("failed")
+@pytest.mark.parametrize("meeting", MEETINGS.values(), ids=MEETINGS, scope="module")
+def test_peers_meet(
+    networks: Callable[[str], Place], meeting: Meeting, other: Program, controlling: bool
+) -> None:
+    place = networks(meeting.network)
+    with place.peers(ICEWAY, other) as (ours, theirs):
+        meet(ours, theirs, meeting.servers, meeting.policy, (controlling, not controlling))
+        talk(ours, theirs, place)
+        assert meeting.fits(ours.last("selected")["types"])
+
+
+@pytest.mark.parametrize("controlling", [True, False], ids=["both-control", "nobody-controls"])
+def test_a_conflict_of_roles_is_settled(
+    networks: Callable[[str], Place], other: Program, controlling: bool
+) -> None:
+    place = networks("open")
+    with place.peers(ICEWAY, other) as (ours, theirs):
+        meet(ours, theirs, controlling=(controlling, controlling))
+        talk(ours, theirs, place)
+
+
+def talk(ours: Peer, theirs: Peer, place: Place) -> None:
+    """Both hear each other and settle on one pair."""
+    ours.until(lambda: ours.last("heard") == f"from {PLACES[1]}")
+    theirs.until(lambda: theirs.last("heard") == f"from {PLACES[0]}")
+    for peer in (ours, theirs):
+        peer.until(lambda peer=peer: peer.pair is not None, SETTLING)
+    ours.until(lambda: same_pair(ours, theirs, place), SETTLING)
+    assert not ours.all("failed")
 
 
 def same_pair(ours: Peer, theirs: Peer, place: Place) -> bool:

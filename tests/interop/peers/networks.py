@@ -45,11 +45,13 @@ class Place:
         """Whether the second can be what the internet sees of the first; some NATs give every path a port."""
         ip, port = address
         for router in self.topology.routers:
+            if router.nat is None:
+                continue
             segments = {interface.segment for interface in router.inside}
             for host in self.topology.hosts:
                 if any(i.ip == ip and i.segment in segments for i in host.interfaces):
-                    keeps_port = router.nat is None or router.nat.port_preservation
-                    return elsewhere[0] == router.outside.ip and (not keeps_port or elsewhere[1] == port)
+                    same_port = elsewhere[1] == port or not router.nat.port_preservation
+                    return elsewhere[0] == router.outside.ip and same_port
         return address == elsewhere
 
 

@@ -17,6 +17,7 @@ from typing import IO, Any
 from tests.interop.peers.programs import Program, environment
 
 PATIENCE = 30.0
+PLACES = ("one", "the other")
 LOOK_AGAIN = 0.05
 Start = Callable[..., "subprocess.Popen[Any]"]
 
@@ -123,18 +124,17 @@ def introduce(one: Peer, other: Peer) -> None:
 
 
 def meet(
-    controlling: Peer,
-    controlled: Peer,
-    servers: Sequence[Sequence[dict[str, Any]]] = ((), ()),
+    one: Peer,
+    other: Peer,
+    servers: Sequence[dict[str, Any]] = (),
     policy: str = "all",
-    options: Sequence[dict[str, Any]] = ({}, {}),
+    controlling: tuple[bool, bool] = (True, False),
 ) -> None:
-    """Both gather, find each other by trickling, and greet. `servers` and `options` are each one's own."""
-    introduce(controlling, controlled)
-    both = ((controlling, True), (controlled, False))
-    for (peer, leads), asked, extra in zip(both, servers, options, strict=True):
-        peer.tell("greet", text=f"from {peer.program.name}, {'controlling' if leads else 'controlled'}")
-        peer.tell("gather", controlling=leads, servers=list(asked), policy=policy, options=extra)
+    """Both gather, find each other by trickling, and greet: each by its place, since both may be of one maker."""
+    introduce(one, other)
+    for peer, name, leads in zip((one, other), PLACES, controlling, strict=True):
+        peer.tell("greet", text=f"from {name}")
+        peer.tell("gather", controlling=leads, servers=list(servers), policy=policy)
 
 
 def _pass_on(news: dict[str, Any], hearer: Peer) -> None:
