@@ -86,6 +86,12 @@ class Wire:
     def refuse_reoffer(self, call: Call, code: int, now: float) -> None:
         raise AssertionError(code)
 
+    def takes_candidates(self, call: Call) -> bool:
+        return False
+
+    def trickle(self, call: Call, fragment: str, now: float) -> None:
+        raise AssertionError(fragment)
+
     def probe(self, call: Call, now: float) -> None:
         pass
 

@@ -14,6 +14,7 @@ from iceway.client.line import Line
 from iceway.core.address import Address
 from iceway.core.errors import UsageError
 from iceway.core.machine import CloseUdp, OpenUdp, SendDatagram, UdpOpened
+from iceway.ice.config import IceServer, ServerKind
 from iceway.media.description import AudioNegotiation
 from iceway.media.files import MemorySink, SilenceSource
 from iceway.sip.useragent import Answered, Ended, Incoming, Provisional, ReinviteReceived
@@ -37,6 +38,7 @@ class ScriptedAgent:
 
     def __init__(self) -> None:
         self.said: list[tuple[object, ...]] = []
+        self.takes = False
 
     def call_id(self, key: str) -> str:
         return f"id of {key}"
@@ -59,6 +61,14 @@ class ScriptedAgent:
 
     def answer_reinvite(self, call: str, sdp: bytes, now: float) -> None:
         self.said.append(("answer", sdp))
+
+    def takes_info(self, call: str, package: str, branch: str | None = None) -> bool:
+        return self.takes
+
+    def inform(
+        self, call: str, package: str, content_type: str, body: bytes, now: float, branch: str | None
+    ) -> None:
+        self.said.append(("inform", body))
 
     def words(self) -> list[object]:
         return [words[0] for words in self.said]
@@ -89,6 +99,8 @@ class End:
 
 class Desk:
     """One call with its line and agent; time passes when told to."""
+
+    dead_server = (IceServer(ServerKind.STUN, address=Address("192.0.2.99", 3478)),)
 
     def __init__(self, *, incoming: bool = False) -> None:
         self.user_agent = ScriptedAgent()

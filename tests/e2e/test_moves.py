@@ -74,7 +74,7 @@ def test_twice_in_a_row() -> None:
     office.world.advance(0.2)
     interface, gateway = ANOTHER_LEASE["alice"]
     office.world.move("alice", interface, gateway=gateway)
-    goes_on(office, alice, bob, gap=1.2 + 2 * ROUND_TRIP)
+    goes_on(office, alice, bob, gap=1.0 + 2 * ROUND_TRIP)
     bob.hangs_up(call)
     assert alice.waits_for(events.CallEnded)
     office.close()
@@ -99,7 +99,7 @@ def test_no_network_at_all_for_a_while() -> None:
     back = office.world.now
     for person in (alice, bob):
         assert person.waits_for(events.CallRestored, 5.0), person.events
-    assert office.world.now - back < 1.0
+    assert office.world.now - back < 2.0, "the offer of either may meet the other's"
     goes_on(office, alice, bob, gap=5.5)
     bob.hangs_up(call)
     assert alice.waits_for(events.CallEnded)

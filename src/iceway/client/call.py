@@ -32,9 +32,10 @@ from iceway.client.renegotiation import Renegotiation
 from iceway.client.restart import Due, Restarts, Step
 from iceway.client.signalling import Signalling
 from iceway.client.sound import CallSource
+from iceway.client.trickle import Trickle
 from iceway.client.watch import Finding, PathWatch
 from iceway.core.errors import UsageError
-from iceway.core.machine import ClockSet, Input, Outbox, earliest
+from iceway.core.machine import AddressesChanged, ClockSet, Input, Outbox, earliest
 from iceway.ice.agent import Agent
 from iceway.ice.config import AgentConfig, IceServer, Policy
 from iceway.ice.events import (
@@ -64,6 +65,8 @@ from iceway.trace.records import CallState
 
 if TYPE_CHECKING:
     from random import Random
+
+SOON = 0.2  # seconds of gathering before a description to which candidates can be added later
 
 
 class Phase(StrEnum):
@@ -119,9 +122,11 @@ class Call(Outbox):
         )
         self._negotiation = AudioNegotiation(rng, config.codecs, allow_clear=config.allow_clear)
         self._exchange = CandidateExchange(self._agent)
+        self._trickle = Trickle(self, self._negotiation, self._exchange, signalling)
         self._session: AudioSession | None = None
         self._clock: ClockSet | None = None
         self._described = False
+        self._describe_by: float | None = None
         self._answer = ""
         self._picked_up = False
         self._accepted = False
@@ -151,6 +156,7 @@ class Call(Outbox):
     # --- commands -----------------------------------------------------------------------------------------
     def begin(self, interfaces: tuple[str, ...], servers: tuple[IceServer, ...], now: float) -> None:
         """Start to gather; the offer (or the answer to one) follows when candidates are there."""
+        self.hurry(now)
         self._agent.gather(interfaces, servers, now)
         self._drain(now)
 
@@ -215,6 +221,7 @@ class Call(Outbox):
             self._end(error.reason, now)
             return False
         self._start_session(negotiated, now)
+        self._trickle.tell(now)
         if early and self.phase in (Phase.TRYING, Phase.RINGING):
             self._become(Phase.EARLY)
         self._drain(now)
@@ -235,11 +242,13 @@ class Call(Outbox):
     def receive_reoffer(self, body: str, now: float) -> None:
         """A re-INVITE: the other side settles the pair, or restarts ICE."""
         self._renegotiation.receive_offer(body, now)
+        self._trickle.tell(now)
         self._drain(now)
 
     def receive_reanswer(self, body: str, now: float) -> None:
         """The answer to our re-INVITE."""
         self._renegotiation.receive_answer(body, now)
+        self._trickle.tell(now)
         self._drain(now)
 
     def reoffer_failed(self, code: int, reason: str, now: float) -> None:
@@ -251,11 +260,23 @@ class Call(Outbox):
         """SIP ended the call."""
         self._end(reason, now)
 
+    def receive_candidates(self, content_type: str, body: bytes, now: float) -> None:
+        """Candidates of the other side that were found after its description."""
+        self._trickle.receive(content_type, body, now)
+        self._drain(now)
+
+    def candidates_told(self, status: int, reason: str, now: float) -> None:
+        self._trickle.told(status, reason, now)
+        self._drain(now)
+
     # --- machine ------------------------------------------------------------------------------------------
     def handle_input(self, event: Input, now: float) -> None:
         if isinstance(event, ClockSet):
             self._clock = event
+        moved = isinstance(event, AddressesChanged) and event.ips and self._restarts.in_trouble
         self._agent.handle_input(event, now)
+        if moved:
+            self._restarts.trouble("our network changed again", now, ours=True)
         if self._session is not None:
             self._session.handle_input(event, now)
         self._drain(now)
@@ -266,13 +287,14 @@ class Call(Outbox):
             self._session.handle_timeout(now)
         self._drain(now)
         self._watch_path(now)
-        for due in self._restarts.due(now):
-            self._restart_due(due, now)
+        if self._describe_by is not None and now >= self._describe_by and self._agent.local_candidates:
+            self._describe(now)
         self._drain(now)
 
     def poll_timeout(self) -> float | None:
         session = self._session.poll_timeout() if self._session else None
-        own = earliest(self._watch.next_at, self._restarts.poll_timeout())
+        hurry = self._describe_by if self._agent.local_candidates else None
+        own = earliest(self._watch.next_at, self._restarts.poll_timeout(), hurry)
         return earliest(self._agent.poll_timeout(), session, own)
 
     # --- the children's outputs ---------------------------------------------------------------------------
@@ -286,6 +308,9 @@ class Call(Outbox):
             while self._session is not None and (output := self._session.poll_output()) is not None:
                 quiet = False
                 self._from_session(output, now)
+            for due in self._restarts.due(now):
+                quiet = False
+                self._restart_due(due, now)
 
     def _from_agent(self, output: object, now: float) -> None:
         match output:
@@ -294,8 +319,11 @@ class Call(Outbox):
                     self._session.receive(data, now)
                 if self.path is not None and remote == self.path.remote.address:
                     self._watch.heard(now)  # from elsewhere it would not show that they hear us
-            case GatheringSettled() | GatheringDone():
+            case GatheringSettled():
                 self._describe(now)
+            case GatheringDone():
+                self._describe(now)
+                self._trickle.tell(now)
             case PairValid(path=path):
                 self._usable(path, now)
             case Selected(path=path):
@@ -307,8 +335,10 @@ class Call(Outbox):
                 self._path_lost(f"the other side has been silent for {silent:.0f} s", now)
             case RestartNeeded(reason=reason):
                 self._path_lost(reason, now, ours=True)
-            case CandidateFound() | StateChanged():
-                pass  # told in the description, and in records
+            case CandidateFound():
+                self._trickle.tell(now)
+            case StateChanged():
+                pass  # records tell
             case _:
                 self.emit(output)
 
@@ -324,8 +354,14 @@ class Call(Outbox):
                 self.emit(output)
 
     # --- offers and answers -------------------------------------------------------------------------------
+    def hurry(self, now: float) -> None:
+        """Gathering begins; whoever takes candidates later need not wait for all of them."""
+        if self._exchange.they_trickle:
+            self._describe_by = now + SOON
+
     def _describe(self, now: float) -> None:
         """Candidates are there: say them, once."""
+        self._describe_by = None
         if self.ended:
             return
         if self._described:
@@ -357,7 +393,8 @@ class Call(Outbox):
     def _learn(self, negotiated: Negotiated, now: float) -> bool:
         """Tell the agent who the other side is; False if it speaks no ICE."""
         known = self._agent.remote_ufrag
-        if not self._exchange.learn(negotiated.ice, negotiated.remote, now):
+        deaf = not self._signalling.takes_candidates(self)
+        if not self._exchange.learn(negotiated.ice, negotiated.remote, now, deaf=deaf):
             return False
         if known not in (None, self._agent.remote_ufrag):
             self.path = None  # another end of a forked call: no path leads there yet
@@ -471,6 +508,7 @@ class Call(Outbox):
         self.end_reason = reason
         self._watch.stop()
         self._restarts.stop()
+        self._describe_by = None
         answered = self.answered
         self.phase = Phase.ENDED
         if not self.call_id:  # SIP never heard of it; what it hears of, it records itself

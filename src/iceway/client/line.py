@@ -16,25 +16,38 @@ from iceway.sip.useragent import (
     Confirmed,
     Ended,
     Incoming,
+    InfoAnswered,
+    InfoReceived,
     Provisional,
     ReinviteAnswered,
     ReinviteFailed,
     ReinviteReceived,
     UserAgent,
 )
+from iceway.wire import sdpfrag
 
-CallEvent = Provisional | Answered | Confirmed | Ended | ReinviteReceived | ReinviteAnswered | ReinviteFailed
-
+CallEvent = (
+    Provisional
+    | Answered
+    | Confirmed
+    | Ended
+    | ReinviteReceived
+    | ReinviteAnswered
+    | ReinviteFailed
+    | InfoReceived
+    | InfoAnswered
+)
 
 MAX_BRANCHES = 16  # ends that ring at once and whose answers are kept
 
 
 @dataclass(slots=True)
 class _Tie:
-    """A call, and what the branches of its INVITE have answered so far."""
+    """A call, what the branches of its INVITE have answered so far, and the one that is talked to."""
 
     call: Call
     answers: dict[str, str] = field(default_factory=dict)
+    branch: str | None = None
 
 
 class Switchable(Protocol):
@@ -73,10 +86,11 @@ class Line:
             case Provisional(status=status, sdp=bytes(sdp), branch=branch):
                 call.ringing(status, now)
                 if branch in tie.answers or len(tie.answers) < MAX_BRANCHES:
-                    tie.answers[branch] = _text(sdp)
+                    tie.answers[branch], tie.branch = _text(sdp), branch
                     call.receive_answer(tie.answers[branch], now, early=True)
             case Answered(sdp=sdp, branch=branch):
                 answer = tie.answers.get(branch) if sdp is None else _text(sdp)
+                tie.branch = branch
                 if answer is None:
                     call.hang_up(now, "the other side answered without a session description")
                 elif call.receive_answer(answer, now, early=False):
@@ -93,6 +107,10 @@ class Line:
                 call.receive_reanswer(_text(answer), now)
             case ReinviteFailed(status=status, reason=reason):
                 call.reoffer_failed(status, reason, now)
+            case InfoReceived(content_type=content_type, body=body):
+                call.receive_candidates(content_type, body, now)
+            case InfoAnswered(status=status, reason=reason):
+                call.candidates_told(status, reason, now)
 
     def forget(self, call: Call) -> None:
         self._ties.pop(call.sip_call, None)
@@ -124,6 +142,21 @@ class Line:
 
     def probe(self, call: Call, now: float) -> None:
         self._owner.user_agent.probe_uplink(now)
+
+    def takes_candidates(self, call: Call) -> bool:
+        tie = self._ties.get(call.sip_call)
+        agent = self._owner.user_agent
+        return tie is not None and agent.takes_info(call.sip_call, sdpfrag.INFO_PACKAGE, tie.branch)
+
+    def trickle(self, call: Call, fragment: str, now: float) -> None:
+        self._owner.user_agent.inform(
+            call.sip_call,
+            sdpfrag.INFO_PACKAGE,
+            sdpfrag.MEDIA_TYPE,
+            fragment.encode(),
+            now,
+            self._ties[call.sip_call].branch,
+        )
 
     def hang_up(self, call: Call, reason: str, now: float) -> None:
         if call.sip_call:  # else its INVITE has not left yet

@@ -35,6 +35,8 @@ from iceway.sip.useragent import (
     Deregistered,
     Ended,
     Incoming,
+    InfoAnswered,
+    InfoReceived,
     Listening,
     Provisional,
     ProvisionalAcknowledged,
@@ -49,7 +51,7 @@ from iceway.sip.useragent import (
     UserAgentConfig,
 )
 from iceway.trace.records import CredentialsRefused, CredentialsRequested, Malformed, Note, Started
-from iceway.wire import mras
+from iceway.wire import mras, sdpfrag
 from iceway.wire.sip import NameAddr, Response, SipUri
 
 if TYPE_CHECKING:
@@ -258,6 +260,8 @@ class Phone(Outbox):
                 | ReinviteReceived()
                 | ReinviteAnswered()
                 | ReinviteFailed()
+                | InfoReceived()
+                | InfoAnswered()
             ):
                 self._line.deliver(output, now)
             case ProvisionalAcknowledged() | Listening() | RequestAnswered() | RequestFailed():
@@ -273,6 +277,8 @@ class Phone(Outbox):
             password=self.config.password,
             outbound=targets,
             user_agent=f"iceway/{__version__}",
+            info_packages=(sdpfrag.INFO_PACKAGE,),
+            option_tags=("trickle-ice",),  # RFC 8840 §10
         )
         self._ua = UserAgent("ua", config, self._rng)
         self._board.add("ua", self._ua)

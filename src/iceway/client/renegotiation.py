@@ -70,6 +70,7 @@ class Renegotiation:
         self._restarts.begun()
         self._theirs = None
         self._owner.to_be_settled()
+        self._owner.hurry(now)
         self._agent.restart(now)
 
     def gathered(self, now: float) -> None:
@@ -122,7 +123,7 @@ class Renegotiation:
             return
         self._owner.renegotiated(negotiated, now)
         if ufrag != self._agent.remote_ufrag:
-            self._exchange.learn(negotiated.ice, negotiated.remote, now)
+            self._learn(negotiated, now)
             self._restarts.checking()
         else:
             self._exchange.their_default = negotiated.remote
@@ -145,7 +146,12 @@ class Renegotiation:
         self._theirs = negotiated
         self._restarts.checking()
         self._owner.to_be_settled()
-        self._exchange.learn(negotiated.ice, negotiated.remote, now)
+        self._learn(negotiated, now)
+        self._owner.hurry(now)
+
+    def _learn(self, negotiated: Negotiated, now: float) -> None:
+        deaf = not self._signalling.takes_candidates(self._owner)
+        self._exchange.learn(negotiated.ice, negotiated.remote, now, deaf=deaf)
 
     def _answer(self, negotiated: Negotiated, now: float, *, restarted: bool = False) -> None:
         """Name the candidate of ours that the offer chose, else the one in use, else all.

@@ -31,4 +31,10 @@ class Signalling(Protocol):
     def probe(self, call: Call, now: float) -> None:
         """The path is in doubt; is the way to our own server as well?"""
 
+    def takes_candidates(self, call: Call) -> bool:
+        """Whether the other side says that it takes candidates by INFO."""
+        ...
+
+    def trickle(self, call: Call, fragment: str, now: float) -> None: ...
+
     def hang_up(self, call: Call, reason: str, now: float) -> None: ...

@@ -134,6 +134,11 @@ class Agent(Outbox):
         return self._gatherer.settled
 
     @property
+    def gathering_done(self) -> bool:
+        """Whether no more candidates are to come (see `GatheringDone`)."""
+        return self._gatherer.started and self._told_done
+
+    @property
     def closed(self) -> bool:
         """After `close`: nothing is left to do, the machine may be dropped."""
         return self.state is IceState.CLOSED and self._gatherer.closed and not self._tcp.opening

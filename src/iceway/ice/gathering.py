@@ -165,7 +165,8 @@ class Gatherer:
         """
         self._begin(now)
         for job in list(self._jobs):
-            if job.relayed is not None and not job.retired and job.turn.verify(now):
+            left = job.retired or (job.socket is not None and job.socket.leaving)
+            if job.relayed is not None and not left and job.turn.verify(now):
                 job.finished, job.doubted = False, True
                 self._pump(job, now)
         self._ask_again(now)

@@ -122,6 +122,11 @@ class AudioNegotiation:
         self._streams: tuple[MediaDescription | None, ...] = (None,)
         self._mid: str | None = None
 
+    @property
+    def mid(self) -> str | None:
+        """How both sides call the stream (RFC 5888), if they name it."""
+        return self._mid
+
     # --- we offer -----------------------------------------------------------------------------------
     def offer(self, ice: IceParameters | None, address: Address, direction: str = "sendrecv") -> str:
         """The body of an offer with these ICE parameters, its default destination at `address`.
@@ -130,6 +135,8 @@ class AudioNegotiation:
         `ice.candidates`, its address as `address`, and `ice.remote_candidates` naming the other side's.
         """
         self._our_direction = direction
+        if self._mid is None and ice is not None and "trickle" in ice.options:
+            self._mid = "0"  # by which candidates that come later name the stream (RFC 8840 §4.1)
         suite = self._send_key.suite if self._send_key else DEFAULT_SUITE
         crypto = Crypto(1, suite, self._our_key(suite).key_and_salt)
         ours = _audio(self._ours, self._protocol, (crypto,), ice, address, direction, True, self._mid)
@@ -288,6 +295,8 @@ class AudioNegotiation:
         session = [Line("s", self._session_name), Line("c", f"IN {family} {address.ip}"), Line("t", "0 0")]
         if ice is not None and ice.lite:
             session.append(attribute("ice-lite"))
+        if ice is not None and ice.pacing is not None:
+            session.append(attribute("ice-pacing", str(ice.pacing)))
         text = sdp.serialize(SessionDescription(replace(self._origin, version=0), tuple(session), media))
         if text != self._last_text:
             self._last_text = text

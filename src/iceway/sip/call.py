@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from random import Random
 
 SDP = "application/sdp"
-ALLOW = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS"
+ALLOW = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS, INFO"
 SUPPORTED = "100rel, path, outbound, gruu"
 _MAX_GLARE = 8
 _REASON_TEXT = re.compile(r';\s*text\s*=\s*("(?:[^"\\]|\\.)*")', re.IGNORECASE)
@@ -62,6 +62,25 @@ class ReinviteAnswered:
 @dataclass(frozen=True, slots=True)
 class ReinviteFailed:
     """Our re-INVITE was refused; the session goes on as it was (RFC 3261 §14.1)."""
+
+    call: str
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InfoReceived:
+    """An INFO of a package that we take (RFC 6086); it is answered."""
+
+    call: str
+    package: str
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InfoAnswered:
+    """Our INFO got its answer; `status` as in `ReinviteFailed` if there was none."""
 
     call: str
     status: int
@@ -113,6 +132,12 @@ class Switch:
     service_route: Callable[[], tuple[str, ...]]
     user_agent: str
     answer_timeout: float
+    info_packages: tuple[str, ...] = ()
+    option_tags: tuple[str, ...] = ()
+
+    @property
+    def supported(self) -> str:
+        return ", ".join((SUPPORTED, *self.option_tags))
 
     def tag(self) -> str:
         return f"{self.rng.getrandbits(64):016x}"
@@ -120,7 +145,8 @@ class Switch:
     def dressed(self, message: M, flow: Flow | None) -> M:
         """With the headers of a message that makes or moves a dialog."""
         message = message.with_header("Contact", f"<{self.contact(flow)}>")
-        return message.with_header("Allow", ALLOW).with_header("Supported", SUPPORTED)
+        message = message.with_header("Allow", ALLOW).with_header("Supported", self.supported)
+        return message.with_header("Recv-Info", *self.info_packages)
 
 
 @dataclass(slots=True)
@@ -154,6 +180,7 @@ class Call:
         self._asked: RequestReceived | None = None  # their re-INVITE, unanswered
         self._asked_gone = False  # …until its transaction broke
         self._owns_call_id = False
+        self._info_waits: tuple[str, str, bytes] | None = None
 
     @property
     def is_over(self) -> bool:
@@ -207,6 +234,43 @@ class Call:
             self._switch.endpoint.respond(asked.transaction, make_response(asked.request, status), now)
             self._reinvite_if_free(now)
 
+    def takes_info(self, package: str, branch: str | None = None) -> bool:
+        """Whether the other end says that it takes such an INFO."""
+        dialog = self._dialog_for_info(branch)
+        return not self.is_over and dialog is not None and package in dialog.recv_info
+
+    def inform(
+        self, package: str, content_type: str, body: bytes, now: float, branch: str | None = None
+    ) -> None:
+        """Send an INFO (RFC 6086), also before the call is answered. `InfoAnswered` follows.
+
+        It waits until the other end can know the dialog (RFC 8840 §4.3.1).
+        """
+        dialog = self._dialog_for_info(branch)
+        if self.is_over or dialog is None:
+            return
+        if not self._is_known:
+            self._info_waits = package, content_type, body
+            return
+        request = dialog.request("INFO").with_header("Info-Package", package)
+        request = request.with_header("Content-Disposition", "Info-Package").with_body(body, content_type)
+        info = Exchange(request, dialog.next_cseq, self._info_response, self._info_failed, flow=dialog.flow)
+        self._switch.requester.send(info, now)
+
+    @property
+    def _is_known(self) -> bool:
+        """The other end has shown that it knows our tag."""
+        return True
+
+    def _inform_now(self, now: float) -> None:
+        """Send the INFO that waited, if there is one and it may go."""
+        if self._info_waits is not None and self._is_known:
+            waited, self._info_waits = self._info_waits, None
+            self.inform(*waited, now)
+
+    def _dialog_for_info(self, branch: str | None) -> Dialog | None:
+        return self.dialog
+
     # --- requests within the dialog -------------------------------------------------------------------
     def handle_request(self, event: RequestReceived, dialog: Dialog, now: float) -> None:
         """A request within one of our dialogs; the user agent has checked what is common to all."""
@@ -226,6 +290,8 @@ class Call:
                 self._reinvited(event, dialog, now)
             case "OPTIONS":
                 self._respond(event, 200, now)
+            case "INFO":
+                self._informed(event, now)
             case _:
                 self._respond(event, 405, now)
 
@@ -241,6 +307,7 @@ class Call:
             self.phase = Phase.CONFIRMED
             self._record("confirmed")
             self._switch.emit(Confirmed(self.key, answer))
+            self._inform_now(now)
             if self._leaving is not None:
                 self.bye(now, self._leaving)
                 return
@@ -285,6 +352,30 @@ class Call:
             dialog.refresh_target(event.request)
             self._asked, self._asked_gone = event, False
             self._switch.emit(ReinviteReceived(self.key, sdp_of(event.request)))
+
+    # --- INFO -----------------------------------------------------------------------------------------
+    def _informed(self, event: RequestReceived, now: float) -> None:
+        request = event.request
+        package = (request.headers.get("Info-Package") or "").partition(";")[0].strip().lower()
+        if not package and not request.body:
+            self._respond(event, 200, now)  # as before RFC 6086: somebody asks whether we are there
+        elif not package:
+            self._respond(event, 415, now)
+        elif package not in self._switch.info_packages:
+            response = make_response(request, 469).with_header("Recv-Info", *self._switch.info_packages)
+            self._switch.endpoint.respond(event.transaction, response, now)
+        else:
+            self._respond(event, 200, now)
+            content_type = request.content_type or ""
+            self._switch.emit(InfoReceived(self.key, package, content_type, request.body))
+
+    def _info_response(self, exchange: Exchange, response: Response, now: float) -> None:
+        if not response.is_provisional and not self.is_over:
+            self._switch.emit(InfoAnswered(self.key, response.status, response.reason))
+
+    def _info_failed(self, exchange: Exchange, reason: str, status: int, now: float) -> None:
+        if not self.is_over:
+            self._switch.emit(InfoAnswered(self.key, status, reason))
 
     # --- our 2xx, until its ACK -----------------------------------------------------------------------
     def _send_2xx(

@@ -28,6 +28,8 @@ class Dialog:
     local_cseq: int
     remote_cseq: int | None
     flow: str | None
+    recv_info: frozenset[str] = frozenset()
+    """The Info Packages that the other end takes (RFC 6086 §5.2), as it said last."""
 
     @classmethod
     def from_response(cls, request: Request, response: Response, flow: str | None) -> Dialog:
@@ -44,6 +46,7 @@ class Dialog:
             local_cseq=request.cseq.number,
             remote_cseq=None,
             flow=flow,
+            recv_info=packages_of(response),
         )
 
     @classmethod
@@ -60,6 +63,7 @@ class Dialog:
             local_cseq=0,
             remote_cseq=request.cseq.number,
             flow=flow,
+            recv_info=packages_of(request),
         )
 
     @property
@@ -109,6 +113,7 @@ class Dialog:
         """A (re-)INVITE or its 2xx may move the remote target (RFC 3261 §12.2)."""
         if message.contacts:
             self.remote_target = message.contacts[0].uri
+        self.recv_info = packages_of(message)
 
     def confirmed(self, response: Response) -> Dialog:
         """An early dialog as its 2xx confirms it: target and route set are taken anew (RFC 3261 §13.2.2.4)."""
@@ -116,7 +121,15 @@ class Dialog:
             self,
             remote_target=response.contacts[0].uri if response.contacts else self.remote_target,
             routes=tuple(reversed(response.record_routes)),
+            recv_info=packages_of(response),
         )
+
+
+def packages_of(message: Request | Response) -> frozenset[str]:
+    """What its Recv-Info names, without parameters."""
+    return frozenset(
+        value.partition(";")[0].strip().lower() for value in message.headers.values("Recv-Info")
+    ) - {"", "nil"}
 
 
 def _is_loose(route: NameAddr) -> bool:

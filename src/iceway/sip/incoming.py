@@ -56,6 +56,7 @@ class IncomingCall(Call):
         self._unacked: _Reliable | None = None
         self._queue: list[Response] = []
         self._accepting: bytes | None = None
+        self._reached = False  # the caller has shown that it knows our tag
         self._record("trying")
         switch.timers.arm((self.key, "answer"), now + switch.answer_timeout)
 
@@ -102,6 +103,10 @@ class IncomingCall(Call):
         elif not self.is_over:
             self.bye(now, reason)
 
+    @property
+    def _is_known(self) -> bool:
+        return self._reached or self.phase is Phase.CONFIRMED
+
     # --- inputs ---------------------------------------------------------------------------------------
     def cancelled(self, request: Request, now: float) -> None:
         if self.phase in (Phase.TRYING, Phase.RINGING):
@@ -109,10 +114,12 @@ class IncomingCall(Call):
             self._end(reason_text(request) or "cancelled by the caller", 487, False, now)
 
     def handle_request(self, event: RequestReceived, dialog: Dialog, now: float) -> None:
+        self._reached = True
         if event.request.method == "PRACK":
             self._prack_received(event, dialog, now)
         else:
             super().handle_request(event, dialog, now)
+        self._inform_now(now)
 
     def handle_timer(self, what: str, now: float) -> None:
         if what == "reliable":

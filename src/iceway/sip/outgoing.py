@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from iceway.sip.call import SDP, SUPPORTED, Call, Phase, Switch, sdp_of
+from iceway.sip.call import SDP, Call, Phase, Switch, sdp_of
 from iceway.sip.dialog import Dialog
 from iceway.sip.endpoint import Flow
 from iceway.sip.exchange import Exchange
@@ -132,6 +132,10 @@ class OutgoingCall(Call):
         if self._invite is not None:
             self._switch.requester.forget(self._invite)
 
+    def _dialog_for_info(self, branch: str | None) -> Dialog | None:
+        early = self._early.get(branch or "")
+        return self.dialog or (early.dialog if early else None)
+
     # --- responses ------------------------------------------------------------------------------------
     def _responded(self, exchange: Exchange, response: Response, now: float) -> None:
         if response.is_success:
@@ -227,7 +231,7 @@ class OutgoingCall(Call):
             request = request.with_header("Route", *self._switch.service_route())
             if self._offer is None:
                 # A reliable 1xx would then bring an offer, to be answered in the PRACK; we do not go there.
-                without = ", ".join(o for o in SUPPORTED.split(", ") if o != "100rel")
+                without = ", ".join(o for o in self._switch.supported.split(", ") if o != "100rel")
                 request = request.with_header("Supported", without)
         return request
 

@@ -6,7 +6,8 @@ its end may cross them; commands that its phase forbids raise UsageError.
 
 Events: `RegistrationSucceeded`, `RegistrationFailed`, `Deregistered`; `RequestAnswered`, `RequestFailed` for
 requests outside of calls; `Incoming`, `ProvisionalAcknowledged`, `Confirmed` for calls received; `Provisional`,
-`Answered` for calls made; `ReinviteReceived`, `ReinviteAnswered`, `ReinviteFailed`, `Ended` for both.
+`Answered` for calls made; `ReinviteReceived`, `ReinviteAnswered`, `ReinviteFailed`, `InfoReceived`, `InfoAnswered`,
+`Ended` for both.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from iceway.core.timers import Timers
 from iceway.sip.call import (
     ALLOW,
     SDP,
-    SUPPORTED,
     Call,
     Confirmed,
     Ended,
+    InfoAnswered,
+    InfoReceived,
     ReinviteAnswered,
     ReinviteFailed,
     ReinviteReceived,
@@ -67,6 +69,8 @@ __all__ = [
     "Deregistered",
     "Ended",
     "Incoming",
+    "InfoAnswered",
+    "InfoReceived",
     "Listening",
     "Provisional",
     "ProvisionalAcknowledged",
@@ -94,7 +98,8 @@ class UserAgentConfig:
     `transports` given: nothing but TLS unless said, since what the DNS offers may be forged. `contact_ip`
     stands in Contact where a UDP socket is bound to no address of its own. `instance` is this device's URN and
     should outlive the process; one is made up without it. `retry` is the first and the longest pause between
-    attempts to register.
+    attempts to register. `info_packages` are those that our INFO requests may be of (RFC 6086), `option_tags` what
+    the owner understands beside what is understood here.
     """
 
     aor: str
@@ -109,6 +114,8 @@ class UserAgentConfig:
     expires: int = 3600
     retry: tuple[float, float] = (1.0, 300.0)
     answer_timeout: float = 180.0
+    info_packages: tuple[str, ...] = ()
+    option_tags: tuple[str, ...] = ()
     user_agent: str = "iceway"
     endpoint: EndpointConfig | None = None
 
@@ -188,6 +195,8 @@ class UserAgent(Outbox):
             service_route=lambda: self.registration.service_route,
             user_agent=config.user_agent,
             answer_timeout=config.answer_timeout,
+            info_packages=config.info_packages,
+            option_tags=config.option_tags,
         )
 
     # --- commands: reachability -----------------------------------------------------------------------
@@ -330,6 +339,24 @@ class UserAgent(Outbox):
         if (found := self._call(call, now)) is not None:
             found.reject_reinvite(status, now)
 
+    def takes_info(self, call: str, package: str, branch: str | None = None) -> bool:
+        """Whether the other end takes INFO requests of that package, and can be sent any yet."""
+        found = self._calls.get(call)
+        return found is not None and found.takes_info(package, branch)
+
+    def inform(
+        self,
+        call: str,
+        package: str,
+        content_type: str,
+        body: bytes,
+        now: float,
+        branch: str | None = None,
+    ) -> None:
+        """Send an INFO within the dialog, the early one of `branch` while the call is not answered."""
+        if (found := self._call(call, now)) is not None:
+            found.inform(package, content_type, body, now, branch)
+
     def call_id(self, call: str) -> str:
         """SIP's Call-ID of a call, by which records name it; empty once the call is forgotten."""
         found = self._calls.get(call)
@@ -442,14 +469,16 @@ class UserAgent(Outbox):
         try:
             if request.method not in _METHODS:
                 self._refuse(event, 405, now, ("Allow", ALLOW))
-            elif missing := [o for o in request.headers.values("Require") if o.lower() not in _UNDERSTOOD]:
+            elif missing := [o for o in request.headers.values("Require") if not self._understands(o)]:
                 self._refuse(event, 420, now, ("Unsupported", ", ".join(missing)))
             elif request.to.tag is not None:
                 self._request_in_dialog(event, now)
             elif not request.uri.lower().startswith(("sip:", "sips:")):
                 self._refuse(event, 416, now)
             elif request.method == "OPTIONS":
-                self._refuse(event, 200, now, ("Allow", ALLOW), ("Accept", SDP), ("Supported", SUPPORTED))
+                self._refuse(
+                    event, 200, now, ("Allow", ALLOW), ("Accept", SDP), ("Supported", self._switch.supported)
+                )
             elif request.method == "INVITE":
                 self._invited(event, now)
             else:
@@ -457,6 +486,9 @@ class UserAgent(Outbox):
         except ParseError as error:
             self.emit(Malformed("sip", event.source, str(error), len(request.body)))
             self._refuse(event, 400, now)
+
+    def _understands(self, option: str) -> bool:
+        return option.lower() in _UNDERSTOOD or option.lower() in self._config.option_tags
 
     def _request_in_dialog(self, event: RequestReceived, now: float) -> None:
         found = self._dialog_of(event.request)

@@ -282,7 +282,10 @@ class SessionDescription(_Section):
 
 @dataclass(frozen=True, slots=True)
 class IceParameters:
-    """The ICE lines of one media section (RFC 8839). Candidates are the text after `a=candidate:`."""
+    """The ICE lines of one media section (RFC 8839). Candidates are the text after `a=candidate:`.
+
+    `pacing` are the milliseconds between two checks that are proposed (`a=ice-pacing`, §5.5).
+    """
 
     ufrag: str = ""
     pwd: str = field(default="", repr=False)
@@ -292,6 +295,7 @@ class IceParameters:
     end_of_candidates: bool = False
     lite: bool = False
     mismatch: bool = False
+    pacing: int | None = None
 
 
 def ice_parameters(description: SessionDescription, media: MediaDescription) -> IceParameters | None:
@@ -321,6 +325,7 @@ def ice_parameters(description: SessionDescription, media: MediaDescription) -> 
         end_of_candidates=media.has("end-of-candidates") or description.has("end-of-candidates"),
         lite=description.has("ice-lite"),
         mismatch=media.has("ice-mismatch"),
+        pacing=_pacing(description.attribute("ice-pacing")),
     )
 
 
@@ -413,6 +418,11 @@ def _remote_candidates(text: str) -> tuple[tuple[int, Address], ...]:
     return tuple(
         (_number(component, "component"), Address.of(ip, _port(port))) for component, ip, port in triples
     )
+
+
+def _pacing(text: str | None) -> int | None:
+    """Up to ten digits (RFC 8839 §5.5); anything else proposes nothing."""
+    return int(text) if text is not None and len(text) <= 10 and _DIGITS.fullmatch(text) else None
 
 
 def _number(text: str, what: str) -> int:
