@@ -21,6 +21,7 @@ PACKAGES = {
     "turnutils_uclient": "coturn",
     "turnutils_peer": "coturn",
     "baresip": "baresip-core",
+    "chromium": "chromium",
     "nft": "nftables",
     "ip": "iproute2",
     "tc": "iproute2",

@@ -12,14 +12,20 @@ from hypothesis import strategies as st
 from iceway.core.address import Address, Transport
 from iceway.core.errors import UsageError
 from iceway.core.machine import (
+    Answer,
     CloseListener,
     CloseStream,
     CloseUdp,
     DatagramReceived,
     Listen,
     ListenerOpened,
+    MulticastOpened,
+    OpenMulticast,
     OpenUdp,
+    Resolve,
+    Resolved,
     SendDatagram,
+    SendMulticast,
     StreamAccepted,
     StreamReceived,
     UdpFailed,
@@ -27,11 +33,11 @@ from iceway.core.machine import (
 )
 from iceway.ice.agent import Agent
 from iceway.ice.candidate import parse, serialize
-from iceway.ice.config import AgentConfig, Policy
+from iceway.ice.config import AgentConfig, IceServer, Policy, ServerKind
 from iceway.ice.events import CandidateFound, DataReceived, Failed, GatheringDone, IceState
 from iceway.ice.mux import FromAgent, Mux, MuxConfig, MuxFailed, MuxOpened
 from iceway.ice.tcp import frame
-from iceway.lab.topology import Firewall, Host, Interface, Link, Nat, Router, Segment, Topology
+from iceway.lab.topology import Behaviour, Firewall, Host, Interface, Link, Nat, Router, Segment, Topology
 from iceway.lab.world import World
 from iceway.trace import records
 from iceway.wire import stun
@@ -40,11 +46,14 @@ SERVER = "198.51.100.80"
 UDP, TCP = Address(SERVER, 3478), Address(SERVER, 4443)
 
 
-def internet(*, block_udp: bool = False) -> Topology:
+def internet(*, block_udp: bool = False, nat: Nat | None = None, loss: float = 0.0) -> Topology:
     """A server on the internet, and a home with as many programs as a test likes behind one NAT."""
     return Topology(
         "mux",
-        (Segment("internet", "198.51.100.0/24", Link(delay=0.02)), Segment("home", "192.168.1.0/24")),
+        (
+            Segment("internet", "198.51.100.0/24", Link(delay=0.02, loss=loss)),
+            Segment("home", "192.168.1.0/24"),
+        ),
         (
             Host("server", (Interface("internet", SERVER),)),
             Host("home", (Interface("home", "192.168.1.20"),), gateway="192.168.1.1"),
@@ -54,7 +63,7 @@ def internet(*, block_udp: bool = False) -> Topology:
                 "nat",
                 (Interface("home", "192.168.1.1"),),
                 Interface("internet", "198.51.100.77"),
-                nat=Nat(),
+                nat=nat or Nat(),
                 firewall=Firewall(block_udp=block_udp),
             ),
         ),
@@ -64,8 +73,16 @@ def internet(*, block_udp: bool = False) -> Topology:
 class Company:
     """A server's mux, and clients that each have a line to an agent of their own on it."""
 
-    def __init__(self, *, block_udp: bool = False, tcp: bool = False, seed: int = 1) -> None:
-        self.world = World(internet(block_udp=block_udp), seed)
+    def __init__(
+        self,
+        *,
+        block_udp: bool = False,
+        tcp: bool = False,
+        seed: int = 1,
+        nat: Nat | None = None,
+        loss: float = 0.0,
+    ) -> None:
+        self.world = World(internet(block_udp=block_udp, nat=nat, loss=loss), seed)
         self.mux = Mux("mux", MuxConfig((UDP,), (TCP,) if tcp else ()), self.world.rng("server"))
         self.server = self.world.run("server", self.mux)
         self.world.call("server", self.mux.start)
@@ -237,6 +254,54 @@ def test_a_dozen_agents_on_one_listener(lite: bool) -> None:
     assert company.mux.poll_timeout() is None
     company.world.advance(5)
     assert {agent.state for agent in company.clients.values()} == {IceState.FAILED}
+
+
+# --- anything at all -----------------------------------------------------------------------------------
+ACTIONS = st.tuples(st.sampled_from(["restart", "close", "new mapping"]), st.integers(0, 5))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lite=st.lists(st.booleans(), min_size=2, max_size=6),
+    nat=st.builds(Nat, mapping=st.sampled_from(Behaviour), filtering=st.sampled_from(Behaviour)),
+    loss=st.sampled_from([0.0, 0.03]),
+    block_udp=st.booleans(),
+    actions=st.lists(ACTIONS, max_size=4),
+    seed=st.integers(0, 99),
+)
+def test_whatever_happens_nobody_hears_what_is_not_for_them(
+    lite: list[bool], nat: Nat, loss: float, block_udp: bool, actions: list[tuple[str, int]], seed: int
+) -> None:
+    company = Company(block_udp=block_udp, tcp=True, seed=seed, nat=nat, loss=loss)
+    for number, is_lite in enumerate(lite):
+        company.invite(f"c{number}", lite=is_lite)
+    company.meet()
+    for action, number in actions:
+        id = f"c{number % len(lite)}"
+        if id not in company.clients:
+            continue
+        if action == "restart":
+            company.command(id, lambda agent, now: agent.restart(now))
+            company.world.call(id, company.clients[id].restart)
+            company.introduce(id)
+        elif action == "close":
+            company.command(id, lambda agent, now: agent.close(now))
+            company.world.call(id, company.clients.pop(id).close)
+        elif not block_udp:  # Connections over TCP would end.
+            company.world.reboot("nat")
+        company.world.advance(8)
+        for other in company.clients:
+            company.says(other, b"\xff" + other.encode())
+            company.answers(other, b"\xff" + other.encode())
+        company.world.advance(1)
+    for number in range(len(lite)):
+        id = f"c{number}"
+        assert set(company.heard(id)) | set(company.client_heard(id)) <= {b"\xff" + id.encode()}
+    company.world.advance(20)
+    company.meet()
+    company.world.call("server", company.mux.close)
+    assert company.mux.closed
+    assert company.mux.poll_timeout() is None
 
 
 # --- strangers -------------------------------------------------------------------------------------------
@@ -426,6 +491,26 @@ def test_no_bytes_of_anybody_bring_the_mux_down(data: st.DataObject) -> None:
 
 
 # --- opening and closing ---------------------------------------------------------------------------------
+def test_what_is_an_agents_own_leads_back_to_it() -> None:
+    """A look-up, and the multicast group in which the peer's names are asked for."""
+    seat = Seat(lite=False)
+    server = IceServer(ServerKind.STUN, host="stun.example.test")
+    seat.mux.command("a", lambda agent: agent.add_servers((server,), seat.now), seat.now)
+    named = parse("1 1 UDP 99 4d3c7a4e-3d31-4f6c-9b6e-0a5d6f6b8c11.local 5000 typ host")
+    seat.mux.command("a", lambda agent: agent.add_remote_candidate(named, seat.now), seat.now)
+    seat.settle()
+    (resolve,), (group,) = seat.saw(Resolve), seat.saw(OpenMulticast)
+    seat.gives(MulticastOpened(group.key))
+    assert [output.key for output in seat.saw(SendMulticast)] == [group.key]
+    seat.gives(Resolved(resolve.key, resolve.name, "A", (Answer(THERE.ip),)))
+    seat.runs(0.1)
+    (asked,) = [o.data for o in seat.saw(SendDatagram) if o.remote == Address(THERE.ip, 3478)]
+    answer = stun.success_response(stun.parse(asked), stun.XOR_MAPPED_ADDRESS(Address("203.0.113.99", 1)))
+    seat.hears(stun.serialize(answer), Address(THERE.ip, 3478))
+    found = [c.address.ip for c in seat.mux.agents["a"].local_candidates if c.type == "srflx"]
+    assert found == ["203.0.113.99"]
+
+
 def test_agents_wait_for_the_socket_and_are_told_why_there_is_none() -> None:
     mux = Mux("mux", MuxConfig((UDP,), (TCP,)), random.Random(1))
     mux.start(0.0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,7 +16,9 @@ import pytest
 
 from iceway.core.address import Address
 from iceway.core.machine import Answer
+from iceway.io.driver import Driver
 from iceway.io.resolver import LOOKUP_TIMEOUT, MAX_ANSWERS, SILENT_TIMEOUT, Resolver
+from iceway.sip.locate import Locator, NotLocated
 from tests.io.harness import LOOPS, run
 
 Zone = Callable[[dns.message.Message], dns.message.Message | bytes | None]
@@ -238,6 +241,26 @@ def test_where_nobody_answers_the_second_question_waits_less_than_the_first() ->
     assert times[1] < 1.6
 
 
-def test_a_client_starts_within_seconds_where_dns_is_dead() -> None:
-    """The bound of a search by SRV and then by address, as every client's start is one."""
+def test_the_search_for_a_domain_ends_soon_where_dns_is_dead() -> None:
+    """Every client starts with it: by SRV, then by address, in real time and with the bounds that programs have."""
+
+    async def conversation() -> tuple[float, NotLocated]:
+        over: asyncio.Future[NotLocated] = asyncio.get_running_loop().create_future()
+        locator = Locator("find", random.Random(1))
+        async with name_server(silent) as server, name_server(silent) as spare:
+            driver = Driver(
+                locator,
+                resolver=Resolver([server, spare], hosts=None),
+                on_event=lambda event, now: over.set_result(event),
+            )
+            async with driver:
+                began = driver.now()
+                driver.call(lambda now: locator.locate_domain("example.test", now))
+                said = await asyncio.wait_for(over, 10)
+                return driver.now() - began, said
+
+    took, said = run(conversation())
+    assert isinstance(said, NotLocated)
+    assert "timed out" in said.reason
     assert LOOKUP_TIMEOUT + SILENT_TIMEOUT <= 4.0
+    assert took < 5.0, "and what a busy machine takes"

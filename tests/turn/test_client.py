@@ -489,3 +489,18 @@ def test_nothing_a_server_says_brings_the_client_down(transport: Transport, scri
     server.command(server.client.close)
     server.net.run(60)
     assert server.client.poll_timeout() is None
+
+
+@pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP])
+def test_a_quiet_allocation_is_kept_alive_by_what_nobody_answers(transport: Transport) -> None:
+    server = Server(transport)
+    if transport.is_stream:
+        server.connects()
+    server.command(server.client.keep_alive)
+    sent = len(server.node.outputs)
+    server.allocates()
+    server.command(server.client.keep_alive)
+    (said,) = [o for o in server.node.outputs[sent:] if isinstance(o, SendDatagram | SendStream)][-1:]
+    message = stun.parse(said.data)
+    assert (message.method, message.message_class) == (Method.BINDING, MessageClass.INDICATION)
+    assert server.client.poll_timeout() is not None

@@ -608,11 +608,14 @@ class Gatherer:
             self._close_idle_sockets()
 
     def _keep_alive(self, now: float) -> None:
-        """Mappings that candidates stand on must outlive a long ringing (RFC 8445 §5.1.1.4)."""
+        """Mappings that candidates stand on must outlive a long ringing (RFC 8445 §5.1.1.4), connections too."""
         for local, server in self._mappings:
             data = keepalive_indication(transaction_id(self._rng))
             self._owner.emit(SendDatagram(local, server, data))
             self._owner.emit(stun_sent(data, Transport.UDP, local, server))
+        for job in [job for job in self._relays.values() if job.socket is None]:
+            job.turn.keep_alive(now)
+            self._pump(job, now)
         self._timers.arm("keepalive", now + self._config.keepalive)
 
     # --- candidates --------------------------------------------------------------------------------------

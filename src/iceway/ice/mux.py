@@ -27,21 +27,16 @@ from iceway.core.address import Address, Transport
 from iceway.core.errors import ParseError, UsageError
 from iceway.core.machine import (
     CloseListener,
-    CloseMulticast,
     CloseStream,
     CloseUdp,
-    Connect,
     Input,
     Listen,
     ListenerFailed,
     ListenerOpened,
-    OpenMulticast,
     OpenUdp,
     Outbox,
-    Resolve,
+    Request,
     SendDatagram,
-    SendMulticast,
-    SendStream,
     StreamAccepted,
     StreamClosed,
     StreamReceived,
@@ -394,12 +389,12 @@ class Mux(Outbox):
                 case CloseStream(stream=stream):
                     self._streams.pop(stream, None)
                     self.emit(output)
-                case records.Record() | SendStream() | Connect() | Resolve():
-                    self.emit(output)
-                case OpenMulticast() | SendMulticast() | CloseMulticast():
+                case records.Record():
                     self.emit(output)
                 case _:
-                    self.emit(FromAgent(seat.id, output))
+                    # Other requests (a name, a connection, a group) are the agent's own, and its keys lead back.
+                    own = isinstance(output, Request)
+                    self.emit(output if own else FromAgent(seat.id, output))
         if agent.closed:
             self._forget(seat)
             return

@@ -89,15 +89,18 @@ class Resolver:
 
     async def _race(self, name: dns.name.Name, record_type: str) -> dns.resolver.Answer:
         """The first good answer of any server; "no such name" is one. Raises what says most if there is none."""
-        lifetime = min(SILENT_TIMEOUT, self._lookup_timeout) if self._silent else self._lookup_timeout
+        now = asyncio.get_running_loop().time
+        whole = min(SILENT_TIMEOUT, self._lookup_timeout) if self._silent else self._lookup_timeout
+        deadline = now() + whole
         waiting = list(self._servers)
         running: set[asyncio.Task[dns.resolver.Answer]] = set()
         failures: list[BaseException] = []
         try:
             while waiting or running:
                 if waiting:
+                    left = max(deadline - now(), self._head_start)
                     asking = waiting.pop(0).resolve(
-                        name, record_type, search=False, raise_on_no_answer=False, lifetime=lifetime
+                        name, record_type, search=False, raise_on_no_answer=False, lifetime=left
                     )
                     running.add(asyncio.ensure_future(asking))
                 done, running = await asyncio.wait(

@@ -185,6 +185,18 @@ class TurnClient(Outbox):
         """Go on with new credentials of the same user, before the old ones expire."""
         self._requester.renew(username, password)
 
+    def keep_alive(self, now: float) -> None:
+        """A Binding indication, which nobody answers, so that NATs on the way do not forget a quiet allocation."""
+        if self.state is State.ALLOCATED and not self._congested:
+            self._transmit(
+                stun.serialize(
+                    StunMessage(
+                        Method.BINDING, MessageClass.INDICATION, self._requester.new_transaction_id()
+                    ),
+                    fingerprint=True,
+                )
+            )
+
     def verify(self, now: float) -> bool:
         """Ask whether the allocation still stands: `Allocated` again, or `AllocationLost`. False: there is none."""
         if self.state is not State.ALLOCATED:

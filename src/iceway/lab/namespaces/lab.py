@@ -76,12 +76,15 @@ class KernelLab:
         """Put this thread onto a host or router for the length of a block; sockets made there stay there."""
         return self._namespace(node).entered()
 
+    def words(self, node: str) -> list[str]:
+        """What to put before a command line that somebody else starts, so that it runs on a host or router."""
+        return ["nsenter", f"--net={self._namespace(node).path}", "--"]
+
     def popen(
         self, node: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **options: Any
     ) -> subprocess.Popen[Any]:
         """Start a process on a host or router, in a session of its own. Options are those of `Popen`."""
-        namespace = self._namespace(node)
-        command = ["nsenter", f"--net={namespace.path}", "--"]
+        command = self.words(node)
         if (resolv_conf := self._resolv_conf(node)) is not None:
             command += ["unshare", "-m", "--", "sh", "-c", _WITH_RESOLV_CONF, str(resolv_conf)]
         process = subprocess.Popen([*command, *argv], env=env, start_new_session=True, **options)

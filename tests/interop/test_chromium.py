@@ -1,0 +1,203 @@
+"""aiortc on our agent and Chromium exchange words over a data channel, with kernel NATs between them.
+
+Alice is aiortc, Bob is the browser. Candidates are trickled both ways, and both ends must name the same pair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import iceway.aiortc
+from iceway.ice.candidate import CandidateType
+from iceway.ice.events import CandidatePath
+from iceway.lab import topologies
+from iceway.lab.namespaces import KernelLab
+from iceway.lab.topologies import EDGE_OUTER
+from iceway.lab.topology import Topology
+
+pytest.importorskip("aiortc")
+pytest.importorskip("playwright")
+
+from aiortc import (
+    RTCConfiguration,
+    RTCIceCandidate,
+    RTCIceServer,
+    RTCIceTransportPolicy,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
+
+from tests.interop.chromium import NO_MDNS, PATIENCE, Peer, browser, relay
+
+pytestmark = pytest.mark.interop("chromium", "ip", "nft", "nsenter", "unshare")
+
+SETTLING = 12.0
+TURN = [f"turn:{EDGE_OUTER}:3478", f"turn:{EDGE_OUTER}:3478?transport=tcp"]
+STUN = f"stun:{EDGE_OUTER}:3478"
+
+
+@pytest.fixture(autouse=True)
+def _ours() -> Iterator[None]:
+    with iceway.aiortc.installed():
+        yield
+
+
+def alice(*, relay_only: bool = False) -> RTCPeerConnection:
+    configuration = RTCConfiguration([RTCIceServer(STUN), RTCIceServer(TURN, "user", "secret")])
+    if relay_only:
+        configuration.iceTransportPolicy = RTCIceTransportPolicy.RELAY
+    return RTCPeerConnection(configuration)
+
+
+def config_of_bob(*, relay_only: bool = False) -> dict[str, Any]:
+    servers = [{"urls": STUN}, {"urls": TURN, "username": "user", "credential": "secret"}]
+    return {"iceServers": servers, "iceTransportPolicy": "relay" if relay_only else "all"}
+
+
+async def introduce(pc: RTCPeerConnection, peer: Peer, *, browser_offers: bool, trickle: bool = True) -> None:
+    """Descriptions one after the other, candidates whenever they come."""
+    said: list[str] = []
+
+    async def ours(candidate: RTCIceCandidate | None) -> None:
+        if candidate is not None:
+            line = f"candidate:{candidate_to_sdp(candidate)}"
+            said.append(line)
+            await peer.take_candidate({"candidate": line, "sdpMid": candidate.sdpMid})
+
+    async def theirs(found: dict[str, Any] | None) -> None:
+        if found is None or not found["candidate"]:
+            return
+        candidate = candidate_from_sdp(found["candidate"].partition(":")[2])
+        candidate.sdpMid, candidate.sdpMLineIndex = found["sdpMid"], found["sdpMLineIndex"]
+        await pc.addIceCandidate(candidate)
+
+    if browser_offers:
+        await pc.setRemoteDescription(RTCSessionDescription(await peer.offer(), "offer"))
+        if trickle:
+            pc.on("icecandidate", ours)
+        await pc.setLocalDescription(await pc.createAnswer())
+        await peer.take_answer(pc.localDescription.sdp)
+        await peer.trickle_to(theirs)
+        return
+    # The browser refuses candidates before the offer.
+    offered = asyncio.Event()
+
+    async def after_the_offer(candidate: RTCIceCandidate | None) -> None:
+        await offered.wait()
+        await ours(candidate)
+
+    if trickle:
+        pc.on("icecandidate", after_the_offer)
+    await pc.setLocalDescription(await pc.createOffer())
+    answer = await peer.answer(pc.localDescription.sdp)
+    offered.set()
+    await pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    await peer.trickle_to(theirs)
+
+
+async def talk(pc: RTCPeerConnection, peer: Peer, *, browser_offers: bool, trickle: bool = True) -> None:
+    """A word goes to who answers and back, whoever opened the channel."""
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def use(channel: Any) -> None:
+        channel.on("message", heard.put_nowait)
+
+    if browser_offers:
+        pc.on("datachannel", use)
+        await introduce(pc, peer, browser_offers=True, trickle=trickle)
+        await peer.send("hello from the browser")
+        assert await heard.get() == "hello from the browser"
+    else:
+        channel = pc.createDataChannel("words")
+        use(channel)
+        channel.on("open", lambda: channel.send("hello"))
+        await introduce(pc, peer, browser_offers=False, trickle=trickle)
+        assert await heard.get() == "hello back"
+
+
+async def agreed(pc: RTCPeerConnection, peer: Peer, wanted: Callable[[CandidatePath], bool]) -> None:
+    """Returns when both ends name the same pair and it is of the kind that is wanted."""
+    (connection,) = iceway.aiortc.connections(pc)
+    theirs = None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SETTLING):
+            while True:
+                path, theirs = connection.path, await peer.selected()
+                if path is not None and theirs is not None and wanted(path):
+                    local, remote = theirs
+                    if (path.local.address.port, path.remote.address.port) == (remote[1], local[1]):
+                        return
+                await asyncio.sleep(0.1)
+    pytest.fail(f"no agreement on the best path; the browser: {theirs}; we: {connection.why()}")
+
+
+def kind(path: CandidatePath) -> str:
+    types = {path.local.type.value, path.remote.type.value}
+    return "relayed" if "relay" in types else "direct" if types == {"host"} else "reflexive"
+
+
+def on(topology: Topology, run: Callable[[KernelLab], Coroutine[Any, Any, None]]) -> None:
+    with KernelLab(topology) as lab, relay(lab, "edge", EDGE_OUTER), lab.enter("alice"):
+        asyncio.run(run(lab))
+
+
+@pytest.mark.parametrize(
+    ("topology", "wanted"),
+    [
+        (topologies.one_lan(), "direct"),
+        (topologies.reflexive(), "reflexive"),
+        (topologies.relayed_udp(), "relayed"),
+        (topologies.relayed_tcp(), "relayed"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Topology) else "",
+)
+def test_the_best_path_whoever_offers(topology: Topology, wanted: str, tmp_path: Path) -> None:
+    async def run(lab: KernelLab) -> None:
+        async with browser(lab, "bob", tmp_path, NO_MDNS) as chromium:
+            for browser_offers in (False, True):
+                async with asyncio.timeout(PATIENCE), chromium.peer(config_of_bob()) as peer:
+                    pc = alice()
+                    await talk(pc, peer, browser_offers=browser_offers)
+                    await agreed(pc, peer, lambda path: kind(path) == wanted)
+                    await pc.close()
+
+    on(topology, run)
+
+
+def test_relays_alone_by_policy_of_both(tmp_path: Path) -> None:
+    def both_relayed(path: CandidatePath) -> bool:
+        return {path.local.type, path.remote.type} == {CandidateType.RELAY}
+
+    async def run(lab: KernelLab) -> None:
+        async with browser(lab, "bob", tmp_path, NO_MDNS) as chromium:
+            for browser_offers in (False, True):
+                async with asyncio.timeout(PATIENCE), chromium.peer(config_of_bob(relay_only=True)) as peer:
+                    pc = alice(relay_only=True)
+                    await talk(pc, peer, browser_offers=browser_offers)
+                    await agreed(pc, peer, both_relayed)
+                    await pc.close()
+
+    on(topologies.reflexive(), run)
+
+
+def test_host_addresses_behind_mdns_names_and_ours_all_in_the_description(tmp_path: Path) -> None:
+    """The browser as it comes: it hides its addresses. We do not trickle, it does."""
+
+    async def run(lab: KernelLab) -> None:
+        async with browser(lab, "bob", tmp_path) as chromium:
+            for browser_offers in (False, True):
+                async with asyncio.timeout(PATIENCE), chromium.peer(config_of_bob()) as peer:
+                    pc = alice()
+                    await talk(pc, peer, browser_offers=browser_offers, trickle=False)
+                    assert "a=end-of-candidates" in pc.localDescription.sdp
+                    await agreed(pc, peer, lambda path: path.remote.address.ip == "10.0.0.20")
+                    await pc.close()
+
+    on(topologies.one_lan(), run)
