@@ -18,6 +18,7 @@ from iceway.core.machine import (
     CloseUdp,
     DatagramReceived,
     Listen,
+    ListenerFailed,
     ListenerOpened,
     MulticastOpened,
     OpenMulticast,
@@ -27,6 +28,7 @@ from iceway.core.machine import (
     SendDatagram,
     SendMulticast,
     StreamAccepted,
+    StreamClosed,
     StreamReceived,
     UdpFailed,
     UdpOpened,
@@ -537,6 +539,58 @@ def test_a_listener_is_never_where_the_socket_is() -> None:
     assert mux.local(Transport.TCP) == (Address(SERVER, 5001),)
 
 
+def test_a_mux_of_both_families_and_one_listener_gives_each_agent_what_there_is() -> None:
+    udp = (UDP, Address("2001:db8::80", 3478))
+    mux = Mux("mux", MuxConfig(udp, (TCP,)), random.Random(1))
+    mux.start(0.0)
+    mux.add("a", AgentConfig(False, lite=True), 0.0)
+    for number, local in enumerate(udp, 1):
+        mux.handle_input(UdpOpened(f"mux/udp.{number}", local), 0.0)
+    mux.handle_input(ListenerOpened("mux/tcp.1", TCP), 0.0)
+    assert {c.address for c in mux.agents["a"].local_candidates} == {*udp, TCP}
+    notes = [o.text for o in iter(mux.poll_output, None) if isinstance(o, records.Note)]
+    assert notes == ["no passive candidate over TCP: the mux has none on 2001:db8::80"]
+
+
+def test_without_its_listener_a_mux_goes_on_over_udp() -> None:
+    mux = Mux("mux", MuxConfig((UDP,), (TCP,)), random.Random(1))
+    mux.start(0.0)
+    mux.handle_input(UdpOpened("mux/udp.1", UDP), 0.0)
+    mux.add("a", AgentConfig(False, lite=True), 0.0)
+    mux.handle_input(ListenerFailed("mux/tcp.1", "permission denied"), 0.0)
+    outputs = list(iter(mux.poll_output, None))
+    assert MuxFailed(Transport.TCP, TCP, "permission denied") in outputs
+    assert FromAgent("a", GatheringDone()) in outputs
+    assert [c.address for c in mux.agents["a"].local_candidates] == [UDP]
+    mux.close(0.0)
+    assert mux.closed
+
+
+def test_whoever_stands_at_the_door_goes_with_the_mux() -> None:
+    seat = Seat()
+    gone, waiting = seat.accepts(1, HERE), seat.accepts(2, THERE)
+    seat.gives(StreamClosed(gone, "closed by peer"))
+    for _ in range(2):
+        seat.mux.close(seat.now)
+    seat.settle()
+    assert [output.stream for output in seat.saw(CloseStream)] == [waiting]
+    assert {CloseUdp(UDP), CloseListener("mux/tcp.1")} <= set(seat.saw(CloseUdp) + seat.saw(CloseListener))
+    assert seat.mux.poll_timeout() is None
+    late = seat.accepts(3, HERE)
+    seat.gives(DatagramReceived(UDP, HERE, b"\xfflate"))
+    assert seat.mux.closed
+    assert CloseStream(late, abort=True) in seat.outputs, "it crossed the end of the listener"
+
+
+def test_a_socket_refused_after_the_end_is_the_end() -> None:
+    mux = Mux("mux", MuxConfig((UDP,)), random.Random(1))
+    mux.start(0.0)
+    mux.add("a", AgentConfig(False), 0.0)
+    mux.close(0.0)
+    mux.handle_input(UdpFailed("mux/udp.1", "address already in use"), 0.0)
+    assert mux.closed
+
+
 def test_what_opens_after_the_end_is_closed() -> None:
     mux = Mux("mux", MuxConfig((UDP,), (TCP,)), random.Random(1))
     mux.start(0.0)
@@ -577,6 +631,8 @@ def test_misuse_is_said() -> None:
     with pytest.raises(UsageError, match="name the interface"):
         MuxConfig((Address("0.0.0.0", 3478),))
     seat = Seat()
+    with pytest.raises(UsageError, match="has been started"):
+        seat.mux.start(0.0)
     for id, config in (
         ("a", AgentConfig(False)),
         ("b/c", AgentConfig(False)),

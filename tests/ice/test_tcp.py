@@ -387,6 +387,8 @@ def test_closing_leaves_nothing_behind() -> None:
     (connect,) = seat.saw(Connect)
     seat.agent.close(seat.now)
     seat.settle()
+    seat.gives(StreamAccepted(f"{listener}/late", listener, Address(IP, 7000), PEER))
+    assert CloseStream(f"{listener}/late", abort=True) in seat.outputs
     assert CloseListener(listener) in seat.outputs
     assert CloseStream(stream) in seat.outputs
     assert CloseStream(connect.stream, abort=True) in seat.outputs

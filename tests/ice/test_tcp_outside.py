@@ -163,6 +163,7 @@ def test_no_relay_still_asks_a_relay_for_our_address() -> None:
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         b"\x01\x01\xff\xff" + bytes(16),
         b"\x01\x01\x00\x00\x21\x12\xa4\x42" + bytes(12),
+        b"\x01\x01\x00\x04\x21\x12\xa4\x42" + bytes(12) + b"\x00\x20\x00\x40",
     ],
 )
 def test_what_is_no_answer_ends_the_connection(said: bytes) -> None:
@@ -173,6 +174,15 @@ def test_what_is_no_answer_ends_the_connection(said: bytes) -> None:
     assert CloseStream(so.stream, abort=True) in seat.outputs
     assert seat.reflexive() == []
     assert seat.saw(records.ServerUnreachable)
+
+
+def test_what_a_server_says_after_its_answer_is_not_heard() -> None:
+    seat = Asker()
+    _, so = seat.asks()
+    seat.answers(so, Address("198.51.100.77", 6002))
+    seat.gives(StreamReceived(so.stream, b"anything" * 1000))
+    assert len(seat.reflexive()) == 1
+    assert CloseStream(so.stream, abort=True) not in seat.outputs
 
 
 def test_an_interface_that_leaves_takes_its_questions_along_and_a_restart_asks_anew() -> None:

@@ -247,7 +247,7 @@ class Mux(Outbox):
                 key in self._ports
             ):
                 self._failed(key, reason, now)
-            case StreamAccepted(key=key) if key in self._ports:
+            case StreamAccepted():
                 self._welcome(event, now)
             case StreamReceived(stream=stream, data=data) if self._doors.get(stream) is not None:
                 self._listen_to(stream, data, now)
@@ -321,12 +321,14 @@ class Mux(Outbox):
 
     # --- connections -------------------------------------------------------------------------------------
     def _welcome(self, event: StreamAccepted, now: float) -> None:
-        local = self._ports[event.key].local
-        if local is None or not self._doors.come(Visitor(event.stream, local, event.remote)):
+        port = self._ports.get(event.key)
+        if port is None or port.local is None:
+            self.emit(CloseStream(event.stream, abort=True))  # It crossed the end of its listener.
+        elif not self._doors.come(Visitor(event.stream, port.local, event.remote)):
             self.emit(CloseStream(event.stream, abort=True))
             self._stray("connections too many at the door", now)
-            return
-        self._timers.arm(("door", event.stream), now + self._config.prove_within)
+        else:
+            self._timers.arm(("door", event.stream), now + self._config.prove_within)
 
     def _listen_to(self, stream: str, data: bytes, now: float) -> None:
         visitor = self._doors.get(stream)

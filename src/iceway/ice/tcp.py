@@ -227,7 +227,7 @@ class TcpWays:
                 self._listening(key, local, now)
             case ListenerFailed(key=key, reason=reason) if key in self._listeners:
                 self._not_listening(key, reason)
-            case StreamAccepted(key=key) if key in self._listeners:
+            case StreamAccepted():
                 self._accept(event, now)
             case StreamConnected(stream=stream) if stream in self._streams:
                 self._connected(self._streams[stream])
@@ -317,7 +317,7 @@ class TcpWays:
             self._owner.emit(records.Note("warning", f"no {base.tcp_type} candidate over TCP: {reason}"))
 
     def _accept(self, event: StreamAccepted, now: float) -> None:
-        base = self._listeners[event.key]
+        base = self._listeners.get(event.key)  # None: it crossed the end of its listener.
         accepted = sum(connection.accepted for connection in self._streams.values())
         known = None if base is None else self._ways.get((base, event.remote))
         if base is None or accepted >= MAX_ACCEPTED or (known is not None and known.up):
