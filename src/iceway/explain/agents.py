@@ -10,6 +10,7 @@ from iceway.trace.entry import Entry
 from iceway.trace.records import (
     CandidateGathered,
     CandidateInfo,
+    CandidatePruned,
     CandidateReceived,
     IceStateChanged,
     PairChecked,
@@ -33,9 +34,37 @@ class AgentView:
     received: list[CandidateInfo] = field(default_factory=list)
     pairs: dict[int, PairTried] = field(default_factory=dict)
     pruned: list[PairTried] = field(default_factory=list)
+    left_out: dict[CandidateInfo, str] = field(default_factory=dict)
     selected: PairSelected | None = None
     state: str = ""
     reason: str = ""
+
+    @property
+    def unused(self) -> dict[CandidateInfo, str]:
+        """Candidates of either side that made no pair, and why."""
+        found = dict(self.left_out)
+        pairs = [*self.pairs.values(), *self.pruned]
+        for side, others, whose in (
+            (self.gathered, self.received, "the peer has"),
+            (self.received, self.gathered, "we have"),
+        ):
+            paired = {c for pair in pairs for c in (pair.local, pair.remote)}
+            for candidate in side:
+                if candidate not in paired and candidate not in found and self.gathered and self.received:
+                    found[candidate] = _unpaired(candidate, others, whose)
+        return found
+
+
+def _unpaired(candidate: CandidateInfo, others: Sequence[CandidateInfo], whose: str) -> str:
+    """Why nothing on the other side fits a candidate (RFC 8445 §6.1.2.2)."""
+    family = candidate.address.family
+    if candidate.transport not in {other.transport for other in others}:
+        return f"{whose} no candidate over {candidate.transport.upper()}"
+    if family not in {other.address.family for other in others}:
+        return f"{whose} no base of IPv{family}"
+    if candidate.component not in {other.component for other in others}:
+        return f"{whose} no component {candidate.component}"
+    return "its pairs were not needed any more, or there were too many"
 
 
 def agents(entries: Sequence[Entry]) -> list[AgentView]:
@@ -68,6 +97,8 @@ def _note(view: AgentView, entry: Entry) -> None:
         case CandidateReceived(candidate=candidate):
             if candidate not in view.received:
                 view.received.append(candidate)
+        case CandidatePruned(candidate=candidate, reason=reason):
+            view.left_out[candidate] = reason
         case PairFormed(pair=number, local=local, remote=remote, priority=priority):
             path = pair_class(local, remote)
             view.pairs[number] = PairTried(number, local, remote, priority, path, seen=(entry.id,))

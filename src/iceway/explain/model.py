@@ -65,6 +65,17 @@ class WhyNot:
 
 
 @dataclass(frozen=True, slots=True)
+class Unused:
+    """A candidate of either side that made no pair, and why."""
+
+    candidate: CandidateInfo
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.candidate}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class PathVerdict:
     """What one end of a call says about its path. `agreed` is None while the other end is not in the trace."""
 
@@ -78,6 +89,7 @@ class PathVerdict:
     round_trip: float | None = None
     local_candidates: tuple[CandidateInfo, ...] = ()
     remote_candidates: tuple[CandidateInfo, ...] = ()
+    unused: tuple[Unused, ...] = ()
     pairs: tuple[PairTried, ...] = ()
     why_not: tuple[WhyNot, ...] = ()
     peer: str = ""

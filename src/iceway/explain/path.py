@@ -13,7 +13,7 @@ from dataclasses import replace
 from iceway.core.address import Address
 from iceway.explain.agents import AgentView, agents
 from iceway.explain.cast import Cast
-from iceway.explain.model import PathClass, PathVerdict, pair_class
+from iceway.explain.model import PathClass, PathVerdict, Unused, pair_class
 from iceway.explain.why import why_not
 from iceway.trace.entry import Entry
 from iceway.trace.records import CallState, CandidateInfo, MediaStarted
@@ -87,6 +87,7 @@ def _judge(
         reason=view.reason,
         local_candidates=tuple(view.gathered),
         remote_candidates=_without_doubles([_better_known(candidate, typed) for candidate in view.received]),
+        unused=tuple(Unused(candidate, reason) for candidate, reason in view.unused.items()),
         pairs=tuple(pairs),
         peer=peer.node if peer else cast.behind(view.received[0].address, view.node) if view.received else "",
         peer_agent=peer.agent if peer else None,

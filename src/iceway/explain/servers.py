@@ -15,6 +15,7 @@ from iceway.trace.records import (
     GatheringStarted,
     ServerAnswered,
     ServerRefused,
+    ServerSkipped,
     ServerUnreachable,
     StunReceived,
     StunSent,
@@ -50,7 +51,7 @@ def silent_servers(node: str, agent: str, entries: Sequence[Entry]) -> list[Sile
         elif isinstance(record, ServerUnreachable):
             settled.add(record.server)
             found.append(SilentServer(record.server, record.detail, (entry.id,)))
-        elif isinstance(record, ServerRefused):
+        elif isinstance(record, ServerRefused | ServerSkipped):
             settled.add(record.server)
         elif isinstance(record, ServerAnswered):
             settled.add(record.server)

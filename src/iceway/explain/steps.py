@@ -49,6 +49,7 @@ from iceway.trace.records import (
     RoleConflict,
     ServerAnswered,
     ServerRefused,
+    ServerSkipped,
     ServerUnreachable,
     SipReceived,
     SipSent,
@@ -100,8 +101,8 @@ _CHAPTER_OF: tuple[tuple[tuple[type[Record], ...], str], ...] = (
     ((Registered,), "register"),
     ((CredentialsRequested, CredentialsMinted, CredentialsReceived, CredentialsRefused), "credentials"),
     (
-        (GatheringStarted, GatheringFinished, ServerAnswered, ServerRefused, ServerUnreachable, CandidateGathered,
-         CandidatePruned, AllocationCreated, RelayRefused),
+        (GatheringStarted, GatheringFinished, ServerAnswered, ServerRefused, ServerSkipped, ServerUnreachable,
+         CandidateGathered, CandidatePruned, AllocationCreated, RelayRefused),
         "gather",
     ),
     (
@@ -117,9 +118,9 @@ _KINDS: tuple[tuple[tuple[type[Record], ...], str], ...] = (
     ((MediaStarted, MediaSummary, MediaRejected, ConsentLost), "media"),
     ((PairFormed, PairPruned, PairChecked, PairSucceeded, PairFailed, PairNominated, PairSelected, RoleConflict,
       CandidateReceived), "check"),
-    ((GatheringStarted, GatheringFinished, ServerAnswered, ServerRefused, ServerUnreachable, CandidateGathered,
-      CandidatePruned, AllocationCreated, AllocationEnded, PermissionInstalled, ChannelBound, RelayDropped,
-      RelayRefused), "stun"),
+    ((GatheringStarted, GatheringFinished, ServerAnswered, ServerRefused, ServerSkipped, ServerUnreachable,
+      CandidateGathered, CandidatePruned, AllocationCreated, AllocationEnded, PermissionInstalled, ChannelBound,
+      RelayDropped, RelayRefused), "stun"),
     ((Registered, CallState, CredentialsRequested, CredentialsMinted, CredentialsReceived, CredentialsRefused), "sip"),
 )  # fmt: skip
 _KIND_BY_TYPE = {kind: name for kinds, name in _KINDS for kind in kinds}

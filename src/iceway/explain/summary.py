@@ -32,6 +32,7 @@ _MARKS = {
 }
 _OUTCOMES = {"succeeded": "green", "failed": "red", "checking": "yellow", "waiting": "dim", "pruned": "dim"}
 _MOST_PAIRS = 12
+_MOST_UNUSED = 8
 
 
 def summary(entries: Sequence[Entry], detail: bool = True) -> RenderableType:
@@ -104,6 +105,7 @@ def as_json(entries: Sequence[Entry]) -> dict[str, Any]:
             "early_media": one.early_media,
             "local_candidates": _plain(one.local_candidates),
             "remote_candidates": _plain(one.remote_candidates),
+            "unused": _plain(one.unused),
             "pairs": _plain(one.pairs),
             "why_not": _plain(one.why_not),
         }
@@ -127,6 +129,11 @@ def _call(one: PathVerdict, cast: Cast, detail: bool) -> RenderableType:
         lines += [Padding(Text.assemble("· ", clean(str(reason))), (0, 0, 0, 4)) for reason in one.why_not]
     if detail:
         lines.append(Padding(_candidates(one, cast), (1, 0, 1, 2)))
+        if one.unused:
+            told = [clean(str(unused)) for unused in one.unused[:_MOST_UNUSED]]
+            more = len(one.unused) - len(told)
+            told += [f"and {more} more"] if more else []
+            lines.append(Padding(Text("Not used:\n  " + "\n  ".join(told), style="dim"), (0, 0, 1, 2)))
         if one.pairs:
             lines.append(Padding(_pairs(one), (0, 0, 1, 2)))
     else:

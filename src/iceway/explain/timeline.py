@@ -39,6 +39,7 @@ from iceway.trace.records import (
     RoleConflict,
     ServerAnswered,
     ServerRefused,
+    ServerSkipped,
     ServerUnreachable,
 )
 
@@ -183,6 +184,8 @@ class _Reader:
                 return f"{server} answered in {_span(round_trip)}", "good"
             case ServerRefused(server=server, code=code, reason=reason, detail=detail):
                 return f"{server} refused: {code} {reason}" + (f" ({detail})" if detail else ""), "bad"
+            case ServerSkipped(server=server, reason=reason):
+                return f"does not ask {server}: {reason}", "quiet"
             case ServerUnreachable(server=server, detail=detail):
                 return f"{server}: {detail}", "bad"
             case GatheringFinished(duration=duration):

@@ -430,6 +430,7 @@ _RECORDS: dict[str, Callable[[Any, str, Words], str]] = {
         f"{who} has an answer from {r.server} after {r.round_trip * 1000:.0f} ms"
     ),
     "ServerRefused": lambda r, who, w: f"{who} is refused by {r.server}: {r.code} {r.detail or r.reason}",
+    "ServerSkipped": lambda r, who, w: f"{who} does not ask {r.server}: {r.reason}",
     "ServerUnreachable": lambda r, who, w: f"{who} gets nothing from {r.server}: {r.detail}",
     "CandidateGathered": lambda r, who, w: f"{who} found {candidate_words(r.candidate)}",
     "CandidatePruned": lambda r, who, w: f"{who} does not need {r.candidate.address}: {r.reason}",

@@ -557,6 +557,7 @@ class Agent(Outbox):
             self.emit(GatheringSettled())
         if not self._told_done and self._gatherer.started and not self._busy:
             self._told_done = True
+            self._gatherer.account()
             self.emit(records.GatheringFinished(self.name, now - self._gatherer.began_at))
             self.emit(GatheringDone())
             session.gathering_done(now)

@@ -92,6 +92,11 @@ class IceServer:
         )
 
     @property
+    def asks_for_tcp(self) -> bool:
+        """A STUN server over a stream knows what a TCP candidate looks like from outside, and nothing else."""
+        return self.kind is ServerKind.STUN and self.transport.is_stream
+
+    @property
     def place(self) -> Place:
         """What stays the same when the credentials change, and whatever DNS says."""
         if self.uri is not None:

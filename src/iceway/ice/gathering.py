@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from iceway.core.address import Address, Transport
-from iceway.core.machine import DatagramReceived as Datagram
 from iceway.core.machine import (
+    ClockSet,
     Input,
     Resolved,
     SendDatagram,
@@ -28,6 +28,7 @@ from iceway.core.machine import (
     UdpOpened,
     earliest,
 )
+from iceway.core.machine import DatagramReceived as Datagram
 from iceway.core.timers import Timers
 from iceway.ice.candidate import Candidate, CandidateType
 from iceway.ice.checklist_set import ChecklistSet
@@ -45,7 +46,9 @@ from iceway.ice.servers import (
     claims,
     client_of,
     is_mute,
+    not_asked,
     refusal,
+    said_of_expiry,
 )
 from iceway.ice.settling import Settling
 from iceway.trace import records
@@ -117,6 +120,7 @@ class Gatherer:
         self._mappings: dict[tuple[Address, Address], None] = {}
         self._waiting: list[Job] = []
         self._last_job = 0
+        self._wall_offset: float | None = None
         self._settling = Settling()
         self._closing = False
 
@@ -140,13 +144,12 @@ class Gatherer:
     def add_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
         """Further servers. A lite agent has host candidates only (RFC 8445 §5.2)."""
         self._begin(now)
-        if self._config.lite:
-            servers = ()
-        if self._config.policy is Policy.NO_RELAY:
-            useful = (Transport.UDP, Transport.TCP) if self._config.tcp else (Transport.UDP,)
-            asked = [server for server in servers if server.transport in useful]
-            servers = tuple(replace(server, kind=ServerKind.STUN) for server in asked)
         for server in servers:
+            if reason := not_asked(server, self._config):
+                self._owner.emit(records.ServerSkipped(self._agent, server.label, reason))
+                continue
+            if self._config.policy is Policy.NO_RELAY:
+                server = replace(server, kind=ServerKind.STUN)
             self._directory.add(server, self._interfaces.families, now)
 
     def renew_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
@@ -211,6 +214,17 @@ class Gatherer:
             job.turn.bind(peer, now)
             self._pump(job, now)
 
+    def account(self) -> None:
+        """Gathering is done: say of servers that were found and not asked why that is."""
+        for state in self._directory.servers:
+            if not state.asked and not state.server.asks_for_tcp:
+                state.asked = True
+                family = state.addresses[0].family
+                reason = f"no interface here speaks IPv{family}, which is all that it has"
+                if family in self._interfaces.families:
+                    reason = "it is asked already, under another name or kind"
+                self._owner.emit(records.ServerSkipped(self._agent, state.server.label, reason))
+
     # --- questions ---------------------------------------------------------------------------------------
     @property
     def busy(self) -> bool:
@@ -266,6 +280,8 @@ class Gatherer:
                     self._owner.emit(records.Note("warning", f"no UDP socket for ICE: {reason}"))
             case Resolved():
                 self._directory.resolved(event, now)
+            case ClockSet(wall_offset=offset):
+                self._wall_offset = offset
             case StreamConnected() | StreamReceived() | StreamClosed() | StreamCongested():
                 job = self._names.get(event.stream.rpartition("/")[0])
                 if job is not None:
@@ -458,6 +474,7 @@ class Gatherer:
         if client is None:
             return
         job = Job(state, address, component, rank, socket, client, family)
+        state.asked = True
         self._jobs.append(job)
         self._names[name] = job
         self._route(job, address)
@@ -541,10 +558,11 @@ class Gatherer:
         if failure.code == NO_SUCH_FAMILY and job.family == 6:
             self._owner.emit(records.Note("info", f"{label} has no relayed addresses of IPv6"))
         else:
-            self.troubles[f"{label} refused: {failure.detail}"] = None
-            self._owner.emit(
-                records.ServerRefused(self._agent, label, failure.code, failure.reason, failure.detail)
-            )
+            detail = failure.detail
+            if failure.code == 401 and self._wall_offset is not None:
+                detail += said_of_expiry(job.server.username, now + self._wall_offset)
+            self.troubles[f"{label} refused: {detail}"] = None
+            self._owner.emit(records.ServerRefused(self._agent, label, failure.code, failure.reason, detail))
         if isinstance(failure, AllocationFailed) and job.socket is not None and not self._closing:
             # It relays nothing for us, but it lives, and tells anybody their address.
             state = ServerState(replace(job.server, kind=ServerKind.STUN), job.rank % SERVERS_PER_INTERFACE)

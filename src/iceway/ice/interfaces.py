@@ -17,6 +17,7 @@ from iceway.ice.config import AgentConfig
 from iceway.ice.families import interleaved
 from iceway.ice.scope import usable_interfaces
 from iceway.ice.servers import HostSocket
+from iceway.trace.records import Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Interfaces:
         self._emit = emit
         self._ranks: list[str] = []
         self._here: set[str] = set()
+        self._refused: set[str] = set()
         self._opening: dict[str, _Place] = {}
         self._opened = 0
 
@@ -74,8 +76,18 @@ class Interfaces:
     def usable(self, ips: tuple[str, ...]) -> tuple[str, ...]:
         """What may be gathered from, in the order of preference."""
         wanted = self._config.interface_filter
-        allowed = ips if wanted is None else tuple(ip for ip in ips if wanted(ip))
+        allowed = ips if wanted is None else tuple(ip for ip in ips if self._wants(wanted, ip))
         return interleaved(tuple(map(canonical_ip, usable_interfaces(allowed))))
+
+    def _wants(self, wanted: Callable[[str], bool], ip: str) -> bool:
+        if wanted(ip):
+            return True
+        if ip not in self._refused:
+            self._refused.add(ip)
+            self._emit(
+                Note("info", f"{self._agent} does not use the interface {ip}: its filter leaves it out")
+            )
+        return False
 
     def changed(self, ips: tuple[str, ...]) -> Change:
         """Which interfaces came, and which left, if these are there now."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from iceway.core.address import Address, Transport
 from iceway.core.machine import TlsClient
-from iceway.ice.config import IceServer, ServerKind
+from iceway.ice.config import AgentConfig, IceServer, Policy, ServerKind
 from iceway.ice.scope import is_private
 from iceway.turn.binding import BindingClient
 from iceway.turn.client import State, TurnClient
@@ -42,13 +42,17 @@ class HostSocket:
 
 @dataclass(slots=True, eq=False)
 class ServerState:
-    """A server, one way of reaching it, and its addresses. `spares` are tried unless one of these is `alive`."""
+    """A server, one way of reaching it, and its addresses. `spares` are tried unless one of these is `alive`.
+
+    `asked`: from at least one place, or it was told why not.
+    """
 
     server: IceServer
     rank: int
     addresses: tuple[Address, ...] = ()
     spares: tuple[Address, ...] = ()
     alive: bool = False
+    asked: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -134,6 +138,20 @@ def client_of(
     return None
 
 
+def not_asked(server: IceServer, config: AgentConfig) -> str:
+    """Why an agent of this configuration has no use for a server; empty if it has."""
+    if config.lite:
+        return "a lite agent asks no servers (RFC 8445 §5.2)"
+    if server.asks_for_tcp and not config.tcp:
+        return "it could only help candidates over TCP, which are not wanted"
+    if config.policy is Policy.NO_RELAY:
+        if server.transport is Transport.TLS:
+            return "relays are not wanted (policy no-relay), and over TLS it could do nothing else"
+        if server.transport is Transport.TCP and not config.tcp:
+            return "relays are not wanted (policy no-relay), nor are candidates over TCP"
+    return ""
+
+
 def claims(client: Client, data: bytes) -> bool:
     """Whether a datagram from a server's address is for its client, and not a check or media from there."""
     if is_stun(data):
@@ -164,3 +182,17 @@ def refusal(ip: str, code: int | None, reason: str) -> str:
         kind = "private " if is_private(ip) else ""
         return f"relay refuses {kind}peer address {ip}: 403 {reason}".rstrip()
     return f"relay refuses peer address {ip}: {code} {reason}".rstrip()
+
+
+def said_of_expiry(username: str, wall_time: float) -> str:
+    """What our clock says of a name "expiry:user", which coturn and others refuse without saying why."""
+    expiry, colon, _ = username.partition(":")
+    if not colon or not (expiry.isascii() and expiry.isdigit()) or len(expiry) > 12:
+        return ""
+    left = int(expiry) - wall_time
+    if left <= 0:
+        return f"; by our clock they expired {-left:.0f} s ago"
+    return (
+        f"; by our clock they are good for {left:.0f} s more, so the password is wrong, "
+        f"or the server's clock is {left:.0f} s ahead of ours or more"
+    )

@@ -343,6 +343,15 @@ class ServerUnreachable(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class ServerSkipped(Record):
+    """A server that was never asked, and why: no interface of its family, relays not wanted, asked already."""
+
+    agent: str
+    server: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CandidateGathered(Record):
     agent: str
     candidate: CandidateInfo
