@@ -106,6 +106,7 @@ class Network:
         self.seed = seed
         self.jitter = jitter
         self.loss = loss
+        self.renominates = False  # whether descriptions say so
         self.hosts: list[Host] = []
         self.nats: dict[str, Nat] = {}
         self.zone: dict[tuple[str, str], str] = {}
@@ -357,7 +358,8 @@ class Peer:
     def meets(self, other: Peer) -> None:
         """Our credentials, and every candidate known so far, reach the other side."""
         ufrag, pwd = self.agent.local_ufrag, self.agent.local_pwd
-        other.do(lambda agent, now: agent.set_remote(ufrag, pwd, now))
+        again = self.network.renominates and self.agent.renomination
+        other.do(lambda agent, now: agent.set_remote(ufrag, pwd, now, renomination=again))
         self.tells(other)
 
     def tells(self, other: Peer) -> None:

@@ -129,6 +129,17 @@ def test_a_peer_that_nominates_everything_means_the_best() -> None:
     assert following.wanted is better
 
 
+def test_the_highest_number_holds_however_late_another_comes() -> None:
+    following = Following()
+    old, new = pair(1, HOST, PairState.SUCCEEDED), pair(2, RELAY, PairState.SUCCEEDED)
+    assert following.nominated(new, b"2", first_check=True, number=2)
+    assert not following.nominated(old, b"1", first_check=False, number=1)
+    assert not following.nominated(old, b"3", first_check=False, number=2)
+    assert following.wanted is new
+    assert not following.nominated(new, b"4", first_check=False, number=3)  # the same, said again
+    assert following.nominated(old, b"5", first_check=False, number=4)
+
+
 def test_memory_of_nominations_is_bounded() -> None:
     following = Following()
     one = pair(1, HOST, PairState.SUCCEEDED)

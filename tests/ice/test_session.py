@@ -22,13 +22,14 @@ PUPPET = Credentials("puppet", "password-of-the-puppet-22")
 
 
 class Puppet(Outbox):
-    """Speaks STUN on any number of ports. `answers`: whether it answers checks by itself."""
+    """Speaks STUN on any number of ports. `answers`: whether it answers checks by itself; `slow`: after how long."""
 
     def __init__(self, network: Network, ip: str) -> None:
         super().__init__()
         self.network = network
         self.ip = ip
         self.answers = True
+        self.slow: dict[Address, float] = {}
         self.controlling = False
         self.sockets: list[Address] = []
         self.heard: list[tuple[float, Address, StunMessage]] = []
@@ -97,7 +98,8 @@ class Puppet(Outbox):
                 message = stun.parse(data)
                 self.heard.append((now, local, message))
                 if self.answers and message.message_class is MessageClass.REQUEST:
-                    self.answers_to(message, local)
+                    when = self.network.now + self.slow.get(local, 0.0)
+                    self.network.at(when, lambda: self.answers_to(message, local))
 
     def handle_timeout(self, now: float) -> None: ...
 
@@ -106,7 +108,7 @@ class Puppet(Outbox):
 
 
 def scene(
-    *, controlling: bool, ports: tuple[int, ...] = (7000,), meet: bool = True
+    *, controlling: bool, ports: tuple[int, ...] = (7000,), meet: bool = True, renomination: bool = False
 ) -> tuple[Network, Peer, Puppet]:
     """Alice, gathered; and a puppet whose ports she knows as host candidates, best first."""
     network = Network()
@@ -119,12 +121,12 @@ def scene(
         puppet.opens(port)
     network.run(0.1)
     if meet:
-        introduce(alice, ports)
+        introduce(alice, ports, renomination=renomination)
     return network, alice, puppet
 
 
-def introduce(alice: Peer, ports: tuple[int, ...]) -> None:
-    alice.do(lambda agent, now: agent.set_remote(PUPPET.ufrag, PUPPET.pwd, now))
+def introduce(alice: Peer, ports: tuple[int, ...], *, renomination: bool = False) -> None:
+    alice.do(lambda agent, now: agent.set_remote(PUPPET.ufrag, PUPPET.pwd, now, renomination=renomination))
     for number, port in enumerate(ports):
         line = f"{number + 1} 1 udp {2130706431 - 1000 * number} 10.0.0.2 {port} typ host"
         alice.do(lambda agent, now, line=line: agent.add_remote_candidate(parse(line), now))
@@ -346,6 +348,27 @@ def test_the_controlled_agent_follows_the_last_nomination() -> None:
     puppet.checks(OTHER, nominate=True)
     network.run(0.1)
     assert [event.path.remote.address for event in alice.events(Selected)] == [PORT, OTHER]
+
+
+def test_numbered_nominations_are_followed_by_number_whatever_else_they_say() -> None:
+    # As libwebrtc sends them: NOMINATION without USE-CANDIDATE.
+    network, alice, puppet = scene(controlling=False, ports=(7000, 7001), renomination=True)
+    network.run(0.3)
+    for socket, number in ((OTHER, 2), (PORT, 1), (PORT, 3)):
+        puppet.checks(socket, nomination=number)
+        network.run(0.1)
+    assert [event.path.remote.address for event in alice.events(Selected)] == [OTHER, PORT]
+
+
+def test_a_path_that_turned_slow_is_left_for_a_quicker_one() -> None:
+    network, alice, puppet = scene(controlling=True, ports=(7000, 7001), renomination=True)
+    assert network.run(2, until=lambda: bool(alice.events(Selected)))
+    puppet.slow[PORT] = 0.8
+    assert network.run(90, until=lambda: len(alice.events(Selected)) == 2)
+    assert alice.agent.selected.remote.address == OTHER
+    puppet.slow.clear()
+    network.run(300)
+    assert len(alice.events(Selected)) == 2  # both are good now, and of one kind
 
 
 def test_a_peer_that_nominates_with_every_check_is_followed_to_its_best_pair() -> None:

@@ -129,6 +129,11 @@ class Agent(Outbox):
         return self._config.ta
 
     @property
+    def renomination(self) -> bool:
+        """Whether to announce the ICE option `renomination`: the path may move after it was selected."""
+        return self._config.renomination and not self._config.lite
+
+    @property
     def gathering_settled(self) -> bool:
         """Whether the candidates so far are a sensible offer (see `GatheringSettled`)."""
         return self._gatherer.settled
@@ -213,13 +218,20 @@ class Agent(Outbox):
         self._gatherer.renew_servers(servers, now)
 
     def set_remote(
-        self, ufrag: str, pwd: str, now: float, *, lite: bool = False, pacing: float | None = None
+        self,
+        ufrag: str,
+        pwd: str,
+        now: float,
+        *,
+        lite: bool = False,
+        pacing: float | None = None,
+        renomination: bool = False,
     ) -> None:
         """The peer's user name fragment and password; other ones than before mean another peer (a fork), and
         nothing is sent to the old one any more.
 
         `lite`: it said `a=ice-lite`, so it only answers, and we are the controlling agent. `pacing` is what it
-        proposed as `a=ice-pacing`, in seconds; None if it said nothing.
+        proposed as `a=ice-pacing`, in seconds; None if it said nothing. `renomination`: it announced that option.
         """
         self._usable()
         remote = Credentials(ufrag, pwd)
@@ -229,7 +241,7 @@ class Agent(Outbox):
         if session.remote is not None:
             self._succeed_session(session.local, now)
             self._retire_previous(now)  # It leads to another than the one we are to talk to.
-        self._session.set_remote(remote, now, lite=lite, pacing=pacing)
+        self._session.set_remote(remote, now, lite=lite, pacing=pacing, renomination=renomination)
         self._settle(now)
 
     def add_remote_candidate(self, candidate: Candidate | NamedCandidate, now: float) -> None:
@@ -394,6 +406,8 @@ class Agent(Outbox):
 
     def pair_selected(self, pair: CandidatePair, now: float) -> None:
         self._gatherer.bind(pair.base, pair.remote.address, now)
+        if self.state is IceState.COMPLETED:  # A later choice: what the earlier one stood on may go.
+            self._timers.arm("release", now + self._config.release_after)
 
     def is_mute(self, base: Address, now: float) -> bool:
         return self._gatherer.is_mute(base, now)

@@ -8,7 +8,7 @@ as the peer saw it) stands in the pair as `valid_local`: together with `remote` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -45,6 +45,7 @@ TRANSITIONS: dict[PairState, tuple[PairState, ...]] = {
     PairState.FAILED: (PairState.WAITING, PairState.SUCCEEDED),
 }
 
+NOTHING: Mapping[int, int] = {}
 UNFINISHED = (PairState.FROZEN, PairState.WAITING, PairState.IN_PROGRESS)
 
 
@@ -79,7 +80,8 @@ class Counts:
 @dataclass(slots=True, eq=False)
 class CandidatePair:
     """`id` numbers it in records. `hoped_local` is the local candidate that the peer would probably see; `rto`: after
-    how long its last check is repeated; `heard_at`: when an authentic check last came in on it.
+    how long its last check is repeated; `recent` are its latest round trips; `heard_at`: when an authentic check last
+    came in on it.
     `failure` says why it failed, `hint` what answers that do not count said, `hopeless` that it cannot come back."""
 
     id: int
@@ -95,6 +97,7 @@ class CandidatePair:
     valid_local: Candidate | None = None
     valid_priority: int = 0
     round_trip: float | None = None
+    recent: tuple[float, ...] = ()
     heard_at: float | None = None
     failure: str = ""
     hint: str = ""
@@ -120,6 +123,13 @@ class CandidatePair:
     @property
     def path(self) -> CandidatePath:
         return CandidatePath(self.component, self.valid_local or self.local, self.remote, self.round_trip)
+
+    def measured(self, round_trip: float, *, exactly: bool = True) -> None:
+        """A check was answered. Of one that was repeated nobody knows which request it was that got the answer."""
+        self.round_trip = round_trip
+        self.counts.answered(round_trip)
+        if exactly:
+            self.recent = (*self.recent[-2:], round_trip)
 
     def move(self, state: PairState) -> None:
         assert state in TRANSITIONS[self.state], f"a pair cannot go from {self.state} to {state}"
@@ -160,15 +170,17 @@ class Checklist:
             return pair_priority(local.priority, remote.priority)
         return pair_priority(remote.priority, local.priority)
 
+    def hoped_priority(self, pair: CandidatePair) -> int:
+        """That of the valid pair which it would probably give."""
+        return self.priority_of(pair.hoped_local or pair.local, pair.remote)
+
+    def above(self, component: int, priority: int) -> list[CandidatePair]:
+        """Pairs that would probably give better valid pairs than one of this priority, in any state."""
+        return [p for p in self._pairs if p.component == component and self.hoped_priority(p) > priority]
+
     def hoped_for(self, component: int, priority: int) -> list[CandidatePair]:
-        """Pairs under way that would probably give better valid pairs than one of this priority."""
-        return [
-            pair
-            for pair in self._pairs
-            if pair.component == component
-            and pair.unfinished
-            and self.priority_of(pair.hoped_local or pair.local, pair.remote) > priority
-        ]
+        """Those of them that are under way."""
+        return [pair for pair in self.above(component, priority) if pair.unfinished]
 
     def add(
         self, local: Candidate, remote: Candidate, *, needed: bool = False
@@ -217,17 +229,20 @@ class Checklist:
         self._controlling = self._together.role.controlling
         self._rank()
 
-    def next_ordinary(self, queued: Sequence[CandidatePair] = ()) -> CandidatePair | None:
+    def next_ordinary(
+        self, queued: Sequence[CandidatePair] = (), enough: Mapping[int, int] = NOTHING
+    ) -> CandidatePair | None:
         """The pair to check next, `queued` ones aside: the best waiting one, else the best frozen one thaws.
+
+        Components that have something whose priority is `enough` only look for better.
 
         As long as nothing works, pairs that hardly will come after the others. A frozen pair does not wait for its
         kin in this checklist to end (RFC 8445 §6.1.4.2 would): with nothing else to check, sparing a check only costs
         time. It waits for other checklists, which need the slot more.
         """
         working = {pair.component for pair in self._pairs if pair.state is PairState.SUCCEEDED}
-        order = sorted(
-            self._pairs, key=lambda p: p.prospect is not Prospect.GOOD and p.component not in working
-        )
+        wanted = [p for p in self._pairs if self.hoped_priority(p) > enough.get(p.component, -1)]
+        order = sorted(wanted, key=lambda p: p.prospect is not Prospect.GOOD and p.component not in working)
         for pair in order:
             if pair.state is PairState.WAITING and pair not in queued:
                 return pair

@@ -35,6 +35,7 @@ class Cause(StrEnum):
     ORDINARY = "ordinary"
     TRIGGERED = "triggered"
     NOMINATION = "nomination"
+    MEASURE = "measurement"
 
 
 class Schedule(TypedDict):
@@ -50,7 +51,10 @@ _SCHEDULE = {
     Cause.TRIGGERED: _PATIENT,
     # A path that worked a moment ago and now swallows five requests is gone.
     Cause.NOMINATION: Schedule(requests=5, last_wait=4),
+    Cause.MEASURE: Schedule(requests=5, last_wait=4),
 }
+_BRIEF = Schedule(requests=4, last_wait=4)  # after the choice, of what may be better
+_KEEPS = (Cause.NOMINATION, Cause.MEASURE)
 
 
 class Outlet(Protocol):
@@ -78,6 +82,11 @@ class Check:
     controlling: bool
     transaction: Transaction
     sent_at: float
+
+    @property
+    def keeps(self) -> bool:
+        """It goes out on a pair that works already, and leaves its state alone."""
+        return self.cause in _KEEPS
 
     @property
     def nominates(self) -> bool:
@@ -113,6 +122,7 @@ class Checks:
         self._transactions: dict[bytes, Check] = {}
         self._ta = max(config.ta, DEFAULT_TA)
         self._in_a_row = 0
+        self._enough: dict[int, int] = {}
         self.stopped = False
 
     def agree(self, proposed: float | None) -> None:
@@ -140,7 +150,7 @@ class Checks:
         """Something works, or something better: what may be better still is repeated sooner."""
         for pair in self._hoped_for(component):
             check = self._current.get(pair)
-            if check is not None and not check.nominates:
+            if check is not None and not check.keeps:
                 rto = self._rto(check.cause, pair)
                 check.transaction.hasten(rto, check.sent_at, now)
                 pair.rto = min(pair.rto, rto)
@@ -150,6 +160,21 @@ class Checks:
         """There may be something to check: let the pacer look as soon as it may."""
         if self._timers.at("pace") is None:
             self._timers.arm("pace", max(now, self._together.next_at))
+
+    def again(self, pair: CandidatePair, now: float) -> None:
+        """A pair that failed is checked once more, better or not."""
+        pair.move(PairState.WAITING)
+        self._queue.append((pair, Cause.ORDINARY))
+        self.wake(now)
+
+    def measure(self, pair: CandidatePair, now: float) -> None:
+        """How long is the round trip of a pair that works and is not in use?"""
+        self._queue.append((pair, Cause.MEASURE))
+        self.wake(now)
+
+    def settle_for(self, component: int, priority: int) -> None:
+        """Ordinary checks of this component go on for better pairs alone; what the peer triggers is always checked."""
+        self._enough[component] = priority
 
     def stop_ordinary(self) -> None:
         """Only what the peer triggers is checked from now on (RFC 8445 §8.1.2)."""
@@ -175,16 +200,17 @@ class Checks:
         if found is None:
             return None
         pair, cause = found
-        if cause is not Cause.NOMINATION:
+        if cause not in _KEEPS:
             pair.move(PairState.IN_PROGRESS)
         id, data = self._standing.request(pair, nominate=cause is Cause.NOMINATION)
         pair.rto = self._rto(cause, pair)
+        schedule = _BRIEF if cause is Cause.ORDINARY and pair.component in self._enough else _SCHEDULE[cause]
         transaction = Transaction(
             data,
             now,
             reliable=pair.local.transport.is_stream,  # RFC 6544 §7.1: TCP repeats by itself
             rto=pair.rto,
-            **_SCHEDULE[cause],
+            **schedule,
         )
         check = Check(id, pair, cause, self._standing.controlling, transaction, now)
         self._current[pair] = check
@@ -234,13 +260,13 @@ class Checks:
     def _next_queued(self) -> tuple[CandidatePair, Cause] | None:
         while self._queue:
             pair, cause = self._queue.popleft()
-            if pair.state is (PairState.SUCCEEDED if cause is Cause.NOMINATION else PairState.WAITING):
+            if pair.state is (PairState.SUCCEEDED if cause in _KEEPS else PairState.WAITING):
                 return pair, cause
         return None
 
     def _next_ordinary(self) -> tuple[CandidatePair, Cause] | None:
         queued = [pair for pair, _ in self._queue]
-        pair = None if self.stopped else self.checklist.next_ordinary(queued)
+        pair = None if self.stopped else self.checklist.next_ordinary(queued, self._enough)
         return (pair, Cause.ORDINARY) if pair else None
 
     def _hoped_for(self, component: int) -> list[CandidatePair]:
@@ -248,8 +274,8 @@ class Checks:
         return self.checklist.hoped_for(component, valid[0].valid_priority) if valid else []
 
     def _rto(self, cause: Cause, pair: CandidatePair) -> float:
-        if cause is Cause.NOMINATION:
-            return self._config.rto
+        if cause in _KEEPS:
+            return max(self._config.rto, 2 * (pair.round_trip or 0.0))
         better = self._hoped_for(pair.component)
         waiting = len(better) if pair in better else self._together.busy()
         return max(self._config.rto, self._ta * waiting)

@@ -121,6 +121,7 @@ class AgentConfig:
     """`controlling` is the role to begin with (the offerer's); a conflict may swap it.
 
     `ta` is the time between two new checks that we propose; the larger one of both peers' holds.
+    `renomination`: with peers that announce it, too, the path moves when a better one comes up later.
     `nomination_patience` bounds how long a valid pair waits for a better one (longer where a long checklist repeats
     its checks later), `patience` how long checks go
     on before failure; `release_after` when relays that the selected pair does not use are given back.
@@ -140,6 +141,7 @@ class AgentConfig:
 
     controlling: bool
     components: int = 1
+    renomination: bool = True
     ports: tuple[int, int] | None = None
     policy: Policy = Policy.ALL
     relay_families: tuple[int, ...] = ()

@@ -66,7 +66,7 @@ class PairValid:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """The nominated path of a component. Both agents select the same one."""
+    """The nominated path of a component. Both agents select the same one; again if they move to a better one."""
 
     path: CandidatePath
 

@@ -50,8 +50,12 @@ def check_request(
     controlling: bool,
     tie_breaker: int,
     nominate: bool = False,
+    nomination: int | None = None,
 ) -> bytes:
-    """A check (RFC 8445 §7.1), which also serves as consent request (RFC 7675 §5.1)."""
+    """A check (RFC 8445 §7.1), which also serves as consent request (RFC 7675 §5.1).
+
+    `nomination` numbers nominations for peers that follow the highest.
+    """
     role = stun.ICE_CONTROLLING if controlling else stun.ICE_CONTROLLED
     attributes: list[tuple[Attribute[Any], Any]] = [
         stun.USERNAME(f"{remote.ufrag}:{local.ufrag}".encode()),
@@ -60,6 +64,8 @@ def check_request(
     ]
     if nominate:
         attributes.append(stun.USE_CANDIDATE(True))
+    if nomination is not None:
+        attributes.append(stun.NOMINATION(nomination))
     message = StunMessage(Method.BINDING, MessageClass.REQUEST, transaction_id, tuple(attributes))
     return stun.serialize(message, stun.short_term_key(remote.pwd), fingerprint=True)
 

@@ -8,7 +8,8 @@ interval of the pair's own check. What the peer's check has just come in on gets
 case. Pairs of poor prospect get no more than that, since nothing filters where they would work; those without
 any are not waited for.
 
-Controlled: the last nomination that began is the one that holds; a retransmission begins nothing. Peers that
+Controlled: the last nomination that began is the one that holds; a retransmission begins nothing. Where
+nominations are numbered (see `improvement`), it is the one with the highest number. Peers that
 nominate with their very first check (aggressive nomination, RFC 5245 §8.1.1.2) mean the best of theirs.
 """
 
@@ -84,9 +85,18 @@ class Following:
         self.wanted: CandidatePair | None = None
         self._seen: dict[bytes, None] = {}
         self._aggressive = False
+        self._highest = 0
 
-    def nominated(self, pair: CandidatePair, transaction_id: bytes, first_check: bool) -> bool:
-        """The peer sent USE-CANDIDATE on the pair; True if that makes it the one to follow."""
+    def nominated(
+        self, pair: CandidatePair, transaction_id: bytes, first_check: bool, number: int = 0
+    ) -> bool:
+        """The peer nominated the pair; True if that makes it the one to follow. `number` is 0 if it gave none."""
+        if number:
+            if number <= self._highest:
+                return False
+            self._highest = number
+            changed, self.wanted = self.wanted is not pair, pair
+            return changed
         if transaction_id in self._seen:
             return False
         self._seen[transaction_id] = None

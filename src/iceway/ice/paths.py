@@ -1,9 +1,10 @@
 """Which valid pair each component uses: the best one at first, then the nominated one, for as long as it lives.
 
 How both ends come to the same pair: only the controlling agent decides, and it decides once, after looking
-(regular nomination, RFC 8445 §8.1.1). It selects when its nomination is answered; the controlled agent selects
-when a nominated pair works in its own direction too. If the controlling one had to give a nomination up and a
-late answer shows that it arrived after all, it repeats the nomination that holds, so the last word is clear.
+(regular nomination, RFC 8445 §8.1.1); again only if both announced that (see `improvement`). It selects when its
+nomination is answered; the controlled agent selects when a nominated pair works in its own direction too. If the
+controlling one had to give a nomination up and a late answer shows that it arrived after all, it repeats the
+nomination that holds, so the last word is clear.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from iceway.ice.checks import Check, Checks, Outlet
 from iceway.ice.config import AgentConfig
 from iceway.ice.consent import Consent
 from iceway.ice.events import ConsentLostEvent, PairValid, Selected
+from iceway.ice.improvement import Improvement
 from iceway.ice.messages import keepalive_indication, transaction_id
 from iceway.ice.nomination import Following, decide, most_recently_heard
+from iceway.ice.remotes import HeardCheck
 from iceway.ice.standing import Standing
 from iceway.trace import records
 
@@ -42,9 +45,11 @@ class Component:
         self.nominating: CandidatePair | None = None
         self.given_up = 0
         self.following = Following()
+        self.improvement = Improvement()
         self.consent: Consent | None = None
         self.consent_timer = "consent", number
         self.nomination_timer = "nominate", number
+        self.look_timer = "look", number
 
 
 class Paths:
@@ -91,7 +96,7 @@ class Paths:
         pairs = [
             pair
             for c in self.components.values()
-            for pair in (c.active, c.following.wanted)
+            for pair in (c.active, c.nominating, c.following.wanted)
             if pair is not None
         ]
         return tuple((pair.base, pair.remote.address) for pair in pairs)
@@ -108,18 +113,19 @@ class Paths:
         self._accepted.pop((base, source), None)
 
     # --- what happens to pairs ---------------------------------------------------------------------------
-    def heard(self, pair: CandidatePair, nominates: bool, transaction_id: bytes, now: float) -> None:
+    def heard(self, pair: CandidatePair, check: HeardCheck, now: float) -> None:
         """The peer checks this pair: so shall we, and perhaps it is the one (RFC 8445 §7.3.1.4, §7.3.1.5)."""
         first, pair.heard_at = pair.heard_at is None, now
         component = self.components[pair.component]
-        if nominates and not self._standing.controlling:
+        if check.nominates and not self._standing.controlling:
             self.nominated_at = now
-            if component.following.nominated(pair, transaction_id, first):
+            number = check.nomination if self._standing.renominates else 0
+            if component.following.nominated(pair, check.transaction_id, first, number):
                 self._outlet.emit(records.PairNominated(self._agent, pair.id, by_us=False))
         wanted = component.following.wanted is pair
         if self._standing.lite:
             self._believe(component, pair, wanted, now)
-        elif pair.state is not PairState.SUCCEEDED and (wanted or not component.selected):
+        elif pair.state is not PairState.SUCCEEDED and (wanted or self._tempting(component, pair)):
             self._checks.trigger(pair, now)
         self.settle(pair.component, now)
 
@@ -142,7 +148,7 @@ class Paths:
         self.accept((pair.base, pair.remote.address), pair.component)
         if check.nominates and check.controlling and self._standing.controlling:
             if component.nominating is pair:
-                if not component.selected:
+                if not (component.selected and component.active is pair):
                     self._select(component, pair, now)
             elif component.nominating is not None:
                 # The peer heard a nomination that we had given up. Say again which one holds.
@@ -151,7 +157,8 @@ class Paths:
 
     def nomination_unanswered(self, check: Check, now: float) -> None:
         component = self.components[check.pair.component]
-        if not component.selected:  # A repeated nomination of a selected pair need not be answered.
+        if not component.selected or component.active is not check.pair:
+            # A repeated nomination of the pair in use need not be answered.
             component.given_up += 1
             self.lose(check.pair, f"{check.transaction.failure(now)} that nominated it", now)
 
@@ -167,6 +174,8 @@ class Paths:
         component = self.components[pair.component]
         if component.nominating is pair and not component.selected:
             component.nominating = None
+        elif component.nominating is pair and component.active is not pair:
+            self._stay(component, now)
         if component.active is pair:
             self.ignore(pair.base, pair.remote.address)
             component.active = component.consent = None
@@ -197,6 +206,7 @@ class Paths:
         if wanted is not None and works and not (component.selected and component.active is wanted):
             self._select(component, wanted, now)
         if component.selected:
+            self._improve(component, now)
             return
         valid = self._checklist.valid(number)
         if valid and valid[0] is not component.active:
@@ -224,14 +234,17 @@ class Paths:
         elif plan.at > now:
             self._timers.arm(component.nomination_timer, plan.at)
         else:
-            self._timers.cancel(component.nomination_timer)
-            component.nominating = plan.pair
-            self._outlet.emit(records.PairNominated(self._agent, plan.pair.id, by_us=True))
-            self._checks.nominate(plan.pair, now)
+            self._nominate(component, plan.pair, now)
+
+    def _nominate(self, component: Component, pair: CandidatePair, now: float) -> None:
+        self._timers.cancel(component.nomination_timer)
+        component.nominating = pair
+        self._outlet.emit(records.PairNominated(self._agent, pair.id, by_us=True))
+        self._checks.nominate(pair, now)
 
     def _select(self, component: Component, pair: CandidatePair, now: float) -> None:
         """The nominated pair works both ways: it is the component's pair from now on (RFC 8445 §8.1.2)."""
-        component.selected = True
+        again, component.selected = component.selected, True
         self._timers.cancel(component.nomination_timer)
         first = self._activate(component, pair, now)
         self._outlet.emit(self._chosen(pair, early=False))
@@ -240,16 +253,64 @@ class Paths:
         self._outlet.emit(Selected(pair.path))
         self._outlet.pair_selected(pair, now)
         self._checks.clear_queue(component.number)
+        if self._standing.renominates:
+            self._checks.settle_for(component.number, pair.valid_priority)
+            if not again:
+                component.improvement.moves(now)
+                self._timers.arm(component.look_timer, component.improvement.next_look(now))
         for other in self._checklist.of(component.number):
-            if other.unfinished:
+            if other.unfinished and not self._tempting(component, other):
                 if other.first_sent_at is None:
                     reason = f"never checked: pair {pair.id} was selected first"
                 else:
                     reason = f"{self._checks.silence(other, now)}; given up when pair {pair.id} was selected"
                 self.lose(other, reason, now)
-        if self.completed:
+        if self.completed and not self._standing.renominates:
             self._checks.stop_ordinary()
 
+    # --- choosing better ---------------------------------------------------------------------------------
+    def _tempting(self, component: Component, pair: CandidatePair) -> bool:
+        """Whether a pair is worth checking: before the choice any; after it, where that is allowed, a better one."""
+        active = component.active
+        if not component.selected or active is None:
+            return True
+        return self._standing.renominates and self._checklist.hoped_priority(pair) > active.valid_priority
+
+    def _improve(self, component: Component, now: float) -> None:
+        """Nominate what has turned out to be better than the selected pair (see `improvement`)."""
+        active, improvement = component.active, component.improvement
+        if not (self._standing.renominates and self._standing.controlling) or active is None:
+            return
+        if component.nominating is not None and component.nominating is not active:
+            return  # One move at a time.
+        better = improvement.better(self._checklist.valid(component.number), active)
+        if better is None:
+            self._timers.cancel(component.nomination_timer)
+        elif now < improvement.next_move_at:
+            self._timers.arm(component.nomination_timer, improvement.next_move_at)
+        else:
+            improvement.moves(now)
+            self._nominate(component, better, now)
+
+    def _stay(self, component: Component, now: float) -> None:
+        """The move failed, and the peer may have made it: the pair in use is nominated once more."""
+        if component.active is not None:
+            self._nominate(component, component.active, now)
+
+    def look(self, number: int, now: float) -> None:
+        """From time to time: check again what would be better, measure what might be."""
+        component = self.components[number]
+        active, improvement = component.active, component.improvement
+        if active is None or not component.selected:
+            return
+        above = self._checklist.above(number, active.valid_priority)
+        for pair in improvement.to_check(self._checklist.of(number), above, active):
+            self._checks.again(pair, now)
+        for pair in improvement.to_measure(self._checklist.valid(number), active):
+            self._checks.measure(pair, now)
+        self._timers.arm(component.look_timer, improvement.next_look(now))
+
+    # --- sending on it -----------------------------------------------------------------------------------
     def _activate(self, component: Component, pair: CandidatePair, now: float) -> bool:
         """Send on this pair. True if there was none."""
         first = component.active is None
@@ -306,8 +367,7 @@ class Paths:
             if consent is not None and consent.knows(transaction_id):
                 pair = consent.pair
                 if granted and (base, source) == (pair.base, pair.remote.address):
-                    pair.round_trip = consent.answered(transaction_id, now)
-                    pair.counts.answered(pair.round_trip)
+                    pair.measured(consent.answered(transaction_id, now))
                     self._timers.arm(component.consent_timer, consent.next_at)
                 return True
         return False

@@ -27,6 +27,7 @@ class HeardCheck:
     nominates: bool
     transaction_id: bytes
     ufrag: str
+    nomination: int = 0  # its number, if it has one
 
 
 class RemoteCandidates:

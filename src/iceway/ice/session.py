@@ -181,7 +181,13 @@ class Session:
         self._go_on(now)
 
     def set_remote(
-        self, remote: Credentials, now: float, *, lite: bool = False, pacing: float | None = None
+        self,
+        remote: Credentials,
+        now: float,
+        *,
+        lite: bool = False,
+        pacing: float | None = None,
+        renomination: bool = False,
     ) -> None:
         """The peer's credentials: checks may start. Checks that came early are taken up."""
         if not 0 < len(remote.ufrag) <= MAX_CREDENTIAL or not 0 < len(remote.pwd) <= MAX_CREDENTIAL:
@@ -191,6 +197,9 @@ class Session:
             self._fail("both ends are lite agents, so nobody looks for a path", now)
             return
         self._standing.remote, self._standing.peer_lite = remote, lite
+        self._standing.renominates = (
+            self._config.renomination and renomination and not self._standing.roles_given
+        )
         self._checks.agree(pacing)
         if lite and not self.controlling:
             self._together.role.switch()
@@ -204,7 +213,7 @@ class Session:
             if pair is not None:
                 pair.counts.requests_received += 1
                 pair.counts.responses_sent += 1
-                self._paths.heard(pair, check.nominates, check.transaction_id, now)
+                self._paths.heard(pair, check, now)
         self._go_on(now)
 
     # --- how long to go on -------------------------------------------------------------------------------
@@ -276,14 +285,15 @@ class Session:
             return
         if conflict is not None:
             self._together.role.switch()
-        priority = request.get(stun.PRIORITY)
+        priority, number = request.get(stun.PRIORITY), request.get(stun.NOMINATION) or 0
         check = HeardCheck(
             base=base,
             source=source,
             priority=NO_PRIORITY if priority is None else priority,
-            nominates=request.get(stun.USE_CANDIDATE) is not None,
+            nominates=request.get(stun.USE_CANDIDATE) is not None or number > 0,
             transaction_id=request.transaction_id,
             ufrag=theirs,
+            nomination=number,
         )
         pair = self._place(check) if self.remote is not None else None
         if pair is None and not (self.remote is None and self._remotes.keep(check)):
@@ -294,7 +304,7 @@ class Session:
         if pair is not None:
             pair.counts.requests_received += 1
             pair.counts.responses_sent += 1
-            self._paths.heard(pair, check.nominates, check.transaction_id, now)
+            self._paths.heard(pair, check, now)
             self._judge(now)
 
     def handle_response(self, base: Address, source: Address, response: StunMessage, now: float) -> None:
@@ -332,6 +342,8 @@ class Session:
                         self._unanswered(name, now)
                 case ("nominate", int(number)):
                     self._paths.settle(number, now)
+                case ("look", int(number)):
+                    self._paths.look(number, now)
                 case ("consent", int(number)):
                     self._paths.watch(number, now)
                 case "keepalive":
@@ -440,15 +452,15 @@ class Session:
             self._paths.lose(pair, "the peer's answer names no mapped address", now)
             return
         running = self._checks.current(pair)
-        if running is not None and not running.nominates:
+        if running is not None and not running.keeps:
             self._checks.abandon(pair)
         pair.valid_local = self._as_seen(pair, mapped)
         pair.valid_priority = self._checklist.priority_of(pair.valid_local, pair.remote)
-        pair.round_trip = check.round_trip(now)
-        pair.counts.answered(pair.round_trip)
+        round_trip = check.round_trip(now)
+        pair.measured(round_trip, exactly=check.transaction.sent == 1)
         if pair.state is not PairState.SUCCEEDED:
             pair.move(PairState.SUCCEEDED)
-            self._outlet.emit(records.PairSucceeded(self._agent, pair.id, pair.round_trip, mapped))
+            self._outlet.emit(records.PairSucceeded(self._agent, pair.id, round_trip, mapped))
             self._together.thaw(pair.foundation)
         self._paths.works(pair, check, now)
         self._checks.wake(now)
@@ -482,7 +494,7 @@ class Session:
         pair = check.pair
         if check.nominates:
             self._paths.nomination_unanswered(check, now)
-        elif pair.state is PairState.IN_PROGRESS:
+        elif pair.state is PairState.IN_PROGRESS or check.keeps:
             self._paths.lose(pair, self._checks.silence(pair, now), now)
 
     # --- giving up ---------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ class Standing:
     """`remote` is None until the peer's answer came; no request can be made before.
 
     `lite` and `peer_lite`: who only answers. The other one is controlling, whatever was said (RFC 8445 §6.1.1).
+    `renominates`: both announced that the controlling one may nominate again.
     """
 
     def __init__(self, local: Credentials, role: Role, rng: Random, *, lite: bool = False) -> None:
@@ -27,8 +28,10 @@ class Standing:
         self.remote: Credentials | None = None
         self.lite = lite
         self.peer_lite = False
+        self.renominates = False
         self.role = role
         self._rng = rng
+        self._nominations = 0
 
     @property
     def controlling(self) -> bool:
@@ -42,6 +45,7 @@ class Standing:
     def request(self, pair: CandidatePair, *, nominate: bool = False) -> tuple[bytes, bytes]:
         """A new check or consent request for the pair: its transaction id and its bytes."""
         assert self.remote is not None
+        self._nominations += nominate
         id = transaction_id(self._rng)
         data = check_request(
             id,
@@ -51,6 +55,7 @@ class Standing:
             controlling=self.controlling,
             tie_breaker=self.role.tie_breaker,
             nominate=nominate,
+            nomination=self._nominations if nominate and self.renominates else None,
         )
         return id, data
 

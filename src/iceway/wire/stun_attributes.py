@@ -356,6 +356,7 @@ PRIORITY: Attribute[int] = _define(0x0024, "PRIORITY", _integer(4))
 USE_CANDIDATE: Attribute[bool] = _define(0x0025, "USE-CANDIDATE", _FLAG, _show_present)
 ICE_CONTROLLED: Attribute[int] = _define(0x8029, "ICE-CONTROLLED", _integer(8), lambda n: f"{n:016x}")
 ICE_CONTROLLING: Attribute[int] = _define(0x802A, "ICE-CONTROLLING", _integer(8), lambda n: f"{n:016x}")
+NOMINATION: Attribute[int] = _define(0xC001, "NOMINATION", _integer(4))  # draft-thatcher-ice-renomination
 
 # --- NAT discovery, RFC 5780 §7: servers volunteer the last two -----------------------------------------
 CHANGE_REQUEST: Attribute[int] = _define(0x0003, "CHANGE-REQUEST", _integer(4))

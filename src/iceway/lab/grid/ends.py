@@ -88,7 +88,11 @@ class Introductions:
         """Tell the other side of this end, and of every candidate that it has and will have."""
         end.introduced = True
         ufrag, pwd, pacing = end.agent.local_ufrag, end.agent.local_pwd, end.agent.pacing
-        self._later(end.peer, lambda agent, now: agent.set_remote(ufrag, pwd, now, pacing=pacing))
+        renomination = end.agent.renomination
+        self._later(
+            end.peer,
+            lambda agent, now: agent.set_remote(ufrag, pwd, now, pacing=pacing, renomination=renomination),
+        )
         for candidate in end.agent.local_candidates:
             self._offer(end, candidate)
         if end.done:
