@@ -39,7 +39,7 @@ def test_the_four_calls_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert " ↔ " in chosen
         assert "agreed" in chosen
         assert sum("◂" in line for line in lines) >= 1
-        for kind in ("host", "relay over TCP", "first sound", "heard"):
+        for kind in ("host", "relay over TCP", "round trip", "first sound", "heard"):
             assert any(line.split("  ")[0] == kind for line in map(str.strip, lines)), kind
         assert "round trips after the answer" in call
         assert all(len(line) <= 100 for line in lines)

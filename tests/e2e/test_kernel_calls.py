@@ -16,6 +16,7 @@ import pytest
 import iceway
 from iceway.explain.model import PathClass
 from iceway.lab.demo import SCENARIOS, Outcome, Scenario, play_on_kernel
+from iceway.lab.grid.play import expectation
 from iceway.lab.namespaces import available
 from iceway.trace.records import (
     CallState,
@@ -77,6 +78,16 @@ def test_the_addresses_are_those_of_the_networks(outcome: Outcome) -> None:
     assert {one.relay_transport for one in bobs if one.type == "relay"} == (
         {"tcp"} if without_udp else {"udp", "tcp"}
     )
+
+
+def test_the_round_trip_is_that_of_the_network(outcome: Outcome) -> None:
+    """The delays of the links between the two, and what a busy machine puts on top."""
+    whole = expectation(outcome.scenario.topology()).round_trip
+    assert whole is not None
+    for end in outcome.ends:
+        assert end.round_trip is not None
+        assert whole <= end.round_trip < whole + 0.2
+    assert outcome.ends[0].answer_to_media == 0.0, "Bob's sound reached Alice before his answer did"
 
 
 # --- DESIGN §1, step by step, from the records of four processes --------------------------------------

@@ -170,6 +170,8 @@ def _verdict(outcome: Outcome, seconds: float) -> Table:
     for path, causes in _causes(outcome.ends).items():
         for row, cause in enumerate(causes):
             table.add_row("", f"not {path.value}" if row == 0 else "", cause)
+    if caller.round_trip is not None:
+        table.add_row("", "round trip", f"{caller.round_trip * 1000:.0f} ms")
     table.add_row("", "first sound", _first_sound(caller))
     heard = ", ".join(f"{one.share:.0%} by {who.capitalize()}" for who, one in outcome.heard.items())
     alike = ", ".join(f"{one.correlation:.2f}" for one in outcome.heard.values())
