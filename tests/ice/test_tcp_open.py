@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations_with_replacement, product
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +21,19 @@ from iceway.ice.config import IceServer, ServerKind
 from iceway.ice.events import Selected
 from iceway.ice.session import pairable
 from iceway.ice.tcp import frame
-from iceway.lab.topology import Behaviour, Firewall, Host, Interface, Link, Nat, Router, Segment, Topology
+from iceway.lab.oracle import Access, punches
+from iceway.lab.topology import (
+    Behaviour,
+    Firewall,
+    Host,
+    Interface,
+    Link,
+    Nat,
+    Route,
+    Router,
+    Segment,
+    Topology,
+)
 from iceway.trace import records
 from iceway.wire import stun
 from tests.ice.test_tcp import IP, Seat, answer, check, requests
@@ -195,9 +209,56 @@ def test_without_udp_and_relay_two_nats_are_opened_from_both_sides(
     assert all(agent.closed and agent.poll_timeout() is None for agent in homes.agents.values())
 
 
-def test_two_nats_that_map_anew_are_not() -> None:
-    homes = Homes(Nat(APD, APD), Nat(APD, APD))
-    assert not homes.talks()
+BOXES = list(product((EI, AD, APD), repeat=2))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), list(combinations_with_replacement(BOXES, 2)))
+def test_every_nat_against_every_other(
+    ours: tuple[Behaviour, Behaviour], theirs: tuple[Behaviour, Behaviour]
+) -> None:
+    """Where UDP gets through, so does TCP, but for one thing: a SYN that is let in and whose answer comes back from
+    another port teaches nobody anything, while a check over UDP shows the peer where it came from. So one of the two
+    must have one port for all."""
+    expected = punches(Access(*ours), Access(*theirs)) and EI in (ours[0], theirs[0])
+    homes = Homes(Nat(*ours), Nat(*theirs))
+    assert homes.talks() == expected
+    if expected:
+        ends = [homes.agents[name].selected for name in ("alice", "bob")]
+        assert ends[0].local.address == ends[1].remote.address
+        assert ends[0].remote.address == ends[1].local.address
+
+
+def test_two_firewalls_without_nat_need_no_server() -> None:
+    """IPv6 at both homes: no address is translated, and nobody gets in who was not asked for (RFC 6092)."""
+    homes = (("alice", "2001:db8:1", "2001:db8:a::1"), ("bob", "2001:db8:2", "2001:db8:a::3"))
+    routers = tuple(
+        Router(
+            f"{name}-router",
+            (Interface(name, f"{lan}::1"),),
+            Interface("internet6", outside),
+            firewall=Firewall(block_udp=True, filtering=APD),
+            routes=tuple(Route(f"{other}::/64", via) for one, other, via in homes if one != name),
+        )
+        for name, lan, outside in homes
+    )
+    topology = Topology(
+        "two-firewalls",
+        (
+            Segment("internet", "198.51.100.0/24"),
+            Segment("internet6", "2001:db8:a::/64", Link(delay=0.02)),
+            *(Segment(name, f"{lan}::/64") for name, lan, _ in homes),
+        ),
+        (
+            *(Host(name, (Interface(name, f"{lan}::20"),), gateway=f"{lan}::1") for name, lan, _ in homes),
+            Host("edge", (Interface("internet", EDGE4), Interface("internet6", EDGE6))),
+        ),
+        routers,
+    )
+    pair = Pair(topology, tcp=True)
+    pair.meet({"alice": (), "bob": ()})
+    assert pair.talks()
+    path = pair.agents["alice"].selected
+    assert (path.local.type, path.local.tcp_type, path.remote.tcp_type) == ("host", "so", "so")
 
 
 @settings(max_examples=25, deadline=None)
