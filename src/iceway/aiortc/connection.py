@@ -23,7 +23,7 @@ from iceway.aiortc.servers import servers_of_aioice
 from iceway.aiortc.why import why
 from iceway.core.errors import ParseError
 from iceway.ice.agent import Agent
-from iceway.ice.candidate import Candidate, parse
+from iceway.ice.candidate import Candidate, parse, serialize
 from iceway.ice.config import AgentConfig, IceServer, Policy
 from iceway.ice.events import (
     CandidateFound,
@@ -379,16 +379,6 @@ class Connection:
 def _to_aioice(candidate: Candidate) -> aioice.Candidate:
     import aioice
 
-    related = candidate.related
-    return aioice.Candidate(
-        foundation=candidate.foundation,
-        component=candidate.component,
-        transport=candidate.transport.value,
-        priority=candidate.priority,
-        host=candidate.address.ip,
-        port=candidate.address.port,
-        type=candidate.type.value,
-        related_address=related.ip if related is not None else None,
-        related_port=related.port if related is not None else None,
-        tcptype=candidate.tcp_type,
-    )
+    found = aioice.Candidate.from_sdp(serialize(candidate))
+    found.transport = found.transport.lower()  # as aioice writes it
+    return found

@@ -36,7 +36,6 @@ def install(settings: Settings | None = None) -> None:
     """From now on aiortc's new peer connections use iceway. Again: with these settings from now on."""
     from aiortc import (
         RTCIceGatherer,
-        RTCIceTransportPolicy,
         RTCPeerConnection,
         rtcicetransport,
         rtcpeerconnection,
@@ -48,14 +47,10 @@ def install(settings: Settings | None = None) -> None:
     original_set, original_add = peer.setLocalDescription, rtcpeerconnection.add_transport_description
 
     def init(
-        self: RTCIceGatherer,
-        iceServers: list[RTCIceServer] | None = None,
-        iceTransportPolicy: Any = RTCIceTransportPolicy.ALL,
-        local_username: str | None = None,
-        local_password: str | None = None,
+        self: RTCIceGatherer, iceServers: list[RTCIceServer] | None = None, *others: Any, **named: Any
     ) -> None:
+        original_init(self, [], *others, **named)
         servers = self.getDefaultIceServers() if iceServers is None else iceServers
-        original_init(self, [], iceTransportPolicy, local_username, local_password)
         self._connection.servers = ice_servers(servers)  # type: ignore[attr-defined]
 
     async def gather(self: RTCIceGatherer) -> None:

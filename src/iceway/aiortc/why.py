@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from iceway.explain.agents import AgentView, agents
 from iceway.explain.model import PairTried
+from iceway.explain.nat import nat_behaviours
 from iceway.explain.servers import silent_servers
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
@@ -29,6 +30,7 @@ def why(entries: Sequence[Entry]) -> str:
         lines.append(f"path: {view.selected.local} ↔ {view.selected.remote}")
     for title, told in (
         ("servers", _servers(view, entries)),
+        ("NAT", (f"{one.interface}: {one}" for one in nat_behaviours(entries))),
         ("our candidates", (str(candidate) for candidate in view.gathered)),
         ("the peer's candidates", _remotes(view, entries)),
         ("pairs", (_pair(pair) for pair in sorted(view.pairs.values(), key=lambda pair: -pair.priority))),
