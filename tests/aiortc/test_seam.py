@@ -21,6 +21,7 @@ from aiortc import (
 import iceway.aiortc
 from iceway.aiortc import Connection
 from iceway.core.address import Address, Transport
+from iceway.ice.config import AgentConfig
 from iceway.io.devca import DevCa
 from tests.aiortc.harness import echoed, relay, settings, silent_server
 
@@ -182,6 +183,24 @@ def test_a_gatherer_by_itself_trickles() -> None:
         await gatherer._connection.close()
 
     asyncio.run(run())
+
+
+def test_names_in_place_of_addresses() -> None:
+    """The description is valid without an address of ours: c= names nobody, a name stands in the candidate."""
+
+    async def run() -> None:
+        alice, bob = RTCPeerConnection(ALONE), RTCPeerConnection(ALONE)
+        alice.createDataChannel("words")
+        await alice.setLocalDescription()
+        sdp = alice.localDescription.sdp
+        assert ".local" in sdp
+        assert "c=IN IP4 0.0.0.0" in sdp
+        assert "127.0.0.1" not in sdp
+        await bob.setRemoteDescription(alice.localDescription)
+        await asyncio.gather(alice.close(), bob.close())
+
+    with iceway.aiortc.installed(settings(agent=AgentConfig(controlling=False, mdns=True))):
+        asyncio.run(run())
 
 
 @pytest.mark.parametrize("we_offer", [True, False])

@@ -54,6 +54,7 @@ async (config) => {
 _OFFER = """
 async () => { use(pc.createDataChannel("words")); await pc.setLocalDescription(); return pc.localDescription.sdp; }
 """
+_RESTART = "async () => { pc.restartIce(); await pc.setLocalDescription(); return pc.localDescription.sdp; }"
 _ANSWER = """
 async (sdp) => {
   await pc.setRemoteDescription({type: "offer", sdp});
@@ -88,6 +89,10 @@ class Peer:
 
     async def offer(self) -> str:
         return str(await self._page.evaluate(_OFFER))
+
+    async def restart(self) -> str:
+        """The offer that restarts ICE."""
+        return str(await self._page.evaluate(_RESTART))
 
     async def answer(self, offer: str) -> str:
         return str(await self._page.evaluate(_ANSWER, offer))

@@ -56,32 +56,36 @@ def sources(tmp_path: Path) -> Path:
 
 
 def test_aiortcs_tests_pass_with_our_agent(sources: Path, tmp_path: Path) -> None:
-    report, counts = tmp_path / "report.xml", tmp_path / "counts"
-    counts.mkdir()
-    ours = Path(__file__).parent
-    here = [str(ours), str(ours.parents[1] / "src"), os.environ.get("PYTHONPATH", "")]
-    options = ["-q", "-n", "2", "-p", "no:randomly", "-p", "no:cacheprovider", "-o", "filterwarnings=default"]
     files = os.environ.get("AIORTC_TESTS", " ".join(FILES)).split()
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    outcomes, said = run(sources, files, counts)
+    assert len(outcomes) > 200, said
+    bad = [test for test, good in outcomes.items() if not good]
+    if bad:
+        # They look after 0.1 s whether DTLS is up, which a busy machine may miss; what is broken fails again.
+        outcomes, said = run(sources, bad, counts)
+        bad = [test for test, good in outcomes.items() if not good]
+    assert set(bad) == set(EXCLUDED), said
+    assert sum(int(count.read_text()) for count in counts.iterdir()) > 100  # it was ours that gathered
+
+
+def run(sources: Path, tests: list[str], counts: Path) -> tuple[dict[str, bool], str]:
+    """Which tests passed; a skipped one did not."""
+    ours, report = Path(__file__).parent, counts.parent / "report.xml"
+    here = [str(ours), str(ours.parents[1] / "src"), os.environ.get("PYTHONPATH", "")]
+    options = ["-q", "-p", "aiortc_suite_plugin", "-p", "no:randomly", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "aiortc_suite_plugin",
-            *options,
-            f"--junit-xml={report}",
-            *files,
-        ],
+        [sys.executable, "-m", "pytest", *options, f"--junit-xml={report}", *tests],
         cwd=sources,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(here), "COUNTS": str(counts)},
         capture_output=True,
         text=True,
     )
     assert report.exists(), done.stdout + done.stderr
-    cases = list(ElementTree.parse(report).iter("testcase"))
-    outcomes = {f"{case.get('classname')}.{case.get('name')}": {part.tag for part in case} for case in cases}
-    bad = {test for test, parts in outcomes.items() if parts & {"failure", "error", "skipped"}}
-    assert bad == set(EXCLUDED), done.stdout
-    assert len(outcomes) > 200
-    assert sum(int(count.read_text()) for count in counts.iterdir()) > 100  # it was ours that gathered
+    outcomes = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        package, module, *classes = case.attrib["classname"].split(".")
+        test = "::".join((f"{package}/{module}.py", *classes, case.attrib["name"]))
+        outcomes[test] = not {part.tag for part in case} & {"failure", "error", "skipped"}
+    return outcomes, done.stdout

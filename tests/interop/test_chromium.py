@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 import iceway.aiortc
+from iceway.aiortc import Settings
 from iceway.ice.candidate import CandidateType
+from iceway.ice.config import AgentConfig
 from iceway.ice.events import CandidatePath
 from iceway.lab import topologies
 from iceway.lab.namespaces import KernelLab
@@ -187,8 +189,49 @@ def test_relays_alone_by_policy_of_both(tmp_path: Path) -> None:
     on(topologies.reflexive(), run)
 
 
-def test_host_addresses_behind_mdns_names_and_ours_all_in_the_description(tmp_path: Path) -> None:
-    """The browser as it comes: it hides its addresses. We do not trickle, it does."""
+def test_restarts_by_either(tmp_path: Path) -> None:
+    """New credentials on both ends, and words go on."""
+
+    async def run(lab: KernelLab) -> None:
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        async with browser(lab, "bob", tmp_path, NO_MDNS) as chromium:
+            async with asyncio.timeout(PATIENCE), chromium.peer(config_of_bob()) as peer:
+                pc = alice()
+                channel = pc.createDataChannel("words")
+                opened = asyncio.Event()
+                channel.on("open", opened.set)
+                channel.on("message", heard.put_nowait)
+                await introduce(pc, peer, browser_offers=False)
+                await opened.wait()
+                (connection,) = iceway.aiortc.connections(pc)
+                known = {connection.local_username, connection.remote_username}
+
+                iceway.aiortc.restart(pc)
+                await pc.setLocalDescription(await pc.createOffer())
+                answer = await peer.answer(pc.localDescription.sdp)
+                await pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+                await agreed(pc, peer, lambda path: kind(path) == "reflexive")
+                channel.send("we did")
+                assert await heard.get() == "we did back"
+                known |= {connection.local_username, connection.remote_username}
+
+                await pc.setRemoteDescription(RTCSessionDescription(await peer.restart(), "offer"))
+                await pc.setLocalDescription(await pc.createAnswer())
+                await peer.take_answer(pc.localDescription.sdp)
+                await agreed(pc, peer, lambda path: kind(path) == "reflexive")
+                channel.send("they did")
+                assert await heard.get() == "they did back"
+                known |= {connection.local_username, connection.remote_username}
+                assert len(known) == 6
+                await pc.close()
+
+    on(topologies.reflexive(), run)
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["", "ours too"])
+def test_addresses_hidden_behind_mdns_names(tmp_path: Path, hidden: bool) -> None:
+    """The browser as it comes. We put all candidates into the description, it trickles."""
+    settings = Settings(agent=AgentConfig(controlling=False, mdns=hidden))
 
     async def run(lab: KernelLab) -> None:
         async with browser(lab, "bob", tmp_path) as chromium:
@@ -197,7 +240,11 @@ def test_host_addresses_behind_mdns_names_and_ours_all_in_the_description(tmp_pa
                     pc = alice()
                     await talk(pc, peer, browser_offers=browser_offers, trickle=False)
                     assert "a=end-of-candidates" in pc.localDescription.sdp
+                    assert ("10.0.0.21" in pc.localDescription.sdp) == (not hidden)
                     await agreed(pc, peer, lambda path: path.remote.address.ip == "10.0.0.20")
+                    assert "typ host" in pc.remoteDescription.sdp
+                    assert "10.0.0.20" not in pc.remoteDescription.sdp
                     await pc.close()
 
-    on(topologies.one_lan(), run)
+    with iceway.aiortc.installed(settings):
+        on(topologies.one_lan(), run)

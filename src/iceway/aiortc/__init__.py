@@ -4,7 +4,8 @@
     iceway.aiortc.install()
     …then aiortc as always; and pc.on("icecandidate", …) for candidates as they are found…
 
-What aiortc cannot tell is asked here: `why(pc)`, `statistics(pc)`, `connections(pc)`. docs/aiortc.md has the rest.
+What aiortc has no words for is here: `why(pc)`, `statistics(pc)`, `restart(pc)`, `connections(pc)`. docs/aiortc.md has the
+rest.
 """
 
 from __future__ import annotations
@@ -12,19 +13,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iceway.aiortc.connection import Connection, Settings
-from iceway.aiortc.seam import ice_transports, install, installed, uninstall
+from iceway.aiortc.restart import connections, restart
+from iceway.aiortc.seam import install, installed, uninstall
 from iceway.ice.statistics import Report
 
 if TYPE_CHECKING:
     from aiortc import RTCPeerConnection
 
-__all__ = ["Connection", "Settings", "connections", "install", "installed", "statistics", "uninstall", "why"]
-
-
-def connections(pc: RTCPeerConnection) -> list[Connection]:
-    """The connections under a peer connection: one for each transport, a single one when all is bundled."""
-    found = [transport._connection for transport in ice_transports(pc)]
-    return [connection for connection in found if isinstance(connection, Connection)]
+__all__ = [
+    "Connection",
+    "Settings",
+    "connections",
+    "install",
+    "installed",
+    "restart",
+    "statistics",
+    "uninstall",
+    "why",
+]
 
 
 def why(pc: RTCPeerConnection) -> str:

@@ -33,6 +33,7 @@ from iceway.ice.events import (
     GatheringDone,
     GatheringSettled,
     PairValid,
+    RestartNeeded,
     Selected,
 )
 from iceway.ice.messages import Credentials
@@ -115,6 +116,9 @@ class Connection:
         self.on_gathered: Callable[[], None] | None = None
         """Hears that no local candidate is to come any more. A dead server takes half a minute to be given up."""
 
+        self.on_restart_needed: Callable[[str], None] | None = None
+        """Hears that the interface under the path is gone, and with it the path, unless ICE is restarted."""
+
         self._settings = settings or Settings()
         self._policy = transport_policy
         self._rng = random.SystemRandom()
@@ -149,11 +153,11 @@ class Connection:
 
     @property
     def local_username(self) -> str:
-        return self._credentials.ufrag
+        return self._agent.local_ufrag if self._agent is not None else self._credentials.ufrag
 
     @property
     def local_password(self) -> str:
-        return self._credentials.pwd
+        return self._agent.local_pwd if self._agent is not None else self._credentials.pwd
 
     @property
     def local_candidates(self) -> list[aioice.Candidate]:
@@ -191,9 +195,7 @@ class Connection:
             self._pass_on(candidate)
         if self._given_all:
             self._driver.call(agent.end_of_remote_candidates)
-        await self._until(
-            lambda: self._settled or (self.on_candidate is not None and bool(agent.local_candidates))
-        )
+        await self.settled()
 
     async def add_remote_candidate(self, remote_candidate: aioice.Candidate | None) -> None:
         """At any time; None says that there are no more."""
@@ -268,6 +270,28 @@ class Connection:
         task.add_done_callback(_leaving.discard)
 
     # --- more than aioice gives --------------------------------------------------------------------------
+    def restart(self) -> None:
+        """New credentials for a new search (RFC 8445 §9); data stays on the old path until there is a better one."""
+        if self._agent is not None and self._driver is not None and not self._ended:
+            self._settled = False
+            self._driver.call(self._agent.restart)
+
+    def follow(self, username: str, password: str) -> None:
+        """The peer restarted: these are its credentials from now on, and candidates are of the new search."""
+        self.remote_username, self.remote_password = username, password
+        self._given, self._given_all = [], False
+        agent = self._agent
+        if agent is not None and self._driver is not None and not self._ended:
+            self._driver.call(lambda now: agent.set_remote(username, password, now, lite=self.remote_is_lite))
+
+    async def settled(self) -> None:
+        """Returns when the candidates found are a sensible offer, if anybody looks for some."""
+        agent = self._agent
+        if agent is not None:
+            await self._until(
+                lambda: self._settled or (self.on_candidate is not None and bool(agent.local_candidates))
+            )
+
     @property
     def path(self) -> CandidatePath | None:
         """What data is sent on."""
@@ -310,6 +334,9 @@ class Connection:
                 self._valid = True
             case Selected():
                 self._connected = True
+            case RestartNeeded(reason=reason):
+                if self.on_restart_needed is not None:
+                    self.on_restart_needed(reason)
             case Failed(reason=reason):
                 if not self._ended:
                     _log.warning("ICE failed: %s", reason)

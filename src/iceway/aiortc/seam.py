@@ -1,4 +1,4 @@
-"""Where aiortc is opened up: its `Connection`, its gatherers, and `setLocalDescription`.
+"""Where aiortc is opened up: its `Connection`, its gatherers, and the setting of descriptions.
 
 Classes of aiortc are changed in place, so it does not matter who imported them before. With a listener for
 "icecandidate" on a peer connection (or on a gatherer), local candidates are trickled (RFC 8838): gathering returns
@@ -9,12 +9,15 @@ when the candidates found are a sensible offer, and does not wait for servers th
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary, ref
 
 from iceway.aiortc.connection import Connection, Settings
+from iceway.aiortc.restart import follow, gathered_again, ice_transports, watch
 from iceway.aiortc.servers import ice_servers
 
 if TYPE_CHECKING:
@@ -44,7 +47,8 @@ def install(settings: Settings | None = None) -> None:
     uninstall()
     gatherer, peer = RTCIceGatherer, RTCPeerConnection
     original_init, original_gather = gatherer.__init__, gatherer.gather
-    original_set, original_add = peer.setLocalDescription, rtcpeerconnection.add_transport_description
+    original_set_local, original_set_remote = peer.setLocalDescription, peer.setRemoteDescription
+    original_add = rtcpeerconnection.add_transport_description
 
     def init(
         self: RTCIceGatherer, iceServers: list[RTCIceServer] | None = None, *others: Any, **named: Any
@@ -62,13 +66,24 @@ def install(settings: Settings | None = None) -> None:
     async def set_local_description(
         self: RTCPeerConnection, sessionDescription: RTCSessionDescription | None = None
     ) -> None:
-        trickle = _Trickle(self) if self.listeners(TRICKLED) else None
-        await original_set(self, sessionDescription)
+        trickle = _Trickle.of(self) if self.listeners(TRICKLED) else None
+        watch(self)
+        await gathered_again(self)
+        await original_set_local(self, sessionDescription)
         if trickle is not None:
-            asyncio.get_running_loop().call_soon(trickle.begin)
+            asyncio.get_running_loop().call_soon(trickle.go_on)
+
+    async def set_remote_description(
+        self: RTCPeerConnection, sessionDescription: RTCSessionDescription
+    ) -> None:
+        follow(self, sessionDescription)
+        await original_set_remote(self, sessionDescription)
 
     def add_transport_description(media: Any, dtls_transport: Any) -> None:
         original_add(media, dtls_transport)
+        if media.host.endswith(".local"):
+            # draft-ietf-mmusic-mdns-ice-candidates §3.1.2.1: a name has no place in the c= line.
+            media.host, media.port = rtcpeerconnection.DISCARD_HOST, rtcpeerconnection.DISCARD_PORT
         if dtls_transport.transport.iceGatherer.listeners(TRICKLED):
             media.ice_options = "trickle"  # RFC 8838 §3
 
@@ -77,6 +92,7 @@ def install(settings: Settings | None = None) -> None:
         (gatherer, "__init__", init),
         (gatherer, "gather", gather),
         (peer, "setLocalDescription", set_local_description),
+        (peer, "setRemoteDescription", set_remote_description),
         (rtcpeerconnection, "add_transport_description", add_transport_description),
     ):
         _originals.append((place, name, getattr(place, name)))
@@ -97,14 +113,6 @@ def installed(settings: Settings | None = None) -> Iterator[None]:
         yield
     finally:
         uninstall()
-
-
-def ice_transports(pc: RTCPeerConnection) -> list[RTCIceTransport]:
-    """Each once, in the order of the media that use them."""
-    dtls = [transceiver.receiver.transport for transceiver in pc.getTransceivers()]
-    if pc.sctp is not None:
-        dtls.append(pc.sctp.transport)
-    return list(dict.fromkeys(transport.transport for transport in dtls))
 
 
 async def _gather_and_trickle(gatherer: RTCIceGatherer) -> None:
@@ -135,19 +143,31 @@ class _Trickle:
     Whoever sets a description goes on to send it before anything else runs, so candidates follow it.
     """
 
+    _known: ClassVar[WeakKeyDictionary[RTCPeerConnection, _Trickle]] = WeakKeyDictionary()
+
     def __init__(self, pc: RTCPeerConnection) -> None:
-        self._pc = pc
-        self._held: list[RTCIceCandidate | None] | None = []
+        self._pc = ref(pc)
+        self._held: deque[RTCIceCandidate | None] = deque()
+        self._holding = False
+        pc.on("icegatheringstatechange", self._state_changed)
+
+    @classmethod
+    def of(cls, pc: RTCPeerConnection) -> _Trickle:
+        """The one of this peer connection, for a description that is about to be set."""
+        trickle = cls._known.get(pc)
+        if trickle is None:
+            trickle = cls._known[pc] = cls(pc)
+        trickle._holding = True
         for transport in ice_transports(pc):
             gatherer = transport.iceGatherer
             if gatherer.state == "new":
-                gatherer.on(TRICKLED, partial(self._found, transport))
-        pc.on("icegatheringstatechange", self._state_changed)
+                gatherer.on(TRICKLED, partial(trickle._found, transport))
+        return trickle
 
-    def begin(self) -> None:
-        held, self._held = self._held or [], None
-        for candidate in held:
-            self._pc.emit(TRICKLED, candidate)
+    def go_on(self) -> None:
+        self._holding = False
+        while self._held and (pc := self._pc()) is not None:
+            pc.emit(TRICKLED, self._held.popleft())
 
     def _found(self, transport: RTCIceTransport, candidate: RTCIceCandidate | None) -> None:
         if candidate is not None:
@@ -155,21 +175,23 @@ class _Trickle:
             self._tell(candidate)
 
     def _state_changed(self) -> None:
-        if self._pc.iceGatheringState == "complete":
+        pc = self._pc()
+        if pc is not None and pc.iceGatheringState == "complete":
             self._tell(None)
 
     def _tell(self, candidate: RTCIceCandidate | None) -> None:
-        if self._held is None:
-            self._pc.emit(TRICKLED, candidate)
-        else:
-            self._held.append(candidate)
+        self._held.append(candidate)
+        if not self._holding:
+            self.go_on()
 
     def _place(self, transport: RTCIceTransport) -> tuple[str | None, int | None]:
         """The first media section that the transport carries."""
-        for transceiver in self._pc.getTransceivers():
+        pc = self._pc()
+        if pc is None:
+            return None, None
+        for transceiver in pc.getTransceivers():
             if transceiver.receiver.transport.transport is transport:
                 return transceiver.mid, transceiver._get_mline_index()
-        sctp = self._pc.sctp
-        if sctp is not None and sctp.transport.transport is transport:
-            return sctp.mid, self._pc._RTCPeerConnection__sctp_mline_index  # type: ignore[attr-defined]
-        return None, None
+        if pc.sctp is None or pc.sctp.transport.transport is not transport:
+            return None, None
+        return pc.sctp.mid, pc._RTCPeerConnection__sctp_mline_index  # type: ignore[attr-defined]
