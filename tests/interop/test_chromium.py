@@ -194,36 +194,39 @@ def test_restarts_by_either(tmp_path: Path) -> None:
 
     async def run(lab: KernelLab) -> None:
         heard: asyncio.Queue[str] = asyncio.Queue()
-        async with browser(lab, "bob", tmp_path, NO_MDNS) as chromium:
-            async with asyncio.timeout(PATIENCE), chromium.peer(config_of_bob()) as peer:
-                pc = alice()
-                channel = pc.createDataChannel("words")
-                opened = asyncio.Event()
-                channel.on("open", opened.set)
-                channel.on("message", heard.put_nowait)
-                await introduce(pc, peer, browser_offers=False)
-                await opened.wait()
-                (connection,) = iceway.aiortc.connections(pc)
-                known = {connection.local_username, connection.remote_username}
+        async with (
+            browser(lab, "bob", tmp_path, NO_MDNS) as chromium,
+            asyncio.timeout(PATIENCE),
+            chromium.peer(config_of_bob()) as peer,
+        ):
+            pc = alice()
+            channel = pc.createDataChannel("words")
+            opened = asyncio.Event()
+            channel.on("open", opened.set)
+            channel.on("message", heard.put_nowait)
+            await introduce(pc, peer, browser_offers=False)
+            await opened.wait()
+            (connection,) = iceway.aiortc.connections(pc)
+            known = {connection.local_username, connection.remote_username}
 
-                iceway.aiortc.restart(pc)
-                await pc.setLocalDescription(await pc.createOffer())
-                answer = await peer.answer(pc.localDescription.sdp)
-                await pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-                await agreed(pc, peer, lambda path: kind(path) == "reflexive")
-                channel.send("we did")
-                assert await heard.get() == "we did back"
-                known |= {connection.local_username, connection.remote_username}
+            iceway.aiortc.restart(pc)
+            await pc.setLocalDescription(await pc.createOffer())
+            answer = await peer.answer(pc.localDescription.sdp)
+            await pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+            await agreed(pc, peer, lambda path: kind(path) == "reflexive")
+            channel.send("we did")
+            assert await heard.get() == "we did back"
+            known |= {connection.local_username, connection.remote_username}
 
-                await pc.setRemoteDescription(RTCSessionDescription(await peer.restart(), "offer"))
-                await pc.setLocalDescription(await pc.createAnswer())
-                await peer.take_answer(pc.localDescription.sdp)
-                await agreed(pc, peer, lambda path: kind(path) == "reflexive")
-                channel.send("they did")
-                assert await heard.get() == "they did back"
-                known |= {connection.local_username, connection.remote_username}
-                assert len(known) == 6
-                await pc.close()
+            await pc.setRemoteDescription(RTCSessionDescription(await peer.restart(), "offer"))
+            await pc.setLocalDescription(await pc.createAnswer())
+            await peer.take_answer(pc.localDescription.sdp)
+            await agreed(pc, peer, lambda path: kind(path) == "reflexive")
+            channel.send("they did")
+            assert await heard.get() == "they did back"
+            known |= {connection.local_username, connection.remote_username}
+            assert len(known) == 6
+            await pc.close()
 
     on(topologies.reflexive(), run)
 
