@@ -47,7 +47,7 @@ def test_a_relay_that_answers_late_still_carries_the_call() -> None:
     offer = next(record.text for record in texts(trace, "alice") if record.text.startswith("INVITE"))
     assert " typ relay " not in offer
     assert "a=end-of-candidates" not in offer
-    assert "a=ice-options:trickle ice2" in offer
+    assert "a=ice-options:trickle ice2 renomination" in offer
     assert "Recv-Info: trickle-ice" in offer
     assert every(trace, SipReceived, "bob", start="INFO")
 

@@ -16,6 +16,7 @@ from iceway.wire.sdp import IceParameters
 
 NOWHERE = Address("0.0.0.0", 9)  # the default address of an offer without candidates (RFC 8840 §4.1.1)
 OPTIONS = ("trickle", "ice2")
+RENOMINATION = "renomination"
 
 
 class CandidateExchange:
@@ -50,7 +51,7 @@ class CandidateExchange:
             pwd=self._agent.local_pwd,
             candidates=tuple(candidates.serialize(one) for one in own),
             remote_candidates=remote,
-            options=OPTIONS,
+            options=(*OPTIONS, RENOMINATION) if self._agent.renomination else OPTIONS,
             end_of_candidates=complete,
             pacing=round(self._agent.pacing * 1000),
         )
@@ -89,7 +90,10 @@ class CandidateExchange:
         self.their_default = default
         self.they_trickle = "trickle" in ice.options and not deaf
         pacing = None if ice.pacing is None else ice.pacing / 1000
-        self._agent.set_remote(ice.ufrag, ice.pwd, now, lite=ice.lite, pacing=pacing)
+        renomination = RENOMINATION in ice.options
+        self._agent.set_remote(
+            ice.ufrag, ice.pwd, now, lite=ice.lite, pacing=pacing, renomination=renomination
+        )
         self._add(ice, now)
         if ice.end_of_candidates or not self.they_trickle:
             self._agent.end_of_remote_candidates(now)
