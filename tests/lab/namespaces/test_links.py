@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from iceway.core.errors import EnvironmentFailure
 from iceway.lab import topologies
-from iceway.lab.namespaces import KernelLab
+from iceway.lab.namespaces import KernelLab, carrier
 from iceway.lab.topology import Host, Interface, Link, Segment, Topology
 from iceway.lab.world import World
 from tests.lab.toys import Desk
@@ -185,6 +186,23 @@ def test_the_links_die_with_whoever_held_them():
     while Path(f"/proc/{wires}").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not Path(f"/proc/{wires}").exists()
+
+
+def test_links_that_break_are_told_when_the_laboratory_ends():
+    with (
+        pytest.raises(EnvironmentFailure, match=r"links broke while it stood\. exit status -9"),
+        KernelLab(pair(Link(delay=0.01))) as lab,
+    ):
+        os.kill(lab.wires, signal.SIGKILL)
+    assert lab.wires is None
+
+
+def test_links_that_do_not_come_up_are_told_in_words(monkeypatch):
+    monkeypatch.setattr(carrier, "argument", lambda seed, wires: "nonsense")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(EnvironmentFailure, match=r"links do not come up[\s\S]*JSONDecodeError"):
+        KernelLab(pair(Link(delay=0.01))).__enter__()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_laboratory_of_cables_needs_no_process():

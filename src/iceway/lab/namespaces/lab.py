@@ -17,7 +17,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,9 +27,9 @@ from iceway.core.errors import EnvironmentFailure, UsageError
 from iceway.lab.nameserver import NameServer
 from iceway.lab.namespaces import addressing, ruleset
 from iceway.lab.namespaces.addressing import family
+from iceway.lab.namespaces.carrier import Carrier
 from iceway.lab.namespaces.kernel import Namespace, available
 from iceway.lab.topology import Host, Link, Router, Topology
-from iceway.lab.wires import READY, argument
 
 GRACE = 3.0
 """Seconds between asking a process to end and killing it."""
@@ -43,7 +42,7 @@ class KernelLab:
     def __init__(self, topology: Topology, seed: int = 0) -> None:
         self.topology = topology
         self.seed = seed
-        self._wires: subprocess.Popen[bytes] | None = None
+        self._carrier: Carrier | None = None
         self._namespaces: dict[str, Namespace] = {}
         self._processes: list[subprocess.Popen[Any]] = []
         self._name_servers: list[NameServer] = []
@@ -70,7 +69,7 @@ class KernelLab:
     @property
     def wires(self) -> int | None:
         """The id of the process that carries what is on links with delay, loss or a rate; None: there is none."""
-        return self._wires.pid if self._wires is not None else None
+        return self._carrier.pid if self._carrier is not None else None
 
     def enter(self, node: str) -> contextlib.AbstractContextManager[None]:
         """Put this thread onto a host or router for the length of a block; sockets made there stay there."""
@@ -106,9 +105,8 @@ class KernelLab:
                     with contextlib.suppress(OSError):
                         pipe.close()
         self._processes.clear()
-        if self._wires is not None:
-            self._wires.communicate()  # at the end of its input it leaves
-            self._wires = None
+        broken = self._carrier.close() if self._carrier is not None else None
+        self._carrier = None
         for server in self._name_servers:
             server.close()
         self._name_servers.clear()
@@ -119,6 +117,8 @@ class KernelLab:
         if self._directory is not None:
             self._directory.cleanup()
             self._directory = None
+        if broken is not None:
+            raise EnvironmentFailure("the laboratory's links broke while it stood", broken)
 
     # --- building ---------------------------------------------------------------------------------------
     def _build(self) -> None:
@@ -151,7 +151,7 @@ class KernelLab:
             self._namespaces[node.name].set("ipv6/conf/default/disable_ipv6", 1)
         hub.run("ip", "-batch", "-", text="\n".join(wiring))
         if wires:
-            self._wires = _start_wires(hub, wires, self.seed)
+            self._carrier = Carrier(hub, wires, self.seed)
         for node in nodes:
             self._address(node)
             for index, interface in enumerate(node.interfaces):
@@ -160,8 +160,8 @@ class KernelLab:
         for router in self.topology.routers:
             self._route(router)
         self._serve_names()
-        if self._wires is not None:
-            _await_wires(self._wires)
+        if self._carrier is not None:
+            self._carrier.wait()
 
     def _address(self, node: Host | Router) -> None:
         namespace = self._namespaces[node.name]
@@ -211,27 +211,6 @@ class KernelLab:
         except KeyError:
             known = ", ".join(name for name in self._namespaces if name) or "none: the laboratory is closed"
             raise UsageError(f"no node is called {node!r}; there are {known}") from None
-
-
-def _start_wires(
-    hub: Namespace, wires: Mapping[str, tuple[Link, Sequence[str]]], seed: int
-) -> subprocess.Popen[bytes]:
-    """The process that carries the frames of all links that are more than a cable."""
-    argv = [sys.executable, "-m", "iceway.lab.wires", argument(seed, wires)]
-    return subprocess.Popen(
-        ["nsenter", f"--net={hub.path}", "--", *argv],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-def _await_wires(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdout is not None
-    if process.stdout.readline() != READY:
-        complaint = process.communicate()[1].decode(errors="replace").strip()
-        raise EnvironmentFailure("the laboratory's links do not come up", complaint)
 
 
 def _signal(process: subprocess.Popen[Any], number: int) -> None:
