@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := src tests bench docs
 
-.PHONY: help demo test check lint format kernel interop fuzz bench-ice lock clean
+.PHONY: help demo test check lint format kernel interop fuzz nightly bench-ice lock clean
 
 help:
 	@echo "make demo      four calls through four networks, drawn (under a minute)"
@@ -14,6 +14,7 @@ help:
 	@echo "make check     format, lint, types, layers, then make test"
 	@echo "make kernel    tests on real kernel NATs (root or user namespaces; nftables, iproute2)"
 	@echo "make interop   tests against coturn, aioice, libnice, pion, baresip and Chromium"
+	@echo "make nightly   the laws of ICE over 20 000 random networks (half an hour and more)"
 	@echo "make fuzz      an hour of searching for bytes that break a parser (FUZZ_SECONDS=600: ten minutes)"
 	@echo "make bench-ice our agent beside aioice, libnice and pion: time to connect, CPU (a quarter of an hour)"
 	@echo "make format    format the code"
@@ -44,6 +45,9 @@ kernel: $(READY)
 
 interop: $(READY)
 	@$(BIN)/pytest -m interop
+
+nightly: $(READY)
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m tests.properties
 
 FUZZ_SECONDS ?= 3600
 

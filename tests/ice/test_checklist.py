@@ -149,7 +149,7 @@ def test_a_learned_candidate_takes_the_rank_of_the_announced_one() -> None:
 
 @pytest.mark.parametrize(
     ("state", "then"),
-    [(PairState.FROZEN, PairState.SUCCEEDED), (PairState.SUCCEEDED, PairState.WAITING)],
+    [(PairState.FROZEN, PairState.SUCCEEDED), (PairState.SUCCEEDED, PairState.IN_PROGRESS)],
 )
 def test_impossible_steps_are_our_bugs(state: PairState, then: PairState) -> None:
     pair = added(Checklist(ChecklistSet(True)), host("10.0.0.1"), host("10.0.0.2"))

@@ -40,7 +40,8 @@ TRANSITIONS: dict[PairState, tuple[PairState, ...]] = {
     PairState.FROZEN: (PairState.WAITING, PairState.FAILED),
     PairState.WAITING: (PairState.IN_PROGRESS, PairState.SUCCEEDED, PairState.FAILED),
     PairState.IN_PROGRESS: (PairState.WAITING, PairState.SUCCEEDED, PairState.FAILED),
-    PairState.SUCCEEDED: (PairState.FAILED,),
+    # What worked once is asked again when another path fell silent.
+    PairState.SUCCEEDED: (PairState.WAITING, PairState.FAILED),
     # A late answer to a check that was given up still proves the path (here and while waiting anew).
     PairState.FAILED: (PairState.WAITING, PairState.SUCCEEDED),
 }

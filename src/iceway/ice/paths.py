@@ -72,6 +72,8 @@ class Paths:
         """Candidates of either side are still being found; the session keeps it up to date."""
         self.nominated_at = 0.0
         """When the peer last nominated, if it is the controlling one."""
+        self.doubted_at = 0.0
+        """When what had worked fell silent: the patience for new checks counts from then."""
         self._agent = agent
         self._config = config
         self._standing = standing
@@ -160,7 +162,21 @@ class Paths:
         if not component.selected or component.active is not check.pair:
             # A repeated nomination of the pair in use need not be answered.
             component.given_up += 1
+            self._doubt(component, check.pair, now)
             self.lose(check.pair, f"{check.transaction.failure(now)} that nominated it", now)
+
+    def _doubt(self, component: Component, silent: CandidatePair, now: float) -> None:
+        """A path that worked has fallen silent before one was selected. That the others worked says no more than that
+        this one did, and to find them dead one after the other would take minutes: so all are asked again, those
+        first that the peer still asks about."""
+        component.valid_since = None
+        self.doubted_at = now
+        self._timers.arm("patience", now + self._config.patience)
+        for pair in most_recently_heard(self._checklist.valid(component.number)):
+            if pair is not silent:
+                pair.move(PairState.WAITING)
+                pair.first_sent_at = None
+                self._checks.trigger(pair, now)
 
     def lose(self, pair: CandidatePair, reason: str, now: float, *, for_good: bool = False) -> None:
         """The pair does not work, or no longer. `for_good`: nothing can bring it back."""
@@ -340,6 +356,8 @@ class Paths:
             self._outlet.emit(records.ConsentLost(self._agent, pair.id, silent_for))
             if component.selected:
                 self._outlet.emit(ConsentLostEvent(pair.path, silent_for))
+            else:
+                self._doubt(component, pair, now)
             self.lose(pair, f"the peer stopped answering {silent_for:.0f} s ago", now)
             return
         if consent.request_due(now):

@@ -29,6 +29,7 @@ def scope_of(ip: str) -> Scope:
     return Scope.USABLE
 
 
+@lru_cache(maxsize=1024)
 def is_private(ip: str) -> bool:
     """Whether only a part of the world can reach it (RFC 1918, RFC 6598, RFC 4193)."""
     try:

@@ -510,14 +510,16 @@ class Session:
             self._timers.arm("patience", max(now, self._began_at + self._config.patience))
 
     def _judge(self, now: float) -> None:
-        """Fail when there is no hope left, and not before RFC 8863's patience is used up."""
+        """Fail when there is no hope left, and not before RFC 8863's patience is used up. After twice as long hope
+        counts no more: behind two NATs that map every destination anew, checks call forth checks for ever."""
         self._together.stir(self._checklist, now)
         if self.failure:
             self.close(now)
             return
         if self.remote is None or self._ringing or self.gathering or self.connected:
             return
-        if now < self._began_at + self._config.patience or not (self._ended or len(self._remotes)):
+        since, patience = max(self._began_at, self._paths.doubted_at), self._config.patience
+        if now < since + patience or not (self._ended or len(self._remotes)):
             return
         if self._standing.lite:
             self._fail(
@@ -527,8 +529,14 @@ class Session:
             return
         hopeless = [c.number for c in self._paths.components.values() if c.active is None]
         pairs = [pair for number in hopeless for pair in self._checklist.of(number)]
-        if not any(pair.unfinished for pair in pairs):
-            self._fail(_sum_up(pairs), now)
+        unfinished = [pair for pair in pairs if pair.unfinished]
+        if unfinished and now < since + 2 * patience:
+            self._timers.arm("patience", since + 2 * patience)
+            return
+        for pair in unfinished:
+            sent = pair.first_sent_at is not None
+            self._paths.lose(pair, self._checks.silence(pair, now) if sent else "never checked", now)
+        self._fail(_sum_up(pairs), now)
 
     def _fail(self, reason: str, now: float) -> None:
         self._paths.failure = reason

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from iceway.lab.topology import Behaviour, Host, Interface, Router, Topology
+from iceway.lab.topology import Behaviour, Host, Interface, Nat, Router, Topology
 
 FAMILIES = (6, 4)
 
@@ -59,9 +59,11 @@ def expected_path(
     edge: str,
     relay_port: int = 3478,
     tls_port: int | None = None,
+    *,
+    alive: bool = True,
 ) -> Path:
     """The path of a call between two hosts with a relay at `edge`, listening at one port for UDP and TCP, and
-    for TLS if a port for it is given."""
+    for TLS if a port for it is given. `alive`: the relay answers; else nobody learns a reflexive address from it."""
     one, two = topology.host(left), topology.host(right)
     if any(_meet(topology, one, two, family) for family in FAMILIES):
         return Path.HOST
@@ -71,10 +73,12 @@ def expected_path(
         if (
             len(both) == 2
             and all(access.udp for access in both)
-            and punches(*both)
+            and punches(*both, told=alive)
             and not _behind_one(topology, one, two, family)
         ):
             return Path.REFLEXIVE
+    if not alive:
+        return Path.NONE
     ways = [min((access.to_relay for access in end.values()), key=rank, default=Path.NONE) for end in ends]
     return max(ways, key=rank)
 
@@ -101,15 +105,17 @@ _RELAY = _Port(-1, "relay", 0)
 _DEEP = 4
 
 
-def punches(left: Access, right: Access) -> bool:
-    """Whether two endpoints that know each other's reflexive address at a relay can come to talk.
+def punches(left: Access, right: Access, *, told: bool = True) -> bool:
+    """Whether two endpoints that know each other's reflexive address at a relay can come to talk. If no relay `told`
+    them, only who is not translated has an address that the other knows.
 
     Both send checks to every port of the other that they know of: the one the relay saw, and those that
     checks came from. Success is a check that arrives and whose answer comes back from where it was sent.
     """
     sides = (left, right)
-    known = [{_port(1, sides[1], _RELAY)}, {_port(0, sides[0], _RELAY)}]
-    sent = [{_RELAY}, {_RELAY}]
+    open = [told or not side.translated for side in sides]
+    known = [{_port(1 - me, sides[1 - me], _RELAY)} if open[1 - me] else set() for me in (0, 1)]
+    sent = [{_RELAY} if open[me] else set() for me in (0, 1)]
     while True:
         before = [len(ports) for ports in (*known, *sent)]
         for me in (0, 1):
@@ -172,7 +178,7 @@ def accesses(
 def _access(
     topology: Topology, host: Host, relay: Host, relay_port: int, tls_port: int | None, family: int
 ) -> Access:
-    access = Access(tls=tls_port is not None)
+    access = Access(tls=tls_port is not None, filters_by_endpoint=True)
     for router in way_out(topology, host, interfaces(relay, family)[0].segment, family):
         nat, firewall = router.nat, router.firewall
         filtering = nat.filtering if nat else firewall.filtering or Behaviour.ENDPOINT_INDEPENDENT
@@ -183,10 +189,18 @@ def _access(
             tcp=access.tcp and (firewall.tcp_ports is None or relay_port in firewall.tcp_ports),
             tls=access.tls and (firewall.tcp_ports is None or tls_port in firewall.tcp_ports),
             translated=access.translated or nat is not None,
-            filters_by_endpoint=access.filters_by_endpoint
-            or (nat is not None and nat.filter_by == "endpoint"),
+            filters_by_endpoint=access.filters_by_endpoint and (nat is None or _opens_for_all(nat, access)),
         )
     return access
+
+
+def _opens_for_all(nat: Nat, inside: Access) -> bool:
+    """Whether what one mapping of an endpoint sent opens the filters of all its mappings. What the NAT takes for an
+    endpoint is a mapping of the boxes inside of it."""
+    one_mapping = nat.mapping is Behaviour.ENDPOINT_INDEPENDENT
+    known_as_one = inside.mapping is Behaviour.ENDPOINT_INDEPENDENT
+    open = nat.filtering is Behaviour.ENDPOINT_INDEPENDENT
+    return open or (known_as_one and (one_mapping or nat.filter_by == "endpoint"))
 
 
 def interfaces(host: Host, family: int) -> list[Interface]:
@@ -210,7 +224,8 @@ def way_out(topology: Topology, host: Host, until: str | None, family: int) -> l
     gateway, routers = gateway_of(host, family), []
     while until not in segments and gateway is not None:
         router = next(
-            (box for box in topology.routers if gateway in {interface.ip for interface in box.inside}), None
+            (b for b in topology.routers if any(i.ip == gateway and i.segment in segments for i in b.inside)),
+            None,
         )
         if router is None or router in routers:
             break

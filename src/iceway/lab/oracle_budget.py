@@ -26,7 +26,7 @@ from iceway.lab.oracle import (
     rank,
     way_out,
 )
-from iceway.lab.topology import Behaviour, Host, Topology
+from iceway.lab.topology import Behaviour, Host, Router, Topology
 
 SLACK = 0.05  # hosts may be busy
 RELAYED_FAMILY = 4  # of addresses that every relay lends; IPv6 ones come on top, and decide nothing here
@@ -195,5 +195,14 @@ def _crossed(topology: Topology, host: Host, until: str | None, family: int) -> 
     routers = way_out(topology, host, until, family)
     gateway = gateway_of(host, family)
     near = {i.segment for box in routers[:1] for i in box.inside if i.ip == gateway}
-    first = next((i.segment for i in own if i.segment in near), own[0].segment)
+    if near & {i.segment for i in own}:
+        first = next(i.segment for i in own if i.segment in near)
+    else:
+        first = max((i.segment for i in own), key=lambda name: _crowd(topology, name))
     return [first, *(router.outside.segment for router in routers)]
+
+
+def _crowd(topology: Topology, segment: str) -> int:
+    """How many stand on a segment: a host without gateway is on the internet, whatever else it is on."""
+    nodes: tuple[Host | Router, ...] = (*topology.hosts, *topology.routers)
+    return sum(interface.segment == segment for node in nodes for interface in node.interfaces)

@@ -7,7 +7,7 @@ what is tried here. Either each side offers when its gathering has settled and b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from iceway.core.address import Address, Transport
@@ -60,7 +60,9 @@ def servers(topology: Topology, host: str) -> tuple[IceServer, ...]:
 class Meeting(Introductions):
     """Alice and Bob on a topology."""
 
-    def __init__(self, topology: Topology, seed: int = 1) -> None:
+    def __init__(
+        self, topology: Topology, seed: int = 1, configs: Mapping[str, AgentConfig] | None = None
+    ) -> None:
         super().__init__()
         self.world = World(topology, seed)
         self.relay = TurnServer(
@@ -69,7 +71,7 @@ class Meeting(Introductions):
         self.world.run(EDGE, self.relay, identities={EDGE: Certificate((RELAY_NAME,))})
         self.world.call(EDGE, self.relay.start)
         for name, peer in (ENDS, ENDS[::-1]):
-            config = AgentConfig(controlling=name == ENDS[0])
+            config = configs[name] if configs else AgentConfig(controlling=name == ENDS[0])
             end = self.ends[name] = End(name, peer, Agent(f"{name}/ice", config, self.world.rng(name)))
             self.world.run(name, end.agent, on_event=partial(self.happened, end))
 
@@ -96,10 +98,13 @@ class Meeting(Introductions):
 
     # --- what happens ------------------------------------------------------------------------------------
     def _gather(self) -> None:
-        topology = self.world.topology
         for end in self.ends.values():
-            ips, asked = topology.host(end.name).ips, servers(topology, end.name)
-            self.world.call(end.name, lambda now, a=end.agent, i=ips, s=asked: a.gather(i, s, now))  # type: ignore[misc]
+            self._start(end)
+
+    def _start(self, end: End) -> None:
+        topology = self.world.topology
+        ips, asked = topology.host(end.name).ips, servers(topology, end.name)
+        self.world.call(end.name, lambda now: end.agent.gather(ips, asked, now))
 
     def _later(self, host: str, command: Callable[[Agent, float], object]) -> None:
         agent = self.ends[host].agent
@@ -107,4 +112,8 @@ class Meeting(Introductions):
         def arrive() -> None:
             self.world.call(host, lambda now: command(agent, now))
 
-        self.world.clock.after(SIGNALLING, arrive)
+        self.world.clock.after(self._journey(), arrive)
+
+    def _journey(self) -> float:
+        """How long the next message of the signalling travels."""
+        return SIGNALLING

@@ -68,6 +68,10 @@ class HostNode(Node):
     def close_udp(self, local: Address) -> None:
         self._udp.pop(local, None)
 
+    @property
+    def udp_sockets(self) -> tuple[Address, ...]:
+        return tuple(self._udp)
+
     def send_datagram(self, local: Address, remote: Address, data: bytes) -> None:
         """From an open socket; from one that is gone it is silently lost."""
         source = self.source_for(local, remote.ip)

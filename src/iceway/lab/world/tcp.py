@@ -278,6 +278,11 @@ class TcpStack:
         self._shared: set[Address] = set()
         self._connections: dict[tuple[Address, Address], Connection] = {}
 
+    @property
+    def sockets(self) -> tuple[str, ...]:
+        listeners = (f"tcp {local}" for local in self._listeners)
+        return (*listeners, *(f"tcp {local} to {remote}" for local, remote in self._connections))
+
     def listen(
         self, local: Address, on_connection: Callable[[Connection], None], *, shared: bool = False
     ) -> Address:

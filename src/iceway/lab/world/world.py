@@ -106,6 +106,11 @@ class World:
         """Let a program's wall clock jump."""
         self._program(name).set_clock(WALL_START + wall_skew)
 
+    def sockets(self, host: str) -> tuple[str, ...]:
+        """What is open on a host: UDP sockets, listeners, connections, whoever opened them."""
+        udp = (f"udp {local}" for local in self._host(host).udp_sockets)
+        return (*udp, *self._stacks[host].sockets)
+
     # --- time -------------------------------------------------------------------------------------------
     def run_until(self, predicate: Callable[[], object], timeout: float = 60.0) -> bool:
         """Let time pass until the predicate holds: True; or for `timeout` virtual seconds: False."""
