@@ -375,7 +375,7 @@ def test_connections_that_lost_are_closed_when_all_is_decided() -> None:
     seat.runs(9)
     assert not seat.saw(CloseStream)
     seat.runs(2)
-    assert seat.saw(CloseStream) == [CloseStream(second.stream)]
+    assert seat.saw(CloseStream) == [CloseStream(second.stream, abort=True)]
     assert seat.agent.send(b"\xffstill", seat.now)
 
 

@@ -16,9 +16,10 @@ from iceway.core.machine import (
     StreamConnected,
     StreamReceived,
 )
-from iceway.ice.candidate import Candidate, CandidateType, parse
+from iceway.ice.agent import Agent
+from iceway.ice.candidate import Candidate, CandidateType, parse, serialize
 from iceway.ice.config import IceServer, ServerKind
-from iceway.ice.events import Selected
+from iceway.ice.events import DataReceived, IceState, Selected
 from iceway.ice.session import pairable
 from iceway.ice.tcp import frame
 from iceway.lab.oracle import Access, punches
@@ -207,6 +208,38 @@ def test_without_udp_and_relay_two_nats_are_opened_from_both_sides(
         homes.world.call(name, agent.close)
     homes.world.advance(8)
     assert all(agent.closed and agent.poll_timeout() is None for agent in homes.agents.values())
+
+
+def test_a_restart_long_after_finds_the_way_again() -> None:
+    homes = Homes(Nat(EI, APD), Nat(EI, APD))
+    assert homes.talks()
+    homes.world.advance(30)
+    for _ in range(2):
+        for name, agent in homes.agents.items():
+            homes.world.call(name, agent.restart)
+        for me, peer in (("alice", "bob"), ("bob", "alice")):
+            agent, other = homes.agents[me], homes.agents[peer]
+            told = [parse(serialize(candidate)) for candidate in other.local_candidates]
+
+            def meet(now: float, agent: Agent = agent, other: Agent = other, told: list = told) -> None:
+                agent.set_remote(other.local_ufrag, other.local_pwd, now)
+                for candidate in told:
+                    agent.add_remote_candidate(candidate, now)
+
+            homes.world.call(me, meet)
+        assert homes.world.run_until(
+            lambda: all(agent.state is IceState.COMPLETED for agent in homes.agents.values()), timeout=10
+        )
+        homes.world.advance(20)
+    alice, bob = (homes.agents[name] for name in ("alice", "bob"))
+    assert (alice.selected.local.type, alice.selected.local.tcp_type) == ("srflx", "so")
+    assert alice.selected.local.address == bob.selected.remote.address
+    for name, agent in homes.agents.items():
+        homes.world.call(name, lambda now, agent=agent: agent.send(b"\xffagain", now))
+    homes.world.advance(1)
+    for name in homes.agents:
+        heard = [e.data for _, e in homes.world.programs[name].events if isinstance(e, DataReceived)]
+        assert heard[-1] == b"\xffagain"
 
 
 BOXES = list(product((EI, AD, APD), repeat=2))

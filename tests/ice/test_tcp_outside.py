@@ -112,7 +112,7 @@ def test_the_mapping_is_kept_awake_until_it_is_not_needed() -> None:
     assert [m.message_class for m in later] == [MessageClass.INDICATION] * 3
     seat.agent.close(seat.now)
     seat.settle()
-    assert CloseStream(so.stream) in seat.outputs
+    assert CloseStream(so.stream, abort=True) in seat.outputs
     assert seat.agent.poll_timeout() is None
 
 
@@ -193,9 +193,7 @@ def test_an_interface_that_leaves_takes_its_questions_along_and_a_restart_asks_a
     seat.settle()
     assert seat.asks() == before, "both connections are still there"
     seat.gives(AddressesChanged(("203.0.113.9",)))
-    assert {CloseStream(before[0].stream), CloseStream(before[1].stream, abort=True)} <= set(
-        seat.saw(CloseStream)
-    )
+    assert {CloseStream(connect.stream, abort=True) for connect in before} <= set(seat.saw(CloseStream))
     assert {connect.local_ip for connect in seat.asks()[2:]} == {"203.0.113.9"}
     assert seat.reflexive() == []
 

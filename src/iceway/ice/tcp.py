@@ -174,11 +174,15 @@ class TcpWays:
             self._outside.ask(server, address, now)
 
     def release(self, keep: tuple[tuple[Address, Address], ...]) -> None:
-        """Let go of servers, and of connections that were tried or proved and that no kept way uses."""
+        """Let go of servers, and of connections that were tried or proved and that no kept way uses.
+
+        They are aborted, so that a restart may connect from the same port again (no TIME-WAIT).
+        """
         self._outside.release()
         for way, connection in list(self._ways.items()):
             if way not in keep and self._timers.at(connection.stream) is None:
-                self._cut(connection)
+                self._forget(connection)
+                self._owner.emit(CloseStream(connection.stream, abort=True))
 
     def leave(self, socket: Address, reason: str, now: float) -> None:
         """The interface with this UDP socket is gone."""

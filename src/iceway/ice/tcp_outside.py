@@ -199,4 +199,5 @@ class Outside:
     def _end(self, inquiry: _Inquiry) -> None:
         self._timers.cancel(inquiry.stream)
         del self._inquiries[inquiry.stream]
-        self._owner.emit(CloseStream(inquiry.stream, abort=not inquiry.answered))
+        # Aborted, or the kernel would keep the way from this port to the server closed for a minute (TIME-WAIT).
+        self._owner.emit(CloseStream(inquiry.stream, abort=True))
