@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from iceway import cli
+from iceway.cli import _client
+from iceway.client import events
 from iceway.io.devca import DevCa
 
 FRONTEND = """\
@@ -43,6 +45,12 @@ def frontend(tmp_path: Path) -> str:
         (["--nameserver", "ns.example.test"], 2, "--nameserver: 'ns.example.test' is not an IP address"),
         (["--nameserver", "192.0.2.1:http"], 2, "--nameserver: 'http' is not a port"),
         (["--interface", "eth0"], 2, "--interface: 'eth0' is not an IP address"),
+        (["--without", "tun0"], 2, "--without: 'tun0' is no address and no subnet"),
+        (["--ports", "50000"], 2, "--ports: '50000' is no range of ports; write 50000-50099"),
+        (["--ports", "9-8"], 2, "--ports: 9 to 8 is no range of ports"),
+        (["--external-ip", "10.0.0.5"], 2, "does not name two addresses; write 10.0.0.5=203.0.113.5"),
+        (["--relay-family", "5"], 2, "--relay-family: relay families are 4 and 6"),
+        (["--relay-only", "--no-relay"], 2, "--relay-only and --no-relay leave nothing"),
         (["--relay", "av.example.test"], 2, "'av.example.test' is not a relay; write stun:host"),
         (["--server", "tls:"], 2, "'tls:' is not a server; write tls:host:port"),
         (["--play", "none.wav"], 2, "there is no recording none.wav"),
@@ -176,3 +184,18 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("answer", "call", "demo", "edge", "explain", "frontend", "serve", "user"):
         assert f" {command} " in told
         assert cli.run([command, "--help"]) == 0
+
+
+def test_what_befalls_a_call_is_told_to_people_and_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    news = (
+        events.CallPathless("call.1", 10.0, "2 pairs from host to host checked, no answer"),
+        events.CallInterrupted("call.1", "the other side has been silent for 3 s"),
+    )
+    for as_json in (False, True):
+        for one in news:
+            _client.tell_news(_client.Teller(as_json), one)
+    first, second, *lines = capsys.readouterr().out.splitlines()
+    assert first == "no path yet after 10 s: 2 pairs from host to host checked, no answer"
+    assert second == "the path is lost (the other side has been silent for 3 s); looking for another"
+    assert [json.loads(line)["event"] for line in lines] == ["pathless", "interrupted"]
+    assert json.loads(lines[0])["tried"] == news[0].tried

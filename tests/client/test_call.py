@@ -10,6 +10,7 @@ import pytest
 
 from iceway.client.call import Call, Phase
 from iceway.client.config import PhoneConfig
+from iceway.client.ways import Ways
 from iceway.core.address import Address, Transport
 from iceway.core.machine import AddressesChanged, OpenUdp, Outbox, drain
 from iceway.explain.model import PathClass
@@ -158,7 +159,7 @@ def test_a_nomination_alone_starts_the_sound(monkeypatch: pytest.MonkeyPatch) ->
 def test_interfaces_chosen_by_hand_stay_the_only_ones() -> None:
     call = Call(
         "call.1",
-        PhoneConfig("sip:alice@example.test", "-", interfaces=("10.0.0.21",)),
+        PhoneConfig("sip:alice@example.test", "-", ways=Ways(interfaces=("10.0.0.21",))),
         Random(1),
         Wire(World(topologies.one_lan())),
         peer="sip:bob@example.test",

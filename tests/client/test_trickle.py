@@ -10,7 +10,7 @@ from iceway.explain.model import PathClass
 from iceway.lab import topologies
 from iceway.lab.office import VirtualOffice
 from iceway.lab.topology import Link, Topology
-from iceway.sip.useragent import Incoming, InfoReceived, UserAgent
+from iceway.sip.useragent import Answered, Incoming, InfoReceived, UserAgent
 from iceway.trace.records import CandidateReceived, Malformed, Note, SipReceived, SipSent
 from iceway.wire import sdpfrag
 from iceway.wire.sdp import IceParameters
@@ -72,6 +72,20 @@ def test_where_everything_was_said_in_time_nothing_more_is_sent() -> None:
 
 def texts(trace: list, who: str) -> list[SipSent]:  # type: ignore[type-arg]
     return [entry.record for entry in trace if entry.node == who and isinstance(entry.record, SipSent)]
+
+
+def test_whoever_promises_candidates_and_names_none_is_not_waited_for_ever() -> None:
+    desk, bob = Desk(), Trickler("bob", 5001)
+    desk.user_agent.takes = True
+    desk.begin()
+    desk.hears(Answered("sip.1", bob.answers(desk.user_agent.last("invite")), "b"))
+    desk.run(11.0)
+    (told,) = desk.seen(events.CallPathless)
+    assert isinstance(told, events.CallPathless)
+    assert "named no candidates" in told.tried
+    desk.run(60.0)
+    assert desk.call.end_reason.startswith("no way was found in 60 s: ")
+    assert desk.user_agent.words()[-1] == "hang up"
 
 
 # --- one call, SIP scripted -------------------------------------------------------------------------------

@@ -97,8 +97,12 @@ def test_a_firewall_that_lets_nothing_but_signalling_through() -> None:
     office.world.set_firewall("home-nat", Firewall(block_udp=True, tcp_ports=(443,)))
     alice.calls("bob")
     for person in (alice, bob):
+        assert person.waits_for(events.CallPathless, 20.0), "a person is told long before it is given up"
         assert person.waits_for(events.CallEnded, 120.0)
         assert "no way was found" in end_of(person).reason
+    (told,) = [event for event in alice.events if isinstance(event, events.CallPathless)]
+    assert told.after == 10.0
+    assert "from host to host" in told.tried
     trace = office.close()
     assert verdict(trace, "alice").path is PathClass.NONE
     told = titles(trace)

@@ -6,8 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -16,76 +18,192 @@ from iceway.core.errors import EnvironmentFailure, ParseError, UsageError
 
 if TYPE_CHECKING:
     from iceway.client.phone import Media
-    from iceway.client.run import Client, RegistrationFailed
+    from iceway.client.run import Client, LiveCall, News, RegistrationFailed
+    from iceway.client.ways import Ways
 
-Identity = Annotated[str, typer.Option("--as", metavar="SIP", help="Who you are: alice@example.test.")]
+
 PasswordFile = Annotated[
     Path | None,
     typer.Option(help="File whose first line is the password. Else $ICEWAY_PASSWORD, else you are asked."),
 ]
-Server = Annotated[
-    str | None, typer.Option(metavar="TLS:HOST:PORT", help="SIP server, instead of finding it by DNS SRV.")
-]
-Authority = Annotated[
-    Path | None, typer.Option("--ca", help="PEM file of the authority to trust (default: the system's).")
-]
-NameServer = Annotated[
-    list[str] | None, typer.Option(metavar="IP[:PORT]", help="DNS server to ask (may be given again).")
-]
-Interface = Annotated[
-    list[str] | None,
-    typer.Option(metavar="IP", help="Use only this address of the host (may be given again)."),
-]
-Turn = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="URL",
-        envvar="ICEWAY_RELAY",
-        help="A further relay: turn:user:password@host[:port][?transport=udp|tcp], turns:…, or stun:host. "
-        "Others on this machine can read a command line, but not $ICEWAY_RELAY.",
-    ),
-]
-RelayOnly = Annotated[bool, typer.Option("--relay-only", help="Never offer or use a direct path.")]
-Trace = Annotated[Path | None, typer.Option(help="Write every step to this file, as JSON Lines.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print events and the result as JSON, a line each.")]
 
 
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """What `iceway call` and `iceway answer` can be told about the user, the servers and the network."""
+
+    identity: Annotated[str, typer.Option("--as", metavar="SIP", help="Who you are: alice@example.test.")]
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="TLS:HOST:PORT", help="SIP server, instead of finding it by DNS SRV."),
+    ] = None
+    ca: Annotated[
+        Path | None,
+        typer.Option("--ca", help="PEM file of the authority to trust (default: the system's)."),
+    ] = None
+    nameserver: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IP[:PORT]", help="DNS server to ask (may be given again)."),
+    ] = None
+    interface: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IP", help="Use only this address of the host (may be given again)."),
+    ] = None
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IP|SUBNET",
+            help="Never send media from this address or subnet, such as a VPN's (may be given again).",
+        ),
+    ] = None
+    relay: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            envvar="ICEWAY_RELAY",
+            help="A further relay: turn:user:password@host:port?transport=udp, or stun:host:port. "
+            "Others on this machine can read a command line, but not $ICEWAY_RELAY.",
+        ),
+    ] = None
+    relay_only: Annotated[bool, typer.Option("--relay-only", help="Never offer or use a direct path.")] = (
+        False
+    )
+    no_relay: Annotated[bool, typer.Option("--no-relay", help="Never ask for a relay.")] = False
+    relay_family: Annotated[
+        list[int] | None,
+        typer.Option(metavar="4|6", help="Address family to ask relays for (may be given again)."),
+    ] = None
+    tcp: Annotated[
+        bool, typer.Option("--tcp", help="Look for a path over TCP as well, for networks without UDP.")
+    ] = False
+    ports: Annotated[
+        str | None, typer.Option(metavar="LOW-HIGH", help="UDP ports to use, such as 50000-50099.")
+    ] = None
+    external_ip: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="INSIDE=OUTSIDE",
+            help="The public address of a host behind a one-to-one NAT (may be given again).",
+        ),
+    ] = None
+    mdns: Annotated[
+        bool,
+        typer.Option("--mdns", help="Hide the host's addresses behind names that only neighbours resolve."),
+    ] = False
+    password_file: PasswordFile = None
+    trace: Annotated[Path | None, typer.Option(help="Write every step to this file, as JSON Lines.")] = None
+    json: AsJson = False
+
+    def ways(self) -> Ways:
+        """Which ways media may take. Raises UsageError that names the option."""
+        from iceway.client.ways import Ways
+        from iceway.ice.config import Policy
+
+        if self.relay_only and self.no_relay:
+            raise UsageError("--relay-only and --no-relay leave nothing; name one of them")
+        policy = Policy.RELAY if self.relay_only else Policy.NO_RELAY if self.no_relay else Policy.ALL
+        interfaces = _addresses.checked("--interface", self.interface)
+        try:
+            return Ways(
+                policy=policy,
+                interfaces=tuple(interfaces) if interfaces else None,
+                without=tuple(self.without or ()),
+                ports=_ports(self.ports),
+                external_ips=tuple(_external(text) for text in self.external_ip or ()),
+                relay_families=tuple(self.relay_family or ()),
+                tcp=self.tcp,
+                mdns=self.mdns,
+            )
+        except UsageError as error:
+            for field, option in _OPTION_OF.items():
+                if str(error).startswith(field):
+                    raise UsageError(f"{option}: {str(error).removeprefix(f'{field}: ')}") from error
+            raise
+
+
+_OPTION_OF = {
+    "without": "--without",
+    "external_ips": "--external-ip",
+    "relay families": "--relay-family",
+    "ports": "--ports",
+}
+
+
+def with_client_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command whose parameter `options` is a `ClientOptions` the options that those are made of."""
+    types = get_type_hints(ClientOptions, include_extras=True)
+    shared = [
+        Parameter(
+            field.name,
+            Parameter.KEYWORD_ONLY,
+            default=Parameter.empty if field.default is MISSING else field.default,
+            annotation=types[field.name],
+        )
+        for field in fields(ClientOptions)
+    ]
+    own = [
+        one.replace(kind=Parameter.KEYWORD_ONLY)
+        for one in signature(command, eval_str=True).parameters.values()
+        if one.name != "options"
+    ]
+
+    def run(**given: Any) -> int:
+        options = ClientOptions(**{one.name: given.pop(one.name) for one in shared})
+        return command(**given, options=options)
+
+    run.__doc__ = command.__doc__
+    run.__signature__ = Signature([*own, *shared])  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in (*own, *shared)}
+    return run
+
+
 def make_client(
-    identity: str,
-    password_file: Path | None,
+    options: ClientOptions,
     *,
-    server: str | None,
-    ca: Path | None,
-    nameserver: list[str] | None,
-    interface: list[str] | None,
-    relay: list[str] | None,
-    relay_only: bool,
-    trace: Path | None,
     ring_for: float | None = None,
     media: Callable[[str], Media] | None = None,
     on_registration: Callable[[str | None], None] | None = None,
+    on_news: Callable[[LiveCall, News], None] | None = None,
 ) -> Client:
     """A client as the options want it. What is wrong with them is said before anything starts."""
     from iceway.client.relay_url import parse_relay_url
     from iceway.client.run import Client
     from iceway.io.logging import record_logger
 
+    identity = sip_uri(options.identity)
     return Client(
         identity,
-        read_password(password_file, identity),
-        server=server,
-        trust=_authority(ca),
-        nameservers=_addresses.checked("--nameserver", nameserver, port=53),
-        interfaces=_addresses.checked("--interface", interface) or None,
-        relays=[parse_relay_url(url) for url in relay or ()],
-        relay_only=relay_only,
+        read_password(options.password_file, identity),
+        server=options.server,
+        trust=_authority(options.ca),
+        nameservers=_addresses.checked("--nameserver", options.nameserver, port=53),
+        ways=options.ways(),
+        relays=[parse_relay_url(url) for url in options.relay or ()],
         ring_for=ring_for,
         media=media,
         on_registration=on_registration,
-        trace=trace,
+        on_news=on_news,
+        trace=options.trace,
         listeners=(record_logger(),),
         node=identity.partition(":")[2].partition("@")[0],
     )
+
+
+def _ports(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    low, _, high = text.partition("-")
+    if not (low.isascii() and low.isdigit() and high.isascii() and high.isdigit()):
+        raise UsageError(f"ports: {text!r} is no range of ports; write 50000-50099")
+    return int(low), int(high)
+
+
+def _external(text: str) -> tuple[str, str]:
+    inside, equals, outside = text.partition("=")
+    if not equals:
+        raise UsageError(f"external_ips: {text!r} does not name two addresses; write 10.0.0.5=203.0.113.5")
+    return inside, outside
 
 
 def read_password(file: Path | None, identity: str, *, again: bool = False) -> str:
@@ -158,6 +276,19 @@ def _shown(text: str) -> str:
     from iceway.explain.clean import clean
 
     return "\n".join(map(clean, text.split("\n")))
+
+
+def tell_news(tell: Teller, news: News) -> None:
+    """What befalls a call between its steps."""
+    from iceway.client import events
+
+    match news:
+        case events.CallPathless(after=after, tried=tried):
+            tell.step("pathless", f"no path yet after {after:.0f} s: {tried}", after=after, tried=tried)
+        case events.CallInterrupted(reason=reason):
+            tell.step("interrupted", f"the path is lost ({reason}); looking for another", reason=reason)
+        case events.CallRestored(path=path):
+            tell.step("restored", f"the sound goes on: {path}", path=str(path))
 
 
 def not_registered(tell: Teller, failure: RegistrationFailed, client: Client) -> int:

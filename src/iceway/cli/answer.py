@@ -14,8 +14,9 @@ def register(app: typer.Typer) -> None:
     app.command("answer")(answer)
 
 
+@_client.with_client_options
 def answer(
-    identity: _client.Identity,
+    options: _client.ClientOptions,
     play: Annotated[Path | None, typer.Option(help="WAV file to play to whoever calls.")] = None,
     record: Annotated[
         Path | None, typer.Option(help="WAV file for what is heard; {n} in its name counts the calls.")
@@ -24,23 +25,14 @@ def answer(
         float, typer.Option(help="Ring for so many seconds, with early media, then answer.")
     ] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="End after the first call.")] = False,
-    server: _client.Server = None,
-    ca: _client.Authority = None,
-    nameserver: _client.NameServer = None,
-    interface: _client.Interface = None,
-    relay: _client.Turn = None,
-    relay_only: _client.RelayOnly = False,
-    password_file: _client.PasswordFile = None,
-    trace: _client.Trace = None,
-    json: _client.AsJson = False,
 ) -> int:
     """Wait for calls and answer each after it has rung for a moment. Ends with Ctrl-C, or with --once."""
     from iceway.client.phone import Media
     from iceway.client.run import CallFailed, RegistrationFailed, make_media
     from iceway.io.run import run
 
-    identity = _client.sip_uri(identity)
-    tell = _client.Teller(json)
+    identity = _client.sip_uri(options.identity)
+    tell = _client.Teller(options.json)
     make_media(play)  # what is wrong with the recording is said now, not to the first caller
     calls = 0
 
@@ -56,18 +48,11 @@ def answer(
             tell.step("unregistered", f"registration lost, trying again: {lost}", reason=lost)
 
     client = _client.make_client(
-        identity,
-        password_file,
-        server=server,
-        ca=ca,
-        nameserver=nameserver,
-        interface=interface,
-        relay=relay,
-        relay_only=relay_only,
-        trace=trace,
+        options,
         ring_for=ring_for,
         media=media,
         on_registration=registration,
+        on_news=lambda _, news: _client.tell_news(tell, news),
     )
 
     async def main() -> int:

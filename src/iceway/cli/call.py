@@ -18,9 +18,10 @@ def register(app: typer.Typer) -> None:
     app.command("call")(call)
 
 
+@_client.with_client_options
 def call(
     peer: Annotated[str, typer.Argument(help="Whom to call: bob@example.test.")],
-    identity: _client.Identity,
+    options: _client.ClientOptions,
     play: Annotated[Path | None, typer.Option(help="WAV file to play once somebody answers.")] = None,
     record: Annotated[
         Path | None, typer.Option(help="WAV file for what is heard, early media included.")
@@ -32,15 +33,6 @@ def call(
     answer_within: Annotated[
         float, typer.Option(help="Give up if nobody answers for so many seconds.")
     ] = 60.0,
-    server: _client.Server = None,
-    ca: _client.Authority = None,
-    nameserver: _client.NameServer = None,
-    interface: _client.Interface = None,
-    relay: _client.Turn = None,
-    relay_only: _client.RelayOnly = False,
-    password_file: _client.PasswordFile = None,
-    trace: _client.Trace = None,
-    json: _client.AsJson = False,
 ) -> int:
     """Call somebody and say how the media found its way.
 
@@ -50,20 +42,10 @@ def call(
     from iceway.client.run import CallFailed, RegistrationFailed, make_media
     from iceway.io.run import run
 
-    identity, peer_uri = _client.sip_uri(identity), _client.sip_uri(peer)
-    tell = _client.Teller(json)
+    identity, peer_uri = _client.sip_uri(options.identity), _client.sip_uri(peer)
+    tell = _client.Teller(options.json)
     media = make_media(play, record)
-    client = _client.make_client(
-        identity,
-        password_file,
-        server=server,
-        ca=ca,
-        nameserver=nameserver,
-        interface=interface,
-        relay=relay,
-        relay_only=relay_only,
-        trace=trace,
-    )
+    client = _client.make_client(options, on_news=lambda _, news: _client.tell_news(tell, news))
 
     async def main() -> int:
         try:

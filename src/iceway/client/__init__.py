@@ -1,5 +1,6 @@
 """The client, and iceway's public API: `Client`, `LiveCall`, and what they raise."""
 
 from iceway.client.run import CallFailed, Client, LiveCall, RegistrationFailed, make_media
+from iceway.client.ways import Ways
 
-__all__ = ["CallFailed", "Client", "LiveCall", "RegistrationFailed", "make_media"]
+__all__ = ["CallFailed", "Client", "LiveCall", "RegistrationFailed", "Ways", "make_media"]

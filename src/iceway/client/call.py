@@ -22,6 +22,7 @@ from iceway.client.events import (
     CallConnected,
     CallEnded,
     CallInterrupted,
+    CallPathless,
     CallPlayed,
     CallProgress,
     CallRestored,
@@ -36,8 +37,9 @@ from iceway.client.trickle import Trickle
 from iceway.client.watch import Finding, PathWatch
 from iceway.core.errors import UsageError
 from iceway.core.machine import AddressesChanged, ClockSet, Input, Outbox, earliest
+from iceway.core.timers import Timers
 from iceway.ice.agent import Agent
-from iceway.ice.config import AgentConfig, IceServer, Policy
+from iceway.ice.config import IceServer
 from iceway.ice.events import (
     CandidateFound,
     CandidatePath,
@@ -66,6 +68,8 @@ from iceway.trace.records import CallState
 if TYPE_CHECKING:
     from random import Random
 
+PATHLESS = 10.0  # seconds without a path until that is told, and what was tried
+HOPELESS = 60.0  # answered, and still without one: however much more the other side may have to name
 SOON = 0.2  # seconds of gathering before a description to which candidates can be added later
 
 
@@ -109,17 +113,7 @@ class Call(Outbox):
         self._signalling = signalling
         self._source = CallSource(early_source, source)
         self._sink = sink
-        only = config.interfaces
-        self._agent = Agent(
-            f"{name}/ice",
-            AgentConfig(
-                controlling=not incoming,
-                policy=Policy.RELAY if config.relay_only else Policy.ALL,
-                ports=config.ports,
-                interface_filter=None if only is None else lambda ip: ip in only,
-            ),
-            rng,
-        )
+        self._agent = Agent(f"{name}/ice", config.ways.agent_config(controlling=not incoming), rng)
         self._negotiation = AudioNegotiation(rng, config.codecs, allow_clear=config.allow_clear)
         self._exchange = CandidateExchange(self._agent)
         self._trickle = Trickle(self, self._negotiation, self._exchange, signalling)
@@ -127,6 +121,7 @@ class Call(Outbox):
         self._clock: ClockSet | None = None
         self._described = False
         self._describe_by: float | None = None
+        self._timers = Timers()  # "pathless", "hopeless": until there is a path
         self._answer = ""
         self._picked_up = False
         self._accepted = False
@@ -234,6 +229,8 @@ class Call(Outbox):
         self._become(Phase.CONFIRMED)
         self._speak_up(now)
         self.emit(CallAnswered(self.name))
+        if self.path is None:
+            self._timers.arm("hopeless", now + HOPELESS)
         self._restarts.resume(now)
         self._send_when_possible(now)
         self._settle_when_selected(now)
@@ -287,6 +284,11 @@ class Call(Outbox):
             self._session.handle_timeout(now)
         self._drain(now)
         self._watch_path(now)
+        for timer in self._timers.due(now):
+            if timer == "pathless":
+                self.emit(CallPathless(self.name, PATHLESS, self._agent.tried))
+            elif timer == "hopeless":
+                self.hang_up(now, f"no way was found in {HOPELESS:.0f} s: {self._agent.tried}")
         if self._describe_by is not None and now >= self._describe_by and self._agent.local_candidates:
             self._describe(now)
         self._drain(now)
@@ -294,7 +296,7 @@ class Call(Outbox):
     def poll_timeout(self) -> float | None:
         session = self._session.poll_timeout() if self._session else None
         hurry = self._describe_by if self._agent.local_candidates else None
-        own = earliest(self._watch.next_at, self._restarts.poll_timeout(), hurry)
+        own = earliest(self._timers.next_at(), self._watch.next_at, self._restarts.poll_timeout(), hurry)
         return earliest(self._agent.poll_timeout(), session, own)
 
     # --- the children's outputs ---------------------------------------------------------------------------
@@ -396,6 +398,8 @@ class Call(Outbox):
         deaf = not self._signalling.takes_candidates(self)
         if not self._exchange.learn(negotiated.ice, negotiated.remote, now, deaf=deaf):
             return False
+        if known is None and self.path is None:
+            self._timers.arm("pathless", now + PATHLESS)
         if known not in (None, self._agent.remote_ufrag):
             self.path = None  # another end of a forked call: no path leads there yet
         return True
@@ -439,6 +443,7 @@ class Call(Outbox):
     def _usable(self, path: CandidatePath, now: float) -> None:
         """Media can flow on a path; the first one is news, and so is one after trouble."""
         first, self.path = self.path is None, path
+        self._timers.clear()
         if first:
             self.emit(CallConnected(self.name, path))
         if self._restarts.mended(now):
@@ -506,6 +511,7 @@ class Call(Outbox):
         if self.ended:
             return
         self.end_reason = reason
+        self._timers.clear()
         self._watch.stop()
         self._restarts.stop()
         self._describe_by = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from iceway.client.ways import Ways
 from iceway.core.address import Transport
 from iceway.core.errors import UsageError
 from iceway.ice.config import IceServer
@@ -42,9 +43,9 @@ class PhoneConfig:
 
     `identity` is the SIP address of record ("sip:alice@example.test"). `server` replaces the search by SRV.
     `relays` are STUN and TURN servers configured by hand, used beside those that the front end names;
-    `ask_for_relays=False` never asks the front end. `interfaces` limits the host addresses used (None: all).
-    `relay_limit` bounds, in seconds, how long a call waits for relay credentials that are still on their way.
-    `ring_for` is how long a called client rings before it picks up by itself (None: somebody else decides).
+    `ask_for_relays=False` never asks the front end. `ways` says which ways media may take. `relay_limit` bounds, in
+    seconds, how long a call waits for relay credentials that are still on their way. `ring_for` is how long a called
+    client rings before it picks up by itself (None: somebody else decides).
     """
 
     identity: str
@@ -52,9 +53,7 @@ class PhoneConfig:
     server: ServerAddress | None = None
     relays: tuple[IceServer, ...] = ()
     ask_for_relays: bool = True
-    interfaces: tuple[str, ...] | None = None
-    ports: tuple[int, int] | None = None
-    relay_only: bool = False
+    ways: Ways = field(default_factory=Ways)
     codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA")
     allow_clear: bool = False
     relay_limit: float = 3.0

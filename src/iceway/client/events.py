@@ -55,6 +55,18 @@ class CallConnected:
 
 
 @dataclass(frozen=True, slots=True)
+class CallPathless:
+    """Both sides have been looking for `after` seconds and nothing works yet; `tried` says what there was.
+
+    It is no verdict: RFC 8863 wants 39.5 s of patience, and a path may still be found.
+    """
+
+    call: str
+    after: float
+    tried: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallAnswered:
     call: str
 

@@ -404,7 +404,8 @@ class Phone(Outbox):
             self._timers.arm(("begin", call.name), now + self.config.relay_limit)
 
     def _begin(self, call: Call, now: float) -> None:
-        ips = self._ips if self.config.interfaces is None else self.config.interfaces
+        chosen = self.config.ways.interfaces
+        ips = self._ips if chosen is None else chosen
         if self._clock is not None:
             call.handle_input(self._clock, now)
         call.begin(ips, self._granted + self.config.relays, now)

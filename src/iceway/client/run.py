@@ -22,6 +22,7 @@ from typing import Self, TypeVar
 from iceway.client import events
 from iceway.client.config import PhoneConfig, ServerAddress
 from iceway.client.phone import Media, Phone
+from iceway.client.ways import Ways
 from iceway.core.address import Address
 from iceway.core.errors import IcewayError, UsageError
 from iceway.explain.model import PathVerdict
@@ -37,6 +38,7 @@ from iceway.trace.entry import Entry
 from iceway.trace.records import Measured, Record
 
 T = TypeVar("T")
+News = events.CallPathless | events.CallInterrupted | events.CallRestored
 STOP_LIMIT = 3.0  # seconds for BYE, unregistering and giving relays back
 
 
@@ -143,20 +145,21 @@ class Client:
         nameservers: Sequence[str] = (),
         relays: Sequence[IceServer] = (),
         ask_for_relays: bool = True,
-        relay_only: bool = False,
-        interfaces: Sequence[str] | None = None,
+        ways: Ways | None = None,
         codecs: Sequence[str] = ("opus", "PCMU", "PCMA"),
         allow_clear: bool = False,
         ring_for: float | None = None,
         media: Callable[[str], Media] | None = None,
         on_registration: Callable[[str | None], None] | None = None,
+        on_news: Callable[[LiveCall, News], None] | None = None,
         trace: Path | str | None = None,
         listeners: tuple[Callable[[Entry], None], ...] = (),
         node: str = "",
     ) -> None:
         """`media` gives an incoming caller's URI its source and sink; silence for nobody's ears if None.
 
-        `on_registration` hears the reason when the registration is lost, and None when it is back.
+        `on_registration` hears the reason when the registration is lost, and None when it is back; `on_news` what
+        befalls a call between its steps: no path yet, the path lost, another one found.
         """
         config = PhoneConfig(
             identity=identity,
@@ -164,8 +167,7 @@ class Client:
             server=ServerAddress.parse(server) if server else None,
             relays=tuple(relays),
             ask_for_relays=ask_for_relays,
-            relay_only=relay_only,
-            interfaces=tuple(interfaces) if interfaces is not None else None,
+            ways=ways or Ways(),
             codecs=tuple(codecs),
             allow_clear=allow_clear,
             ring_for=ring_for,
@@ -184,6 +186,7 @@ class Client:
         self._calls: dict[str, LiveCall] = {}
         self._waiting: asyncio.Queue[LiveCall | RegistrationFailed] = asyncio.Queue()
         self._on_registration = on_registration
+        self._on_news = on_news
         self._ready: asyncio.Future[events.Ready] | None = None
         self._stopped = asyncio.Event()
         self._left = False
@@ -296,6 +299,9 @@ class Client:
                 self._step(name, "settled")
             case events.CallPlayed(call=name):
                 self._step(name, "played")
+            case events.CallPathless() | events.CallInterrupted() | events.CallRestored():
+                if self._on_news is not None:
+                    self._on_news(self._calls[event.call], event)
             case events.CallEnded(call=name, reason=reason) if name in self._calls:
                 self._calls[name].end_reason = reason
                 self._step(name, "ended")

@@ -20,6 +20,7 @@ from iceway.core.errors import ParseError, UsageError
 from iceway.core.machine import AddressesChanged, Input, Outbox, earliest
 from iceway.core.machine import DatagramReceived as Datagram
 from iceway.core.timers import Timers
+from iceway.ice.attempts import so_far
 from iceway.ice.candidate import Candidate, CandidateType, NamedCandidate
 from iceway.ice.checklist import CandidatePair
 from iceway.ice.checklist_set import ChecklistSet
@@ -173,6 +174,12 @@ class Agent(Outbox):
         ]
         order = (CandidateType.RELAY, CandidateType.SRFLX, CandidateType.HOST)
         return min(found, key=lambda c: (c.address.family, order.index(c.type), -c.priority), default=None)
+
+    @property
+    def tried(self) -> str:
+        """What has been tried so far, in words; for whoever waits for a first path."""
+        session = self._session
+        return so_far(session.pairs, self._gatherer.troubles, heard_of_peer=bool(session.remote_ips))
 
     def statistics(self, now: float) -> Report:
         """A W3C-shaped report: transports, candidate pairs and candidates by their ids; ready for JSON."""

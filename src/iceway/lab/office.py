@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from iceway.client import events
 from iceway.client.config import PhoneConfig
 from iceway.client.phone import Media, Phone
+from iceway.client.ways import Ways
 from iceway.edge.config import EdgeConfig
 from iceway.edge.credentials import KeyRing, TokenKeys
 from iceway.edge.edge import Edge
@@ -20,6 +21,7 @@ from iceway.frontend.config import FrontEndConfig
 from iceway.frontend.frontend import FrontEnd
 from iceway.frontend.store import SqlStore
 from iceway.frontend.users import add_user
+from iceway.ice.config import Policy
 from iceway.lab.topologies import ACCESS_PORT, DOMAIN, EDGE_INNER, EDGE_OUTER, FRONTEND_PORT
 from iceway.lab.topology import Topology
 from iceway.lab.world import World
@@ -154,7 +156,7 @@ class VirtualOffice:
         config = PhoneConfig(
             f"sip:{name}@{DOMAIN}",
             password if password is not None else password_of(name),
-            relay_only=relay_only,
+            ways=Ways(policy=Policy.RELAY if relay_only else Policy.ALL),
             ring_for=ring_for,
         )
         phone = Phone(config, self.world.rng(name), lambda _: person.media(says()))
