@@ -180,3 +180,12 @@ def test_once_something_works_only_what_is_better_sets_the_pace_of_repetition() 
     scene.checks.hasten(1, 0.26)
     assert (scene.timers.at(first), pairs[0].rto) == (0.5, 0.5)
     assert scene.timers.at(sixth) > 2.0  # worse than what works: no hurry
+
+
+def test_a_nomination_is_not_repeated_before_its_answer_can_have_come() -> None:
+    scene = Scene(1)
+    (pair,) = scene.checklist
+    pair.state, pair.round_trip = PairState.SUCCEEDED, 0.8
+    scene.checks.nominate(pair, 0.0)
+    assert scene.runs(0.1) == [(1, "nomination")]
+    assert scene.timers.at(scene.checks.current(pair)) == 1.6
