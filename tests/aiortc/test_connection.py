@@ -9,6 +9,9 @@ from contextlib import suppress
 
 import aioice
 import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from iceway.aiortc import Connection
 from iceway.aiortc.connection import MAX_UNREAD
@@ -107,6 +110,40 @@ def test_a_candidate_that_makes_no_sense_is_ignored_and_told_of() -> None:
             await connect(alice, bob)
             assert "a candidate of the peer is ignored: 'nowhere'" in bob.why()
             assert "a candidate of the peer is ignored: 'warp'" in bob.why()
+
+    asyncio.run(run())
+
+
+@settings_of_hypothesis(max_examples=40)
+@given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=20), st.integers(), st.text(max_size=20))
+def test_no_candidate_can_do_harm(foundation: str, host: str, transport: str, port: int, type: str) -> None:
+    async def run() -> None:
+        async with pair() as (alice, _):
+            await alice.gather_candidates()
+            await alice.add_remote_candidate(
+                aioice.Candidate(foundation, 1, transport, 1, host, port, type, host, port)
+            )
+            assert len(alice.remote_candidates) == 1
+
+    asyncio.run(run())
+
+
+def test_a_path_over_tcp_where_there_is_no_other() -> None:
+    async def run() -> None:
+        async with pair(agent=AgentConfig(controlling=False, tcp=True)) as (alice, bob):
+            await asyncio.gather(alice.gather_candidates(), bob.gather_candidates())
+            for one, other in ((alice, bob), (bob, alice)):
+                one.remote_username, one.remote_password = other.local_username, other.local_password
+                streams = [candidate for candidate in other.local_candidates if candidate.transport == "tcp"]
+                assert {candidate.tcptype for candidate in streams} >= {"active", "passive"}
+                for candidate in streams:
+                    await one.add_remote_candidate(candidate)
+                await one.add_remote_candidate(None)
+            await asyncio.gather(alice.connect(), bob.connect())
+            await alice.send(b"over TCP")
+            assert await bob.recv() == b"over TCP"
+            assert alice.path is not None
+            assert alice.path.local.transport is Transport.TCP
 
     asyncio.run(run())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import pytest
 
 import iceway.aiortc
 from iceway.aiortc import Settings
+from iceway.core.address import Transport
 from iceway.ice.candidate import CandidateType
 from iceway.ice.config import AgentConfig
 from iceway.ice.events import CandidatePath
 from iceway.lab import topologies
 from iceway.lab.namespaces import KernelLab
 from iceway.lab.topologies import EDGE_OUTER
-from iceway.lab.topology import Topology
+from iceway.lab.topology import Firewall, Nat, Topology
 
 pytest.importorskip("aiortc")
 pytest.importorskip("playwright")
@@ -187,6 +189,29 @@ def test_relays_alone_by_policy_of_both(tmp_path: Path) -> None:
                     await pc.close()
 
     on(topologies.reflexive(), run)
+
+
+def test_over_tcp_where_udp_is_blocked_and_there_is_no_relay(tmp_path: Path) -> None:
+    """We can be reached, and listen; the browser connects through its NAT."""
+    reachable = topologies.nats(None, Nat())
+    blocked = [
+        replace(router, firewall=Firewall(block_udp=True)) if router.name == "hq-nat" else router
+        for router in reachable.routers
+    ]
+
+    async def run(lab: KernelLab) -> None:
+        async with browser(lab, "bob", tmp_path, NO_MDNS) as chromium:
+            for browser_offers in (False, True):
+                async with asyncio.timeout(PATIENCE), chromium.peer({}) as peer:
+                    pc = RTCPeerConnection(RTCConfiguration([]))
+                    await talk(pc, peer, browser_offers=browser_offers)
+                    (connection,) = iceway.aiortc.connections(pc)
+                    assert connection.path is not None
+                    assert connection.path.local.transport is Transport.TCP
+                    await pc.close()
+
+    with iceway.aiortc.installed(Settings(agent=AgentConfig(controlling=False, tcp=True))):
+        on(replace(reachable, routers=tuple(blocked)), run)
 
 
 def test_restarts_by_either(tmp_path: Path) -> None:

@@ -46,20 +46,22 @@ def watch(pc: RTCPeerConnection) -> None:
     """Tell the listeners of a peer connection when a restart is needed, with the reason."""
 
     def needed(reason: str) -> None:
-        pc.emit(RESTART_NEEDED, reason)
+        asyncio.get_running_loop().call_soon(pc.emit, RESTART_NEEDED, reason)
 
     for connection in connections(pc):
         connection.on_restart_needed = needed
 
 
 def follow(pc: RTCPeerConnection, description: RTCSessionDescription) -> None:
-    """Before a remote description is applied: what in it restarts ICE."""
+    """Before a remote description is applied: what in it restarts ICE. Of bundled media the first one counts."""
     from aiortc.sdp import SessionDescription
 
+    seen: set[RTCIceTransport] = set()
     for media in SessionDescription.parse(description.sdp).media:
         transport, parameters = _carrier(pc, media.rtp.muxId), media.ice
-        if transport is None or parameters is None:
+        if transport is None or transport in seen or parameters is None:
             continue
+        seen.add(transport)
         connection: object = transport._connection
         username, password = parameters.usernameFragment, parameters.password
         if not isinstance(connection, Connection) or not username or not password:

@@ -182,7 +182,8 @@ class _Trickle:
     def _tell(self, candidate: RTCIceCandidate | None) -> None:
         self._held.append(candidate)
         if not self._holding:
-            self.go_on()
+            # Whatever a listener does, it does not do it in the middle of the agent's work.
+            asyncio.get_running_loop().call_soon(self.go_on)
 
     def _place(self, transport: RTCIceTransport) -> tuple[str | None, int | None]:
         """The first media section that the transport carries."""
