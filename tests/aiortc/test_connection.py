@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from contextlib import suppress
 
@@ -230,7 +231,7 @@ def test_failure_says_why(caplog: pytest.LogCaptureFixture) -> None:
             told = alice.why()
             assert told.startswith("state: failed: none of")
             assert f"turn:{place}?transport=udp: refused with 401" in told
-            assert "no answer to 7 checks" in told
+            assert re.search(r"→ host 127\.0\.0\.1:\d+: no answer to \d+ checks", told)
 
     with caplog.at_level(logging.WARNING, "iceway.aiortc"):
         asyncio.run(run())
