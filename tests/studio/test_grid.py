@@ -155,3 +155,11 @@ def test_the_page_allows_its_own_script_and_style_only(cells: list[Cell]) -> Non
         inner = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)[-1]
         digest = base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy[1]
+
+
+def test_a_grid_played_on_kernels_says_so_and_promises_no_repetition(cells: list[Cell]) -> None:
+    real = [replace(cell, simulated=False) for cell in cells]
+    assert "in virtual time" in texts_of(grid_svg(cells))[-1]
+    assert "on a kernel's own NATs" in texts_of(grid_svg(real))[-1]
+    assert "byte for byte" in grid_page(cells)
+    assert "byte for byte" not in grid_page(real)

@@ -236,10 +236,10 @@ def _explain(console: Console, one: Cell) -> None:
     console.print()
     console.print(summary(one.trace))
     if one.connect_trips is not None and one.select_trips is not None:
-        budget = one.expected
+        budget, of = one.expected, "budget" if one.simulated else "budget in the virtual world"
         console.print(
-            f"connected after {one.connect_trips:.1f} round trips (budget {budget.to_connect:.1f}),"
-            f" pair selected after {one.select_trips:.1f} (budget {budget.to_select:.1f})",
+            f"connected after {one.connect_trips:.1f} round trips ({of} {budget.to_connect:.1f}),"
+            f" pair selected after {one.select_trips:.1f} ({of} {budget.to_select:.1f})",
             soft_wrap=True,
         )
     console.print(ladder(one.trace, console.width))

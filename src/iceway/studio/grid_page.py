@@ -25,7 +25,11 @@ def grid_page(cells: Sequence[Cell]) -> str:
     models = [cell_model(cell, texts) for cell in cells]
     names = dict.fromkeys(name for cell in cells for name in (cell.left, cell.right))
     script, style = _asset("grid.js"), page_style() + _asset("grid.css")
+    simulated = all(cell.simulated for cell in cells)
     parts = {
+        "FOOT": "The same seed gives the same grid, byte for byte."
+        if simulated
+        else "Played on a kernel's own NATs; budgets are those of virtual time.",
         "TITLE": html.escape(headline(cells)),
         "VERSION": html.escape(iceway.__version__),
         "SCRIPT_HASH": _hash(script),
