@@ -78,8 +78,10 @@ class Seat:
         return [out for out in self.outputs if isinstance(out, kind)]
 
 
-def asking(name: str, *, unicast: bool = False, known: tuple[HostRecord, ...] = ()) -> MdnsMessage:
-    return MdnsMessage(False, (Question(name, (4,), unicast), Question(name, (6,), unicast)), known)
+def asking(
+    name: str, *families: int, unicast: bool = False, known: tuple[HostRecord, ...] = ()
+) -> MdnsMessage:
+    return MdnsMessage(False, tuple(Question(name, (one,), unicast) for one in families or (4,)), known)
 
 
 def telling(name: str, ip: str, ttl: int = TTL) -> MdnsMessage:
@@ -110,8 +112,15 @@ def test_a_name_is_announced_twice_and_taken_back_in_the_end() -> None:
     assert seat.names.poll_timeout() is None
 
 
+def test_the_first_to_ask_is_told_at_once_and_everybody_with_them() -> None:
+    seat = Seat()
+    name = str(seat.names.name_of(US))
+    assert seat.hear(asking(name)) == [(None, telling(name, US))]
+
+
 def test_who_wants_it_alone_is_answered_alone_and_at_once() -> None:
     seat = Seat()
+    seat.run(5)
     name = str(seat.names.name_of(US))
     assert seat.hear(asking(name, unicast=True)) == [(NEIGHBOUR, telling(name, US))]
 
@@ -140,6 +149,7 @@ def test_a_record_is_multicast_once_a_second_at_most() -> None:
 def test_a_neighbour_on_the_same_host_is_told_through_the_group() -> None:
     """Both share the port, so that a reply to the one may reach the other."""
     seat = Seat()
+    seat.run(3)
     name = str(seat.names.name_of(US))
     before = len(seat.outputs)
     seat.hear(asking(name, unicast=True), Address(US, 5353))
@@ -166,12 +176,20 @@ def test_a_resolver_that_knows_nothing_of_multicast_is_answered_its_way() -> Non
     assert reply.records[0].ttl == 10
 
 
-def test_nobody_is_told_of_other_names_or_families() -> None:
+def test_nobody_is_told_of_other_names() -> None:
     seat = Seat(US, US6)
     name, name6 = str(seat.names.name_of(US)), str(seat.names.name_of(US6))
-    assert seat.hear(asking(THEIRS)) == []
-    assert seat.hear(MdnsMessage(False, (Question(name, (6,), True),))) == []
-    assert seat.hear(asking(name6)) == [], "on the link of the other address"
+    assert seat.hear(asking(THEIRS, unicast=True)) == []
+    assert seat.hear(asking(name6, 4, 6, unicast=True)) == [], "on the link of the other address"
+    assert seat.hear(asking(name, 6), Address("192.0.2.9", 40000)) == []
+
+
+def test_who_asks_for_the_other_family_is_told_what_there_is() -> None:
+    """RFC 6762 §6.1: or they would wait for the rest."""
+    seat = Seat(US)
+    seat.run(3)
+    name = str(seat.names.name_of(US))
+    assert seat.hear(asking(name, 6, unicast=True)) == [(NEIGHBOUR, telling(name, US))]
 
 
 def test_many_questions_are_not_answered_alone_without_end() -> None:
@@ -211,8 +229,8 @@ def test_a_name_is_asked_for_on_every_link_and_found() -> None:
     assert seat.outputs == [], "nobody listens before there is something to ask"
     seat.find()
     seat.open_all()
-    (_, first), (_, second) = seat.said()
-    assert first == second == asking(THEIRS, unicast=True)
+    questions = [message for _, message in seat.said()]
+    assert questions == [asking(THEIRS, 4, unicast=True), asking(THEIRS, 6, unicast=True)] * 2
     seat.hear(telling(THEIRS, "192.0.2.9"))
     assert seat.found == [(THEIRS, "192.0.2.9")]
     assert [out.key for out in seat.seen(CloseMulticast)] == ["a/mdns.1", "a/mdns.2"], "and nobody afterwards"
@@ -238,15 +256,16 @@ def test_it_is_asked_for_three_times_and_then_given_up_with_a_reason() -> None:
     assert "nobody on our links answered" in resolved.error
 
 
-def test_names_of_one_offer_share_their_packets() -> None:
+def test_every_question_has_a_packet_of_its_own() -> None:
+    """Browsers do not answer messages with two."""
     seat = Seat()
     seat.run(5)
     before = len(seat.outputs)
     for number in range(4):
         seat.names.find(f"n{number}.local", seat.now)
     seat.run(0)
-    ((_, query),) = seat.said(before)
-    assert [q.name for q in query.questions[::2]] == ["n0.local", "n1.local", "n2.local", "n3.local"]
+    queries = [message.questions for _, message in seat.said(before)]
+    assert queries == [(Question(f"n{number}.local", (4,), True),) for number in range(4)]
 
 
 def test_a_name_found_before_is_known() -> None:

@@ -85,11 +85,15 @@ def test_one_that_hides_and_one_that_does_not(hides: str) -> None:
     }
 
 
-def test_a_link_that_loses_every_other_packet_is_asked_again() -> None:
-    topology = one_link("10.0.0.10", bob=("10.0.0.20",)).with_link("link", Link(delay=0.002, loss=0.5))
-    pair = Pair(topology, mdns=True)
+@pytest.mark.parametrize("until", [0.5, 2.0])
+def test_what_the_link_lost_is_asked_again(until: float) -> None:
+    """Questions go out at 0, 1 and 3 s."""
+    pair = Pair(one_link("10.0.0.10", bob=("10.0.0.20",)), mdns=True)
+    pair.world.set_link("link", Link(delay=0.002, loss=1.0))
     pair.meet(NOBODY)
-    assert pair.world.run_until(lambda: all(agent.selected for agent in pair.agents.values()), 20)
+    pair.world.advance(until)
+    pair.world.set_link("link", Link(delay=0.002))
+    assert pair.world.run_until(lambda: all(agent.selected for agent in pair.agents.values()), 1.7)
 
 
 def test_tcp_candidates_hide_as_well() -> None:

@@ -22,18 +22,33 @@ from iceway.wire.mdns import (
 
 NAME = "5ce7ab0a-7a1f-4a2f-8e9b-01b1d8c1f5a7.local"
 
-# What a browser multicasts for a name of its own: a response, the record flushing what was known, TTL 120.
+# What a browser multicasts for a name of its own: the record, flushing what was known, and that there is no other. The
+# latter (NSEC) compresses a name where DNS at large does not.
 ANNOUNCEMENT = bytes.fromhex(
-    "000084000000000100000000"
+    "000084000000000100000001"
     "2435636537616230612d376131662d346132662d386539622d303162316438633166356137056c6f63616c00"
     "000180010000007800040a00000a"
+    "c00c002f8001000000780005c00c000140"
 )
+MESSAGE = MdnsMessage(True, (), (HostRecord(NAME, "10.0.0.10"),))
 
 
 def test_the_bytes_of_an_announcement() -> None:
-    message = MdnsMessage(True, (), (HostRecord(NAME, "10.0.0.10"),))
-    assert serialize(message) == ANNOUNCEMENT
-    assert parse(ANNOUNCEMENT) == message
+    """As Chromium sends them."""
+    assert parse(ANNOUNCEMENT) == MESSAGE
+
+
+def test_ours_says_the_same_and_what_there_is_not() -> None:
+    """RFC 6762 §6.1"""
+    ours = serialize(MESSAGE)
+    assert ours[: len(ANNOUNCEMENT) - 17] == ANNOUNCEMENT[:-17], "but for the compressed name"
+    for ip, kind in (("10.0.0.10", "A"), ("2001:db8::1", "AAAA")):
+        message = dns.message.from_wire(serialize(MdnsMessage(True, (), (HostRecord(NAME, ip),))))
+        (other,) = message.additional
+        assert other[0].to_text() == f"{NAME}. {kind}"
+    assert not dns.message.from_wire(
+        serialize(MdnsMessage(True, (), (HostRecord(NAME, "10.0.0.10", 0),)))
+    ).additional
 
 
 def test_a_question_says_whether_the_answer_may_come_to_us_alone() -> None:
@@ -86,7 +101,7 @@ def test_names_that_may_be_asked_for(text: str, name: str | None) -> None:
 def test_too_much_is_not_read() -> None:
     with pytest.raises(ParseError):
         parse(bytes(MAX_MESSAGE + 1))
-    many = MdnsMessage(True, (), tuple(HostRecord(f"n{n}.local", "10.0.0.1") for n in range(200)))
+    many = MdnsMessage(True, (), tuple(HostRecord(f"n{n}.local", "10.0.0.1") for n in range(100)))
     assert len(parse(serialize(many)).records) == MAX_ITEMS
 
 

@@ -5,7 +5,7 @@ the same link finds out the address, everybody else only learns that there is on
 peer are asked for on every link of ours.
 
 What comes from a link is believed by all who are on it, and checks decide what is true: the first answer counts, later
-ones are ignored. Names, questions and answers are bounded; nobody can make us send more than a few packets a second.
+ones are ignored. Names, questions and answers are bounded; nobody can make us flood the link.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ GIVE_UP = 7.0
 QUIET = 1.0  # RFC 6762 §6: between two multicasts of one record
 QUIET_HERE = 0.25  # the same, when somebody on this host asks
 ANNOUNCEMENTS = 2  # RFC 6762 §8.3
+ANNOUNCE_AFTER = 2.0  # A peer asks before that; just after an announcement it would have to wait for QUIET.
 MAX_NAMES = 16  # asked for at once
 MAX_KNOWN = 64  # names whose answers are remembered
 MAX_REPLIES = 20  # unicast, a second and link
@@ -145,7 +146,7 @@ class Names:
                 link.open = True
                 if link.own is not None:
                     link.announcements = ANNOUNCEMENTS
-                    self._announce(link, now)
+                    self._timers.arm(("announce", link.key), now + ANNOUNCE_AFTER)
                 if self._searches:
                     self._ask(link, tuple(self._searches), unicast=True)
             case MulticastFailed(reason=reason):
@@ -207,17 +208,16 @@ class Names:
         """Somebody asks for a name, perhaps for ours."""
         if link.own is None:
             return
-        family = Address(link.ip, 0).family
-        mine = [q for q in query.questions if q.name == link.own and family in q.families]
+        mine = [question for question in query.questions if question.name == link.own]
         known = [r for r in query.records if (r.name, r.ip) == (link.own, link.ip) and r.ttl >= TTL / 2]
         if not mine or known:
             return  # RFC 6762 §7.1: who asks may say what is known already.
         record = HostRecord(link.own, link.ip)
         if source.port != GROUP4.port:
             # RFC 6762 §6.7: a resolver that knows nothing of multicast.
-            asked = tuple(Question(q.name, (family,)) for q in mine)
-            legacy = MdnsMessage(True, asked, (replace(record, ttl=LEGACY_TTL),), query.id)
-            self._reply(link, source, mdns.serialize(legacy, legacy=True), now)
+            if any(Address(link.ip, 0).family in question.families for question in mine):
+                legacy = MdnsMessage(True, tuple(mine), (replace(record, ttl=LEGACY_TTL),), query.id)
+                self._reply(link, source, mdns.serialize(legacy, legacy=True), now)
             return
         alone = all(question.unicast for question in mine)
         if alone:
@@ -303,8 +303,11 @@ class Names:
             self._timers.arm("ask", min(map(_next_at, self._searches.values())))
 
     def _ask(self, link: _Link, names: tuple[str, ...], *, unicast: bool) -> None:
-        questions = tuple(Question(name, (4, 6), unicast) for name in names)
-        self._owner.emit(SendMulticast(link.key, mdns.serialize(MdnsMessage(False, questions))))
+        """One question a message: browsers do not answer messages with two."""
+        for name in names:
+            for family in sorted({Address(ip, 0).family for ip in self._ips}):
+                question = MdnsMessage(False, (Question(name, (family,), unicast),))
+                self._owner.emit(SendMulticast(link.key, mdns.serialize(question)))
 
     def _finish(self, name: str, ip: str | None, error: str | None, now: float) -> None:
         self._owner.emit(records.NameResolved(name, "mDNS", (ip,) if ip else (), error))

@@ -75,21 +75,26 @@ def parse(data: bytes) -> MdnsMessage:
     if len(data) > MAX_MESSAGE:
         raise ParseError(f"{len(data)} bytes are too many for multicast DNS")
     try:
-        message = dns.message.from_wire(data, one_rr_per_rrset=True, ignore_trailing=True)
+        # Records that dnspython cannot read are passed over: browsers compress names in NSEC records, as RFC 6762
+        # §18.14 lets them and RFC 4034 does not.
+        message = dns.message.from_wire(
+            data, one_rr_per_rrset=True, ignore_trailing=True, continue_on_error=True
+        )
+        questions, known = tuple(_questions(message)), tuple(_records(message))
         if message.opcode() != 0:
             raise ParseError("no query and no response")
-        return MdnsMessage(
-            bool(message.flags & dns.flags.QR),
-            tuple(_questions(message)),
-            tuple(_records(message)),
-            message.id,
-        )
+        if message.errors and not questions and not known:
+            raise ParseError(f"not a DNS message: {message.errors[0].exception!r}")
+        return MdnsMessage(bool(message.flags & dns.flags.QR), questions, known, message.id)
     except (dns.exception.DNSException, ValueError, NotImplementedError) as error:
         raise ParseError(f"not a DNS message: {error!r}") from error
 
 
 def serialize(message: MdnsMessage, *, legacy: bool = False) -> bytes:
-    """`legacy` answers resolvers that know nothing of multicast (RFC 6762 §6.7): no top bits."""
+    """`legacy` answers resolvers that know nothing of multicast (RFC 6762 §6.7): no top bits.
+
+    To others a response also says, by NSEC, that its names have no other addresses (RFC 6762 §6.1).
+    """
     flags = dns.flags.QR | dns.flags.AA if message.response else 0
     wire = dns.message.Message(id=message.id)
     wire.flags = dns.flags.Flag(flags)
@@ -101,6 +106,8 @@ def serialize(message: MdnsMessage, *, legacy: bool = False) -> bytes:
                 wire.question.append(dns.rrset.RRset(name, dns.rdataclass.RdataClass.make(klass), kind))
     for record in message.records:
         wire.answer.append(_rrset(record, flush=message.response and not legacy))
+        if message.response and not legacy and record.ttl:
+            wire.additional.append(_no_other(record))
     return wire.to_wire()
 
 
@@ -110,6 +117,16 @@ def _rrset(record: HostRecord, *, flush: bool) -> dns.rrset.RRset:
     klass = dns.rdataclass.RdataClass.make(dns.rdataclass.IN | (_TOP_BIT if flush else 0))
     rrset = dns.rrset.RRset(dns.name.from_text(record.name), klass, kind)
     rrset.add(dns.rdata.GenericRdata(klass, kind, packed), record.ttl)
+    return rrset
+
+
+def _no_other(record: HostRecord) -> dns.rrset.RRset:
+    """The NSEC record: the next name is the name itself, and A or AAAA is all there is (RFC 4034 §4.1)."""
+    name = dns.name.from_text(record.name)
+    klass = dns.rdataclass.RdataClass.make(dns.rdataclass.IN | _TOP_BIT)
+    types = b"\0\4\0\0\0\x08" if ":" in record.ip else b"\0\1\x40"
+    rrset = dns.rrset.RRset(name, klass, dns.rdatatype.NSEC)
+    rrset.add(dns.rdata.GenericRdata(klass, dns.rdatatype.NSEC, (name.to_wire() or b"") + types), record.ttl)
     return rrset
 
 
