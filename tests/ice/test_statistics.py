@@ -44,6 +44,10 @@ def test_before_anything_happened_there_is_a_transport() -> None:
             "iceRole": "controlling",
             "iceLocalUsernameFragment": alice.agent.local_ufrag,
             "selectedCandidatePairChanges": 0,
+            "packetsSent": 0,
+            "packetsReceived": 0,
+            "bytesSent": 0,
+            "bytesReceived": 0,
             "timestamp": 1_000_000.0,
         }
     ]
@@ -91,3 +95,30 @@ def test_relayed_candidates_say_how_the_relay_is_reached() -> None:
     relays = [c for c in reported(alice, "local-candidate") if c["candidateType"] == "relay"]
     assert {c["relayProtocol"] for c in relays} == {"udp", "tcp"}
     assert all(c["url"].startswith("turn:198.51.100.2:") for c in relays)
+
+
+def test_candidates_without_a_pair_are_reported_too() -> None:
+    """A reflexive candidate sends from its host's address, so that no pair is its own."""
+    _, alice, bob = called()
+    told = {(entry["candidateType"], entry["address"]) for entry in reported(alice, "local-candidate")}
+    assert ("srflx", HOME) in told
+    assert {kind for kind, _ in told} == {"host", "srflx", "relay"}
+    assert all(e["usernameFragment"] == alice.agent.local_ufrag for e in reported(alice, "local-candidate"))
+    assert all(e["usernameFragment"] == bob.agent.local_ufrag for e in reported(alice, "remote-candidate"))
+
+
+def test_gathering_is_no_state_of_a_transport() -> None:
+    network = Network()
+    network.edge()
+    alice = network.agent("alice", {"203.0.113.20": None}, controlling=True)
+    alice.gather(turn())
+    (transport,) = reported(alice, "transport")
+    assert transport["iceState"] == "new"
+
+
+def test_a_transport_sums_up_its_pairs() -> None:
+    network, alice, _ = called()
+    alice.says(b"\xff" * 100)
+    network.run(1)
+    (transport,) = reported(alice, "transport")
+    assert (transport["packetsSent"], transport["bytesSent"]) == (1, 100)

@@ -191,6 +191,9 @@ class Agent(Outbox):
                 state=self.state.value,
                 role=self.role,
                 local_ufrag=self.local_ufrag,
+                remote_ufrag=self.remote_ufrag,
+                local=tuple(c for c in self._gatherer.candidates if c.component == number),
+                remote=tuple(c for c in session.remotes if c.component == number),
                 selected=session.selected(number),
                 changes=session.changes(number),
             )

@@ -112,6 +112,11 @@ class Session:
         return self._paths.needed_ways()
 
     @property
+    def remotes(self) -> tuple[Candidate, ...]:
+        """Candidates of the peer, announced and learnt."""
+        return tuple(self._remotes)
+
+    @property
     def remote_ips(self) -> tuple[str, ...]:
         """Every IP of the peer, in the order in which they became known: what relays must let through."""
         return self._remotes.ips
