@@ -17,7 +17,6 @@ from tests.interop.peers.programs import ICEWAY
 
 pytestmark = pytest.mark.interop("ip", "nft", "nsenter", "unshare")
 
-OVER_TCP = {"tcp": True}
 ASKED = ({**STUN, "transport": "tcp"},)
 
 
@@ -35,9 +34,9 @@ def test_two_agents_meet_over_tcp(networks: tuple[str, str], types: list[str]) -
     if not allowed:
         unavailable(f"kernel networks: {reason}")
     with standing(topology(*networks)) as place, place.peers(ICEWAY, ICEWAY) as (alice, bob):
-        meet(alice, bob, (ASKED, ASKED), options=(OVER_TCP, OVER_TCP))
-        alice.until(lambda: alice.last("heard") == "from iceway, controlled")
-        bob.until(lambda: bob.last("heard") == "from iceway, controlling")
+        meet(alice, bob, ASKED, tcp=True)
+        alice.until(lambda: alice.last("heard") == "from the other")
+        bob.until(lambda: bob.last("heard") == "from one")
         for peer in (alice, bob):
             peer.until(lambda peer=peer: peer.pair is not None)
         assert alice.pair == bob.pair[::-1]

@@ -129,12 +129,14 @@ def meet(
     servers: Sequence[dict[str, Any]] = (),
     policy: str = "all",
     controlling: tuple[bool, bool] = (True, False),
+    **options: object,
 ) -> None:
-    """Both gather, find each other by trickling, and greet: each by its place, since both may be of one maker."""
+    """Both gather, find each other by trickling, and greet: each by its place, since both may be of one maker.
+    `options` are what both are configured with besides."""
     introduce(one, other)
     for peer, name, leads in zip((one, other), PLACES, controlling, strict=True):
         peer.tell("greet", text=f"from {name}")
-        peer.tell("gather", controlling=leads, servers=list(servers), policy=policy)
+        peer.tell("gather", controlling=leads, servers=list(servers), policy=policy, options=options)
 
 
 def _pass_on(news: dict[str, Any], hearer: Peer) -> None:
