@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +80,28 @@ def test_a_peer_that_is_closed_without_having_been_used() -> None:
         await asyncio.wait_for(alice.close(), 1)
 
     asyncio.run(run())
+
+
+@pytest.mark.usefixtures("_ours")
+def test_nothing_is_left_behind() -> None:
+    async def run() -> list[weakref.ref[Any]]:
+        async with relay(Transport.UDP) as (_, (udp,)):
+            alice, bob = RTCPeerConnection(configuration(f"turn:{udp}")), RTCPeerConnection(ALONE)
+            alice.on("icecandidate", lambda candidate: None)
+            assert await echoed(alice, bob) == "hello back"
+            (connection,) = iceway.aiortc.connections(alice)
+            left = [weakref.ref(one) for one in (alice, bob, connection, connection._agent)]
+            await asyncio.gather(alice.close(), bob.close())
+            async with asyncio.timeout(5):
+                while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - the relay is told goodbye
+                    await asyncio.sleep(0.01)
+            return left
+
+    open_before = len(os.listdir("/proc/self/fd"))
+    left = asyncio.run(run())
+    gc.collect()
+    assert [one() for one in left] == [None] * 4
+    assert len(os.listdir("/proc/self/fd")) == open_before
 
 
 @pytest.mark.usefixtures("_ours")
