@@ -385,8 +385,3 @@ def test_statistics_and_trace() -> None:
 def test_what_cannot_be_a_server_is_said_at_once() -> None:
     with pytest.raises(UsageError):
         Connection(True, stun_server=("", 3478))
-
-
-def test_names_in_place_of_addresses_are_refused_since_aiortc_cannot_write_them() -> None:
-    with pytest.raises(UsageError, match="leave AgentConfig"):
-        settings(agent=AgentConfig(controlling=False, mdns=True))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from iceway.aiortc.servers import servers_of_aioice
 from iceway.aiortc.why import why
-from iceway.core.errors import ParseError, UsageError
+from iceway.core.errors import ParseError
 from iceway.ice.agent import Agent
 from iceway.ice.candidate import Candidate, parse, serialize
 from iceway.ice.config import AgentConfig, IceServer, Policy
@@ -84,12 +84,6 @@ class Settings:
     trust: tuple[Path, ...] = ()
     recorder: Recorder | None = None
     addresses: Callable[[], tuple[str, ...]] = usable_addresses
-
-    def __post_init__(self) -> None:
-        if self.agent.mdns:
-            raise UsageError(
-                "aiortc's descriptions need addresses and know no names; leave AgentConfig.mdns off"
-            )
 
 
 class Connection:
