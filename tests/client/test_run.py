@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from iceway.client import CallFailed, Client, RegistrationFailed, make_media
+from iceway.client import CallFailed, Client, RegistrationFailed, Ways, make_media
 from iceway.client.phone import Media
 from iceway.core.errors import EnvironmentFailure, UsageError
 from iceway.explain.model import PathClass
@@ -47,7 +47,7 @@ class Scene:
         )
 
     def client(self, name: str, password: str = "secret", **options: object) -> Client:
-        settings: dict[str, object] = {"interfaces": [HOME], "trust": [self.trust], **options}
+        settings: dict[str, object] = {"ways": Ways(interfaces=(HOME,)), "trust": [self.trust], **options}
         return Client(f"sip:{name}@{DOMAIN}", password, server=f"tls:{HOME}:{self.port}", **settings)  # type: ignore[arg-type]
 
 

@@ -19,25 +19,20 @@ from typing import TYPE_CHECKING
 from iceway.client.config import PhoneConfig
 from iceway.client.events import (
     CallAnswered,
-    CallConnected,
     CallEnded,
-    CallInterrupted,
-    CallPathless,
     CallPlayed,
     CallProgress,
-    CallRestored,
     CallSettled,
 )
 from iceway.client.exchange import CandidateExchange
+from iceway.client.keeping import PathKeeper
 from iceway.client.renegotiation import Renegotiation
-from iceway.client.restart import Due, Restarts, Step
+from iceway.client.restart import Restarts
 from iceway.client.signalling import Signalling
 from iceway.client.sound import CallSource
 from iceway.client.trickle import Trickle
-from iceway.client.watch import Finding, PathWatch
 from iceway.core.errors import UsageError
 from iceway.core.machine import AddressesChanged, ClockSet, Input, Outbox, earliest
-from iceway.core.timers import Timers
 from iceway.ice.agent import Agent
 from iceway.ice.config import IceServer
 from iceway.ice.events import (
@@ -68,8 +63,6 @@ from iceway.trace.records import CallState
 if TYPE_CHECKING:
     from random import Random
 
-PATHLESS = 10.0  # seconds without a path until that is told, and what was tried
-HOPELESS = 60.0  # answered, and still without one: however much more the other side may have to name
 SOON = 0.2  # seconds of gathering before a description to which candidates can be added later
 
 
@@ -106,7 +99,6 @@ class Call(Outbox):
         self.phase = Phase.PREPARING
         self.sip_call = ""
         self.call_id = ""
-        self.path: CandidatePath | None = None
         self.end_reason = ""
         self._config = config
         self._rng = rng
@@ -121,20 +113,24 @@ class Call(Outbox):
         self._clock: ClockSet | None = None
         self._described = False
         self._describe_by: float | None = None
-        self._timers = Timers()  # "pathless", "hopeless": until there is a path
         self._answer = ""
         self._picked_up = False
         self._accepted = False
-        self._watch = PathWatch()
-        self._restarts = Restarts(incoming=incoming)
+        restarts = Restarts(incoming=incoming)
+        self._keeper = PathKeeper(self, self._agent, signalling, restarts)
         self._renegotiation = Renegotiation(
-            self, self._agent, self._negotiation, self._exchange, signalling, self._restarts
+            self, self._agent, self._negotiation, self._exchange, signalling, restarts
         )
 
     # --- facts --------------------------------------------------------------------------------------------
     @property
     def answered(self) -> bool:
         return self.phase in (Phase.CONFIRMED, Phase.SETTLED)
+
+    @property
+    def path(self) -> CandidatePath | None:
+        """What media takes, or took last; None before there is any."""
+        return self._keeper.path
 
     @property
     def ended(self) -> bool:
@@ -229,9 +225,7 @@ class Call(Outbox):
         self._become(Phase.CONFIRMED)
         self._speak_up(now)
         self.emit(CallAnswered(self.name))
-        if self.path is None:
-            self._timers.arm("hopeless", now + HOPELESS)
-        self._restarts.resume(now)
+        self._keeper.answered(now)
         self._send_when_possible(now)
         self._settle_when_selected(now)
         self._drain(now)
@@ -270,10 +264,10 @@ class Call(Outbox):
     def handle_input(self, event: Input, now: float) -> None:
         if isinstance(event, ClockSet):
             self._clock = event
-        moved = isinstance(event, AddressesChanged) and event.ips and self._restarts.in_trouble
+        again = isinstance(event, AddressesChanged) and event.ips and self._keeper.in_trouble
         self._agent.handle_input(event, now)
-        if moved:
-            self._restarts.trouble("our network changed again", now, ours=True)
+        if again:
+            self._keeper.network_changed(now)
         if self._session is not None:
             self._session.handle_input(event, now)
         self._drain(now)
@@ -283,12 +277,7 @@ class Call(Outbox):
         if self._session is not None:
             self._session.handle_timeout(now)
         self._drain(now)
-        self._watch_path(now)
-        for timer in self._timers.due(now):
-            if timer == "pathless":
-                self.emit(CallPathless(self.name, PATHLESS, self._agent.tried))
-            elif timer == "hopeless":
-                self.hang_up(now, f"no way was found in {HOPELESS:.0f} s: {self._agent.tried}")
+        self._keeper.handle_timeout(now)
         if self._describe_by is not None and now >= self._describe_by and self._agent.local_candidates:
             self._describe(now)
         self._drain(now)
@@ -296,8 +285,7 @@ class Call(Outbox):
     def poll_timeout(self) -> float | None:
         session = self._session.poll_timeout() if self._session else None
         hurry = self._describe_by if self._agent.local_candidates else None
-        own = earliest(self._timers.next_at(), self._watch.next_at, self._restarts.poll_timeout(), hurry)
-        return earliest(self._agent.poll_timeout(), session, own)
+        return earliest(self._agent.poll_timeout(), session, self._keeper.poll_timeout(), hurry)
 
     # --- the children's outputs ---------------------------------------------------------------------------
     def _drain(self, now: float) -> None:
@@ -310,17 +298,15 @@ class Call(Outbox):
             while self._session is not None and (output := self._session.poll_output()) is not None:
                 quiet = False
                 self._from_session(output, now)
-            for due in self._restarts.due(now):
+            if self._keeper.restart_when_due(self._renegotiation, now):
                 quiet = False
-                self._restart_due(due, now)
 
     def _from_agent(self, output: object, now: float) -> None:
         match output:
             case DataReceived(data=data, remote=remote):
                 if self._session is not None:
                     self._session.receive(data, now)
-                if self.path is not None and remote == self.path.remote.address:
-                    self._watch.heard(now)  # from elsewhere it would not show that they hear us
+                self._keeper.heard(remote, now)
             case GatheringSettled():
                 self._describe(now)
             case GatheringDone():
@@ -329,14 +315,16 @@ class Call(Outbox):
             case PairValid(path=path):
                 self._usable(path, now)
             case Selected(path=path):
+                if self.path is not None and not _same(path, self.path):
+                    self.to_be_settled()
                 self._usable(path, now)  # a nomination may come before any check of ours is answered
                 self._settle_when_selected(now)
             case Failed(reason=reason):
-                self._no_way(reason, now)
+                self._keeper.not_found(reason, now)
             case ConsentLostEvent(silent_for=silent):
-                self._path_lost(f"the other side has been silent for {silent:.0f} s", now)
+                self._keeper.lost(f"the other side has been silent for {silent:.0f} s", now)
             case RestartNeeded(reason=reason):
-                self._path_lost(reason, now, ours=True)
+                self._keeper.lost(reason, now, ours=True)
             case CandidateFound():
                 self._trickle.tell(now)
             case StateChanged():
@@ -398,10 +386,10 @@ class Call(Outbox):
         deaf = not self._signalling.takes_candidates(self)
         if not self._exchange.learn(negotiated.ice, negotiated.remote, now, deaf=deaf):
             return False
-        if known is None and self.path is None:
-            self._timers.arm("pathless", now + PATHLESS)
-        if known not in (None, self._agent.remote_ufrag):
-            self.path = None  # another end of a forked call: no path leads there yet
+        if known is None:
+            self._keeper.looked_for(now)
+        elif known != self._agent.remote_ufrag:
+            self._keeper.another_end()
         return True
 
     # --- media --------------------------------------------------------------------------------------------
@@ -439,53 +427,9 @@ class Call(Outbox):
         if self._session is not None:
             self._session.renegotiate(negotiated, now)
 
-    # --- the path -----------------------------------------------------------------------------------------
     def _usable(self, path: CandidatePath, now: float) -> None:
-        """Media can flow on a path; the first one is news, and so is one after trouble."""
-        first, self.path = self.path is None, path
-        self._timers.clear()
-        if first:
-            self.emit(CallConnected(self.name, path))
-        if self._restarts.mended(now):
-            self.emit(CallRestored(self.name, path))
+        self._keeper.usable(path, now)
         self._send_when_possible(now)
-
-    def _watch_path(self, now: float) -> None:
-        """Sound that stays away is asked after."""
-        path = self._agent.active_path()
-        finding = self._watch.judge(self._agent.proven_at, path.round_trip if path else None, now)
-        if finding is Finding.ASK:
-            self._agent.ask_consent(now)
-            self._signalling.probe(self, now)
-        elif finding is Finding.DEAD:
-            silent = self._watch.silent_for(now)
-            self._path_lost(f"the other side has been silent for {silent:.0f} s", now)
-
-    def _path_lost(self, reason: str, now: float, *, ours: bool = False) -> None:
-        if not self.ended and self._restarts.trouble(reason, now, ours=ours):
-            self.emit(CallInterrupted(self.name, reason))
-
-    def _no_way(self, reason: str, now: float) -> None:
-        """The agent has given up. After a restart that is one attempt; a call that never had a path is over."""
-        if self.path is None:
-            self.hang_up(now, f"no way was found: {reason}")
-        elif self._restarts.in_trouble:
-            if self._restarts.step is Step.CHECKING:
-                self._restarts.failed(now)
-        else:
-            self._path_lost(reason, now)
-
-    def _restart_due(self, due: Due, now: float) -> None:
-        if self.ended:
-            return
-        if due is Due.BEGIN:
-            if self.answered:  # else a re-INVITE may not be sent yet: `confirmed` comes back to it
-                self._renegotiation.restart(now)
-        elif (path := self._agent.active_path()) is not None:
-            self._usable(path, now)  # the old one still works
-        else:
-            after = now - self._restarts.began_at
-            self.hang_up(now, f"{self._restarts.reason}, and no other way was found in {after:.0f} s")
 
     # --- settling -----------------------------------------------------------------------------------------
     def _settle_when_selected(self, now: float) -> None:
@@ -494,7 +438,7 @@ class Call(Outbox):
             self._renegotiation.settle(path, now)
 
     def to_be_settled(self) -> None:
-        """ICE restarts, so another pair than before is going to be used (RFC 8445 §9)."""
+        """Another pair than before is going to be used: ICE restarts (RFC 8445 §9), or a better one was found."""
         if self.phase is Phase.SETTLED:
             self.phase = Phase.CONFIRMED
 
@@ -511,9 +455,7 @@ class Call(Outbox):
         if self.ended:
             return
         self.end_reason = reason
-        self._timers.clear()
-        self._watch.stop()
-        self._restarts.stop()
+        self._keeper.stop()
         self._describe_by = None
         answered = self.answered
         self.phase = Phase.ENDED
@@ -540,3 +482,7 @@ class Call(Outbox):
 
     def _state(self, state: str, reason: str = "") -> CallState:
         return CallState(self.call_id, state, self._config.identity, self.peer, reason)
+
+
+def _same(one: CandidatePath, other: CandidatePath) -> bool:
+    return (one.local.address, one.remote.address) == (other.local.address, other.remote.address)
