@@ -626,6 +626,8 @@ def test_an_outside_address_is_told_with_the_muxs_port() -> None:
 def test_misuse_is_said() -> None:
     with pytest.raises(UsageError, match="two ports"):
         MuxConfig((UDP,), (UDP,))
+    with pytest.raises(UsageError, match="needs a UDP socket"):
+        MuxConfig((), (TCP,))
     with pytest.raises(UsageError, match="one socket of a kind"):
         MuxConfig((UDP, Address(SERVER, 1)))
     with pytest.raises(UsageError, match="name the interface"):

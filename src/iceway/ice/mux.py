@@ -48,8 +48,8 @@ from iceway.core.timers import Timers
 from iceway.ice.agent import Agent
 from iceway.ice.config import AgentConfig, Policy
 from iceway.ice.mux_doors import Doors, Visitor, first_word, ufrag_of
+from iceway.ice.mux_ports import MuxConfig, MuxFailed, MuxOpened, Port, Ports
 from iceway.ice.mux_routes import Routes
-from iceway.ice.scope import Scope, scope_of
 from iceway.trace import records
 from iceway.wire import stun
 
@@ -63,73 +63,17 @@ BINDING_REQUEST = b"\x00\x01"  # RFC 8489 §5: how the headers begin
 BINDING_SUCCESS = b"\x01\x01"
 BINDING_ERROR = b"\x01\x11"
 
+__all__ = ["FromAgent", "Mux", "MuxConfig", "MuxFailed", "MuxOpened"]
+
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class MuxConfig:
-    """Where to be: at most one UDP socket and one TCP listener an IP, port 0 for any, and never the same port.
-
-    Agents tell what they stand on apart by address alone, hence the two ports. `prove_within` is how long a
-    connection may take to say whom it wants; `max_unproven` how many may stand there without having said it.
-    """
-
-    udp: tuple[Address, ...]
-    tcp: tuple[Address, ...] = ()
-    prove_within: float = 5.0
-    max_unproven: int = 256
-    max_unproven_per_site: int = 32
-
-    def __post_init__(self) -> None:
-        for places in (self.udp, self.tcp):
-            if len({place.ip for place in places}) < len(places):
-                raise UsageError("a mux has one socket of a kind on each IP address")
-        for place in (*self.udp, *self.tcp):
-            if scope_of(place.ip) is Scope.LOCAL:
-                raise UsageError(
-                    f"nobody can be told to reach a mux at {place.ip}; name the interface's address"
-                )
-        for place in set(self.udp) & set(self.tcp):
-            if place.port:
-                raise UsageError(f"{place} cannot be both UDP and TCP of one mux; take two ports")
-
-
-# --- events ---------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class FromAgent:
     """What an agent told: one of `ice/events.py`."""
 
     agent: str
     event: object
-
-
-@dataclass(frozen=True, slots=True)
-class MuxOpened:
-    """A socket or listener of the mux is there. Agents that waited for it go on by themselves."""
-
-    transport: Transport
-    local: Address
-
-
-@dataclass(frozen=True, slots=True)
-class MuxFailed:
-    """A socket or listener cannot be had. Agents have no candidates there."""
-
-    transport: Transport
-    wanted: Address
-    reason: str
-
-
-# --- parts ----------------------------------------------------------------------------------------------
-@dataclass(slots=True)
-class _Port:
-    """A socket or listener: `local` once open, `failure` if it never will be. `waiting` are (agent, its key)."""
-
-    transport: Transport
-    wanted: Address
-    local: Address | None = None
-    failure: str = ""
-    waiting: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -153,12 +97,12 @@ class Mux(Outbox):
         self._timers = Timers()
         self._routes = Routes()
         self._doors = Doors(config.max_unproven, config.max_unproven_per_site)
-        self._ports: dict[str, _Port] = {}
+        self._ports = Ports(name, config, self.emit)
         self._seats: dict[str, _Seat] = {}
         self._agents: dict[str, Agent] = {}
         self._streams: dict[str, _Seat] = {}
         self._strays: Counter[str] = Counter()
-        self._started = self._listening = self._closing = False
+        self._started = self._closing = False
 
     # --- questions ---------------------------------------------------------------------------------------
     @property
@@ -169,12 +113,11 @@ class Mux(Outbox):
     @property
     def closed(self) -> bool:
         """After `close`: every agent has taken leave and nothing is open."""
-        return self._closing and not self._ports and not self._seats
+        return self._closing and not len(self._ports) and not self._seats
 
     def local(self, transport: Transport) -> tuple[Address, ...]:
         """The sockets (UDP) or listeners (TCP) that are open."""
-        ports = [port for port in self._ports.values() if port.transport is transport]
-        return tuple(port.local for port in ports if port.local is not None)
+        return self._ports.open(transport)
 
     # --- commands ----------------------------------------------------------------------------------------
     def start(self, now: float) -> None:
@@ -182,16 +125,14 @@ class Mux(Outbox):
         if self._started:
             raise UsageError(f"the mux {self.name} has been started")
         self._started = True
-        for number, wanted in enumerate(self._config.udp, 1):
-            key = f"{self.name}/udp.{number}"
-            self._ports[key] = _Port(Transport.UDP, wanted)
-            self.emit(OpenUdp(key, wanted))
-        for number, wanted in enumerate(self._config.tcp, 1):
-            self._ports[f"{self.name}/tcp.{number}"] = _Port(Transport.TCP, wanted)
-        self._listen_if_ready()
+        self._ports.start()
 
     def add(self, id: str, config: AgentConfig, now: float) -> None:
-        """A new agent, gathering already. `id` names it in commands and events; its records say `{mux}/{id}`."""
+        """A new agent, gathering already. `id` names it in commands and events; its records say `{mux}/{id}`.
+
+        It stays until it is told to close, even when it has failed. What the mux decides (ports, TCP, no relays)
+        it decides whatever `config` says.
+        """
         if self._closing or not self._started:
             raise UsageError(f"the mux {self.name} is not open")
         if id in self._seats or not id or "/" in id:
@@ -228,12 +169,8 @@ class Mux(Outbox):
             self.command(seat.id, lambda agent: agent.close(now), now)
         for stream in self._doors.streams:
             self._turn_away(stream)
-        for key, port in list(self._ports.items()):
-            # What is still being opened is closed as it comes; a listener not asked for yet never will be.
-            if port.local or port.failure or (port.transport is Transport.TCP and not self._listening):
-                port.failure = "the mux is closed"
-                self._serve(port, now)
-                self._shut(key)
+        for port in self._ports.close():
+            self._serve(port, now)
         self._timers.cancel("strays")
 
     # --- machine -----------------------------------------------------------------------------------------
@@ -242,11 +179,11 @@ class Mux(Outbox):
             case Datagram():
                 self._datagram(event, now)
             case UdpOpened(key=key, local=local) | ListenerOpened(key=key, local=local) if key in self._ports:
-                self._opened(key, local, now)
+                self._serve(self._ports.opened(key, local), now)
             case UdpFailed(key=key, reason=reason) | ListenerFailed(key=key, reason=reason) if (
                 key in self._ports
             ):
-                self._failed(key, reason, now)
+                self._serve(self._ports.failed(key, reason), now)
             case StreamAccepted():
                 self._welcome(event, now)
             case StreamReceived(stream=stream, data=data) if self._doors.get(stream) is not None:
@@ -380,9 +317,9 @@ class Mux(Outbox):
                     self._note_sent(seat, local, remote, data)
                     self.emit(output)
                 case OpenUdp(key=key, local=wanted):
-                    self._lend(seat, key, Transport.UDP, wanted, now)
+                    self._lend(seat, key, self._ports.at(Transport.UDP, wanted.ip), now)
                 case Listen(key=key, local=wanted):
-                    self._lend(seat, key, Transport.TCP, wanted, now)
+                    self._lend(seat, key, self._ports.at(Transport.TCP, wanted.ip), now)
                 case CloseUdp(local=local):
                     seat.sockets.discard(local)
                     self._routes.left(seat.id, local)
@@ -416,86 +353,34 @@ class Mux(Outbox):
         elif data[:2] == BINDING_SUCCESS:
             self._routes.proved(seat.id, local, remote)
 
-    def _lend(self, seat: _Seat, key: str, transport: Transport, wanted: Address, now: float) -> None:
-        """The mux's socket or listener on this interface instead of one of the agent's own."""
-        for port in self._ports.values():
-            if port.transport is transport and port.wanted.ip == wanted.ip:
-                if port.local is None and not port.failure:
-                    port.waiting.append((seat.id, key))
-                else:
-                    self._give(seat, key, port, now)
-                return
-        self._give(seat, key, _Port(transport, wanted, failure=f"the mux has none on {wanted.ip}"), now)
-
-    def _give(self, seat: _Seat, key: str, port: _Port, now: float) -> None:
-        local, taken = port.local, port.local in seat.sockets or port.local in seat.listeners
+    def _lend(self, seat: _Seat, key: str, port: Port, now: float) -> None:
+        """The mux's socket or listener instead of one of the agent's own."""
+        local = port.local
+        if not port.decided:
+            port.waiting.append((seat.id, key))
+            return
+        taken = local in seat.sockets or local in seat.listeners
         failure = port.failure or ("the agent has it already" if taken else "")
-        if port.transport is Transport.UDP:
-            if local is None or failure:
-                seat.agent.handle_input(UdpFailed(key, failure), now)
-            else:
-                seat.sockets.add(local)
-                seat.agent.handle_input(UdpOpened(key, local), now)
-        elif local is None or failure:
-            seat.agent.handle_input(ListenerFailed(key, failure), now)
+        udp = port.transport is Transport.UDP
+        if local is None or failure:
+            seat.agent.handle_input(UdpFailed(key, failure) if udp else ListenerFailed(key, failure), now)
+        elif udp:
+            seat.sockets.add(local)
+            seat.agent.handle_input(UdpOpened(key, local), now)
         else:
             seat.listeners[local] = key
             seat.agent.handle_input(ListenerOpened(key, local), now)
+
+    def _serve(self, port: Port, now: float) -> None:
+        """Those who waited for it, if it is decided now."""
+        waiting, port.waiting = port.waiting, []
+        for id, key in waiting:
+            seat = self._seats.get(id)
+            if seat is not None:
+                self._lend(seat, key, port, now)
+                self._settle(seat, now)
 
     def _forget(self, seat: _Seat) -> None:
         self._timers.cancel(("agent", seat.id))
         self._routes.remove(seat.id)
         del self._seats[seat.id], self._agents[seat.id]
-
-    # --- sockets -----------------------------------------------------------------------------------------
-    def _opened(self, key: str, local: Address, now: float) -> None:
-        port = self._ports[key]
-        port.local = local
-        if self._closing:
-            port.failure = "the mux is closed"
-            self._serve(port, now)
-            self._shut(key)
-        elif local in self.local(Transport.UDP) and port.transport is Transport.TCP:
-            # Only with port 0, by chance. The listener that comes next has another one.
-            port.local = None
-            self.emit(CloseListener(key))
-            self.emit(Listen(key, port.wanted))
-        else:
-            self.emit(MuxOpened(port.transport, local))
-            self._serve(port, now)
-
-    def _failed(self, key: str, reason: str, now: float) -> None:
-        port = self._ports[key]
-        port.failure = reason
-        if not self._closing:
-            said = f"{self.name} cannot be at {port.wanted} over {port.transport.upper()}: {reason}"
-            self.emit(records.Note("error", said))
-            self.emit(MuxFailed(port.transport, port.wanted, reason))
-        self._serve(port, now)
-        if self._closing:
-            self._shut(key)
-
-    def _serve(self, port: _Port, now: float) -> None:
-        """Those who waited for it."""
-        waiting, port.waiting = port.waiting, []
-        for id, key in waiting:
-            seat = self._seats.get(id)
-            if seat is not None:
-                self._give(seat, key, port, now)
-                self._settle(seat, now)
-        self._listen_if_ready()
-
-    def _listen_if_ready(self) -> None:
-        """Once every UDP socket is there or refused."""
-        ports = self._ports.items()
-        settled = all(p.local or p.failure for _, p in ports if p.transport is Transport.UDP)
-        if settled and not (self._listening or self._closing):
-            self._listening = True
-            for key, port in ports:
-                if port.transport is Transport.TCP:
-                    self.emit(Listen(key, port.wanted))
-
-    def _shut(self, key: str) -> None:
-        port = self._ports.pop(key)
-        if port.local is not None:
-            self.emit(CloseUdp(port.local) if port.transport is Transport.UDP else CloseListener(key))
