@@ -190,6 +190,20 @@ def test_one_srv_record_is_enough() -> None:
     assert findings(entries) == []
 
 
+def test_a_relays_records_say_nothing_about_the_server_of_calls() -> None:
+    missing = trace(
+        ("alice", NameResolved("_turn._udp.example.test", "SRV")),
+        ("alice", NameResolved("example.test", "NAPTR")),
+        ("alice", NameResolved("abc.local", "mDNS", (), "nobody on our links answered")),
+    )
+    assert not [one for one in findings(missing) if "finds no server" in one.title]
+    beside = trace(
+        ("alice", NameResolved("_sip._tls.example.test", "SRV")),
+        ("alice", NameResolved("_turn._udp.example.test", "SRV", ("0 0 3478 av.example.test",))),
+    )
+    only(beside, "finds no server in DNS")
+
+
 def test_a_silent_name_server() -> None:
     entries = trace(("alice", NameResolved("_sip._tls.example.test", "SRV", (), "timed out")))
     assert "name server" in only(entries, "timed out").remedy

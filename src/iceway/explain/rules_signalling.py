@@ -21,9 +21,11 @@ from iceway.trace.records import (
 
 
 def _names_missing(case: Case) -> Iterator[Finding]:
-    """A node none of whose SRV questions had an answer."""
+    """A node none of whose SRV questions for SIP had an answer; those for relays are no matter of signalling."""
     asked: dict[str, list[tuple[Entry, NameResolved]]] = defaultdict(list)
-    for entry, record in case.of(NameResolved, lambda r: r.record_type == "SRV"):
+    for entry, record in case.of(
+        NameResolved, lambda r: r.record_type == "SRV" and r.name.startswith("_sip")
+    ):
         asked[entry.node].append((entry, record))
     for node, questions in asked.items():
         if any(record.answers for _, record in questions):
@@ -31,7 +33,9 @@ def _names_missing(case: Case) -> Iterator[Finding]:
         names = ", ".join(dict.fromkeys(record.name for _, record in questions))
         error = next((record.error for _, record in questions if record.error), None)
         addresses = [
-            record for _, record in case.of(NameResolved, lambda r: r.record_type != "SRV") if record.answers
+            record
+            for _, record in case.of(NameResolved, lambda r: r.record_type in ("A", "AAAA"))
+            if record.answers
         ]
         yield Finding(
             Severity.WARNING if addresses and not error else Severity.ERROR,

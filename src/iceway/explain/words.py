@@ -317,7 +317,14 @@ def _role(record: Any, who: str, words: Words) -> str:
 
 
 def _resolved(record: Any, who: str, words: Words) -> str:
-    kinds = {"SRV": "which server handles", "AAAA": "for the IPv6 address of"}
+    if record.record_type == "mDNS":
+        found = record.error or ", ".join(record.answers)
+        return f"{who} asks the neighbours on the link who is {record.name}: {found}"
+    kinds = {
+        "SRV": "which server handles",
+        "NAPTR": "which services are offered by",
+        "AAAA": "for the IPv6 address of",
+    }
     what = kinds.get(record.record_type, "for the address of")
     if record.error:
         return f"{who} asks DNS {what} {record.name}: {record.error}"
