@@ -160,6 +160,8 @@ def test_a_move_that_gets_stuck_parts_nobody(answers: bool) -> None:
     network.run(5)
     assert mirrored(alice, bob) is not answers  # bob moved and alice does not know
     assert network.run(10, until=lambda: mirrored(alice, bob))
+    used = alice.records(records.PairSelected)[-1].pair
+    assert [r.pair for r in alice.records(records.PairSucceeded)].count(used) == 1, "it was never in doubt"
     assert "relay" in types(alice)[-1]
     network.drop = lambda *packet: False
     assert network.run(70, until=lambda: mirrored(alice, bob) and types(alice)[-1] == ("srflx", "srflx"))

@@ -159,11 +159,12 @@ class Paths:
 
     def nomination_unanswered(self, check: Check, now: float) -> None:
         component = self.components[check.pair.component]
-        if not component.selected or component.active is not check.pair:
-            # A repeated nomination of the pair in use need not be answered.
+        if component.selected and component.active is check.pair:
+            return  # A repeated nomination of the pair in use need not be answered.
+        if not component.selected:
             component.given_up += 1
             self._doubt(component, check.pair, now)
-            self.lose(check.pair, f"{check.transaction.failure(now)} that nominated it", now)
+        self.lose(check.pair, f"{check.transaction.failure(now)} that nominated it", now)
 
     def _doubt(self, component: Component, silent: CandidatePair, now: float) -> None:
         """A path that worked has fallen silent before one was selected. That the others worked says no more than that
