@@ -16,6 +16,7 @@ from iceway.core.machine import (
     CloseListener,
     CloseStream,
     CloseUdp,
+    Connect,
     DatagramReceived,
     Listen,
     ListenerFailed,
@@ -604,6 +605,20 @@ def test_what_opens_after_the_end_is_closed() -> None:
     assert mux.closed
     with pytest.raises(UsageError):
         mux.add("b", AgentConfig(False), 0.0)
+
+
+def test_a_name_is_free_again_when_its_connections_have_ended() -> None:
+    seat = Seat(lite=False)
+    there = parse(f"1 1 TCP 99 {THERE.ip} {THERE.port} typ host tcptype passive")
+    seat.mux.command("a", lambda agent: agent.add_remote_candidate(there, seat.now), seat.now)
+    seat.runs(0.1)
+    (connect,) = seat.saw(Connect)
+    seat.mux.command("a", lambda agent: agent.close(seat.now), seat.now)
+    with pytest.raises(UsageError, match="taken"):
+        seat.mux.add("a", AgentConfig(False), seat.now)
+    seat.gives(StreamClosed(connect.stream, "closed by us"))
+    seat.add("a")
+    assert set(seat.mux.agents) == {"a"}
 
 
 def test_an_outside_address_is_told_with_the_muxs_port() -> None:

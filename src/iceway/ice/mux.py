@@ -101,6 +101,7 @@ class Mux(Outbox):
         self._seats: dict[str, _Seat] = {}
         self._agents: dict[str, Agent] = {}
         self._streams: dict[str, _Seat] = {}
+        self._ending: dict[str, set[str]] = {}
         self._strays: Counter[str] = Counter()
         self._started = self._closing = False
 
@@ -130,12 +131,13 @@ class Mux(Outbox):
     def add(self, id: str, config: AgentConfig, now: float) -> None:
         """A new agent, gathering already. `id` names it in commands and events; its records say `{mux}/{id}`.
 
-        It stays until it is told to close, even when it has failed. What the mux decides (ports, TCP, no relays)
+        It stays until it is told to close, even when it has failed; its name is free again when the connections
+        that it made have ended. What the mux decides (ports, TCP, no relays)
         it decides whatever `config` says.
         """
         if self._closing or not self._started:
             raise UsageError(f"the mux {self.name} is not open")
-        if id in self._seats or not id or "/" in id:
+        if id in self._seats or id in self._ending or not id or "/" in id:
             raise UsageError(f"{id!r} cannot name an agent of {self.name}: it is taken, empty or has a slash")
         if config.components > 1 or config.policy is Policy.RELAY:
             raise UsageError("an agent on a mux has one component and no relays")
@@ -299,11 +301,13 @@ class Mux(Outbox):
     def _pass_on(self, event: Input, now: float) -> None:
         """To the agent whose stream or key it is. Clock and interfaces concern none of them."""
         key: str = getattr(event, "stream", "") or getattr(event, "key", "")
-        seat = self._streams.get(key) or self._seats.get(key.removeprefix(f"{self.name}/").partition("/")[0])
-        if seat is None:
-            return
+        id = key.removeprefix(f"{self.name}/").partition("/")[0]
+        seat = self._streams.get(key) or self._seats.get(id)
         if isinstance(event, StreamClosed):
             self._streams.pop(event.stream, None)
+            self._ended(id, event.stream)
+        if seat is None:
+            return
         seat.agent.handle_input(event, now)
         self._settle(seat, now)
 
@@ -326,7 +330,8 @@ class Mux(Outbox):
                 case CloseListener(key=key):
                     seat.listeners = {at: name for at, name in seat.listeners.items() if name != key}
                 case CloseStream(stream=stream):
-                    self._streams.pop(stream, None)
+                    if self._streams.pop(stream, None) is None:
+                        self._ending.setdefault(seat.id, set()).add(stream)
                     self.emit(output)
                 case records.Record():
                     self.emit(output)
@@ -344,6 +349,13 @@ class Mux(Outbox):
             self._timers.cancel(timer)
         elif at != self._timers.at(timer):
             self._timers.arm(timer, at)
+
+    def _ended(self, id: str, stream: str) -> None:
+        """The last word on a connection that an agent of this name made and closed."""
+        ending = self._ending.get(id, set())
+        ending.discard(stream)
+        if not ending:
+            self._ending.pop(id, None)
 
     def _note_sent(self, seat: _Seat, local: Address, remote: Address, data: bytes) -> None:
         if not stun.is_stun(data):
