@@ -24,6 +24,7 @@ from aiortc import (
 import iceway.aiortc
 from iceway.aiortc import Connection
 from iceway.core.address import Address, Transport
+from iceway.ice.agent import Agent
 from iceway.ice.config import AgentConfig
 from iceway.io.devca import DevCa
 from tests.aiortc.harness import echoed, relay, settings, silent_server
@@ -191,6 +192,30 @@ def test_candidates_are_trickled_both_ways_and_end() -> None:
                 await asyncio.gather(alice.close(), bob.close())
 
     asyncio.run(run())
+
+
+@pytest.mark.usefixtures("_ours")
+def test_both_announce_that_the_path_may_move_and_hear_it_of_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[bool] = []
+    original = Agent.set_remote
+
+    def spy(self: Agent, *what: Any, renomination: bool, **more: Any) -> None:
+        told.append(renomination)
+        original(self, *what, renomination=renomination, **more)
+
+    monkeypatch.setattr(Agent, "set_remote", spy)
+
+    async def run() -> None:
+        alice, bob = RTCPeerConnection(ALONE), RTCPeerConnection(ALONE)
+        assert await echoed(alice, bob) == "hello back"
+        for pc in (alice, bob):
+            assert "a=ice-options:renomination" in pc.localDescription.sdp
+        await asyncio.gather(alice.close(), bob.close())
+
+    asyncio.run(run())
+    assert told == [True, True]
 
 
 @pytest.mark.usefixtures("_ours")

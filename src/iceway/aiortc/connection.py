@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 MAX_UNREAD = 4096  # datagrams that wait for `recv`; the newest are dropped, as a full socket would
 MAX_TRACE = 4000  # entries kept for explanations, some 2 MB
+TRICKLE, RENOMINATION = "trickle", "renomination"  # RFC 8838 §3, draft-thatcher-ice-renomination
 FAREWELL = 3.0  # seconds that relays get to confirm that they are released
 
 _log = logging.getLogger("iceway.aiortc")
@@ -107,6 +108,8 @@ class Connection:
         self.remote_is_lite = False
         self.remote_username: str | None = None
         self.remote_password: str | None = None
+        self.remote_options: tuple[str, ...] = ()
+        """The peer's `a=ice-options`."""
         self.servers: tuple[IceServer, ...] = servers_of_aioice(
             stun_server, turn_server, turn_username, turn_password, turn_ssl, turn_transport
         )
@@ -158,6 +161,13 @@ class Connection:
     @property
     def local_password(self) -> str:
         return self._agent.local_pwd if self._agent is not None else self._credentials.pwd
+
+    @property
+    def local_options(self) -> tuple[str, ...]:
+        """Our `a=ice-options`."""
+        config = self._settings.agent
+        trickle = (TRICKLE,) if self.on_candidate is not None else ()
+        return (*trickle, RENOMINATION) if config.renomination and not config.lite else trickle
 
     @property
     def local_candidates(self) -> list[aioice.Candidate]:
@@ -216,9 +226,7 @@ class Connection:
             raise ConnectionError(self._ended or "Local candidates gathering was not performed")
         if username is None or password is None:
             raise ConnectionError("Remote username or password is missing")
-        agent = self._agent
-        if not self._ended:
-            self._driver.call(lambda now: agent.set_remote(username, password, now, lite=self.remote_is_lite))
+        self._set_remote(username, password)
         await self._until(lambda: self._connected)
         if self._ended:
             raise ConnectionError(self._ended)
@@ -280,9 +288,7 @@ class Connection:
         """The peer restarted: these are its credentials from now on, and candidates are of the new search."""
         self.remote_username, self.remote_password = username, password
         self._given, self._given_all = [], False
-        agent = self._agent
-        if agent is not None and self._driver is not None and not self._ended:
-            self._driver.call(lambda now: agent.set_remote(username, password, now, lite=self.remote_is_lite))
+        self._set_remote(username, password)
 
     async def settled(self) -> None:
         """Returns when the candidates found are a sensible offer, if anybody looks for some."""
@@ -389,6 +395,14 @@ class Connection:
             pass
         finally:
             await driver.stop()
+
+    def _set_remote(self, username: str, password: str) -> None:
+        agent, driver = self._agent, self._driver
+        if agent is not None and driver is not None and not self._ended:
+            lite, renomination = self.remote_is_lite, RENOMINATION in self.remote_options
+            driver.call(
+                lambda now: agent.set_remote(username, password, now, lite=lite, renomination=renomination)
+            )
 
     def _pass_on(self, given: aioice.Candidate) -> None:
         """A candidate that cannot be understood or used is ignored (RFC 8839 §5.1), and the trace says so."""

@@ -7,7 +7,8 @@ until there is a new one, and DTLS notices nothing.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from iceway.aiortc.connection import Connection
 
@@ -53,25 +54,42 @@ def watch(pc: RTCPeerConnection) -> None:
 
 
 def follow(pc: RTCPeerConnection, description: RTCSessionDescription) -> None:
-    """Before a remote description is applied: what in it restarts ICE. Of bundled media the first one counts."""
-    from aiortc.sdp import SessionDescription
-
-    seen: set[RTCIceTransport] = set()
-    for media in SessionDescription.parse(description.sdp).media:
-        transport, parameters = _carrier(pc, media.rtp.muxId), media.ice
-        if transport is None or transport in seen or parameters is None:
-            continue
-        seen.add(transport)
-        connection: object = transport._connection
-        username, password = parameters.usernameFragment, parameters.password
-        if not isinstance(connection, Connection) or not username or not password:
-            continue
-        if connection.remote_username in (None, username):
+    """Before a remote description is applied: what in it restarts ICE."""
+    note_options(pc, description)
+    for transport, connection, media in _described(pc, description):
+        username, password = media.ice.usernameFragment, media.ice.password
+        if not username or not password or connection.remote_username in (None, username):
             continue
         if description.type == "offer":
             connection.restart()
         connection.follow(username, password)
         transport.iceGatherer._remote_candidates_end = False
+
+
+def note_options(pc: RTCPeerConnection, description: RTCSessionDescription) -> None:
+    for _, connection, media in _described(pc, description):
+        connection.remote_options = tuple((media.ice_options or "").split())
+
+
+def _described(
+    pc: RTCPeerConnection, description: RTCSessionDescription
+) -> Iterator[tuple[RTCIceTransport, Connection, Any]]:
+    """Transports that there are, each with its description; of bundled media the first one counts."""
+    from aiortc.sdp import SessionDescription
+
+    seen: set[RTCIceTransport] = set()
+    for media in SessionDescription.parse(description.sdp).media:
+        transport = _carrier(pc, media.rtp.muxId)
+        connection: object = transport._connection if transport is not None else None
+        if (
+            transport is None
+            or transport in seen
+            or media.ice is None
+            or not isinstance(connection, Connection)
+        ):
+            continue
+        seen.add(transport)
+        yield transport, connection, media
 
 
 def _carrier(pc: RTCPeerConnection, mid: str) -> RTCIceTransport | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
 from iceway.aiortc.connection import Connection, Settings
-from iceway.aiortc.restart import follow, gathered_again, ice_transports, watch
+from iceway.aiortc.restart import follow, gathered_again, ice_transports, note_options, watch
 from iceway.aiortc.servers import ice_servers
 
 if TYPE_CHECKING:
@@ -78,14 +78,16 @@ def install(settings: Settings | None = None) -> None:
     ) -> None:
         follow(self, sessionDescription)
         await original_set_remote(self, sessionDescription)
+        note_options(self, sessionDescription)  # of transports that came with it; they connect after this
 
     def add_transport_description(media: Any, dtls_transport: Any) -> None:
         original_add(media, dtls_transport)
         if media.host.endswith(".local"):
             # draft-ietf-mmusic-mdns-ice-candidates §3.1.2.1: a name has no place in the c= line.
             media.host, media.port = rtcpeerconnection.DISCARD_HOST, rtcpeerconnection.DISCARD_PORT
-        if dtls_transport.transport.iceGatherer.listeners(TRICKLED):
-            media.ice_options = "trickle"  # RFC 8838 §3
+        connection = dtls_transport.transport._connection
+        if isinstance(connection, Connection) and connection.local_options:
+            media.ice_options = " ".join(connection.local_options)
 
     for place, name, ours in (
         (rtcicetransport, "Connection", partial(Connection, settings=settings)),
