@@ -18,6 +18,7 @@ from iceway.core.machine import (
     UdpOpened,
     drain,
 )
+from iceway.ice.candidate import CandidateType
 from iceway.ice.config import IceServer, Policy, ServerKind
 from iceway.ice.events import CandidateFound, GatheringDone, GatheringSettled
 from iceway.trace import records
@@ -52,6 +53,36 @@ def test_each_candidate_is_told_as_it_is_found() -> None:
     assert [event.candidate for event in alice.events(CandidateFound)] == list(alice.agent.local_candidates)
     preferences = [candidate.priority for candidate in alice.agent.local_candidates]
     assert preferences == sorted(preferences, reverse=True)
+
+
+def test_a_relay_tells_our_address_a_round_trip_before_it_lends_one() -> None:
+    network, alice = at_home()
+    alice.gather(turn())
+    found = {
+        kind: network.run(1, until=lambda kind=kind: kind in [c.type for c in alice.agent.local_candidates])
+        and network.now - 1000
+        for kind in (CandidateType.SRFLX, CandidateType.RELAY)
+    }
+    trip = found[CandidateType.RELAY] / 2  # the first answer to Allocate is 401
+    assert found[CandidateType.SRFLX] == pytest.approx(trip, abs=0.01)
+    network.run(1)
+    assert len(alice.records(records.ServerAnswered)) == 1
+
+
+def test_a_dead_relay_is_one_dead_server() -> None:
+    network, alice = at_home()
+    alice.gather(turn(NOWHERE))
+    network.run(50)
+    assert len(alice.records(records.ServerUnreachable)) == 1
+    assert alice.events(GatheringDone)
+
+
+def test_an_agent_closed_before_it_asked_its_servers_is_closed() -> None:
+    network, alice = at_home()
+    alice.gather(turn(), stun_server())
+    alice.do(lambda agent, now: agent.close(now))
+    network.run(1)
+    assert alice.agent.closed
 
 
 def test_related_addresses_tell_the_way() -> None:

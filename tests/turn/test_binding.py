@@ -111,3 +111,10 @@ def test_close_ends_it_without_a_word() -> None:
     assert client.poll_timeout() is None
     with pytest.raises(UsageError):
         client.ask(net.now)
+
+
+def test_closed_before_it_asked_it_is_done() -> None:
+    client = BindingClient("alice/stun", RELAY, Random(1), local=LOCAL)
+    assert not client.done
+    client.close(0.0)
+    assert client.done

@@ -119,6 +119,7 @@ class Gatherer:
         self._relays: dict[Address, Job] = {}
         self._mappings: dict[tuple[Address, Address], None] = {}
         self._waiting: list[Job] = []
+        self._repeated: set[tuple[CandidateType, Address]] = set()
         self._last_job = 0
         self._wall_offset: float | None = None
         self._settling = Settling()
@@ -446,6 +447,8 @@ class Gatherer:
             return
         if relays or self._config.policy is not Policy.RELAY:
             self._add_job(state, address, socket.component, socket, family, now)
+        if relays and self._config.policy is Policy.ALL:
+            self._add_job(state, address, socket.component, socket, family, now, scouts=True)
         if relays and others:
             self._interfaces.open_second(socket)
 
@@ -457,12 +460,14 @@ class Gatherer:
         socket: HostSocket | None,
         family: int,
         now: float,
+        *,
+        scouts: bool = False,
     ) -> None:
         server = state.server
         for other in self._jobs:
             same_place = other.socket is socket and other.address == address and other.component == component
             same_way = other.server.transport is server.transport and (socket or other.family == family)
-            if same_place and same_way and not other.retired:
+            if same_place and same_way and other.scouts == scouts and not other.retired:
                 return  # Asked there already; a TURN server answers what a STUN server would.
         self._last_job += 1
         name = f"{self._agent}/server.{self._last_job}"
@@ -470,10 +475,11 @@ class Gatherer:
             state.rank, SERVERS_PER_INTERFACE - 1
         )
         # Servers of RFC 5766 know no families: IPv4 is what they give when nothing is said.
-        client = client_of(name, server, address, socket, None if family == 4 else family, self._rng)
+        asked_family = None if family == 4 else family
+        client = client_of(name, server, address, socket, asked_family, self._rng, scouts=scouts)
         if client is None:
             return
-        job = Job(state, address, component, rank, socket, client, family)
+        job = Job(state, address, component, rank, socket, client, family, scouts=scouts)
         state.asked = True
         self._jobs.append(job)
         self._names[name] = job
@@ -527,9 +533,9 @@ class Gatherer:
 
     def _answered(self, job: Job, answer: Allocated | Bound, now: float) -> None:
         first, job.answered, job.finished, job.doubted = not job.answered, True, True, False
-        job.state.alive = True
+        job.state.alive = job.state.alive or not job.scouts
         self._settling.answered(answer.round_trip)
-        if first:
+        if first and not job.scouts:
             self._owner.emit(
                 records.ServerAnswered(self._agent, job.server.label, job.local, answer.round_trip)
             )
@@ -547,6 +553,8 @@ class Gatherer:
 
     def _refused(self, job: Job, failure: AllocationFailed | BindingFailed, now: float) -> None:
         job.finished = True
+        if job.scouts:
+            return
         label = job.server.label
         if failure.code is None:
             self.server_unreachable(job.state, failure.detail)
@@ -584,7 +592,7 @@ class Gatherer:
 
     def _abandon(self, job: Job, reason: str, now: float) -> None:
         """The way to the server is gone, so there is nobody to say goodbye to."""
-        if not job.finished:
+        if not (job.finished or job.scouts):
             self._owner.emit(records.ServerUnreachable(self._agent, job.server.label, reason))
         if job.socket is None:
             job.client.close(now)
@@ -593,7 +601,7 @@ class Gatherer:
 
     def _retire(self, job: Job, now: float) -> None:
         """Stop asking, or give the relay back; a relay over UDP lives on until that is said."""
-        if not job.finished and job.started_at is not None:
+        if not (job.finished or job.scouts) and job.started_at is not None:
             detail = f"no answer in {now - job.started_at:.1f} s; then it was not needed any more"
             self._owner.emit(records.ServerUnreachable(self._agent, job.server.label, detail))
         job.finished = job.retired = True
@@ -648,7 +656,11 @@ class Gatherer:
                 return  # Asked again, same answer.
             hidden = known.name is not None  # Then the public address is news, although it is the same.
             if known.address == candidate.address and known.base == candidate.base and not hidden:
-                self._owner.emit(records.CandidatePruned(self._agent, candidate.info, f"repeats {known}"))
+                repeated = candidate.type, candidate.address
+                if repeated not in self._repeated:
+                    self._repeated.add(repeated)
+                    pruned = records.CandidatePruned(self._agent, candidate.info, f"repeats {known}")
+                    self._owner.emit(pruned)
                 return
         candidate = self.maker.ranked(candidate, self.candidates)
         self.candidates.append(candidate)

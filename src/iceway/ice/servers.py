@@ -59,7 +59,8 @@ class ServerState:
 class Job:
     """One server asked from one place. `socket` is None over TCP and TLS; `family` is that of the relay wanted.
 
-    `doubted`: its relay is asked whether it still stands, and asked for anew if it does not.
+    `doubted`: its relay is asked whether it still stands, and asked for anew if it does not. `scouts`: it asks a
+    TURN server for our address alone, one round trip before the allocation can tell it, which accounts for the server.
     """
 
     state: ServerState
@@ -75,6 +76,7 @@ class Job:
     relayed: Address | None = None
     retired: bool = False
     doubted: bool = False
+    scouts: bool = False
 
     @property
     def server(self) -> IceServer:
@@ -117,9 +119,11 @@ def client_of(
     socket: HostSocket | None,
     family: int | None,
     rng: Random,
+    *,
+    scouts: bool = False,
 ) -> Client | None:
     """The machine that asks this server; None if the answer would be of no use to UDP (STUN over a stream)."""
-    if server.kind is ServerKind.TURN:
+    if server.kind is ServerKind.TURN and not scouts:
         tls = TlsClient(server.host or address.ip) if server.transport is Transport.TLS else None
         return TurnClient(
             name,

@@ -46,6 +46,7 @@ class BindingClient(Outbox):
         self._requests = requests
         self._transaction_id = b""
         self._transaction: Transaction | None = None
+        self._closed = False
 
     # --- commands -------------------------------------------------------------------------------------
     def ask(self, now: float) -> None:
@@ -58,13 +59,14 @@ class BindingClient(Outbox):
         self._send(data)
 
     def close(self, now: float) -> None:
-        """Stop asking; no event follows."""
+        """Stop asking, or never begin; no event follows."""
         self._transaction = None
+        self._closed = True
 
     # --- machine --------------------------------------------------------------------------------------
     @property
     def done(self) -> bool:
-        return bool(self._transaction_id) and self._transaction is None
+        return self._closed or (bool(self._transaction_id) and self._transaction is None)
 
     def owns(self, transaction_id: bytes) -> bool:
         """Whether a response with this transaction id answers our request."""
