@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -63,6 +64,29 @@ def test_a_wall_clock_that_jumps_and_a_network_that_changes_are_told(monkeypatch
             await toy.hears(AddressesChanged, 2)
         assert [round(event.wall_offset) for event in toy.all(ClockSet)] == [0, 600]
         assert toy.all(AddressesChanged)[-1] == AddressesChanged(("10.0.0.6",))
+
+    run(conversation())
+
+
+def test_what_the_kernel_tells_is_looked_at_without_waiting_for_the_next_look() -> None:
+    async def conversation() -> None:
+        toy = Toy()
+        ips: list[tuple[str, ...]] = [("10.0.0.5",)]
+        told: list[Callable[[], None]] = []
+        stopped: list[bool] = []
+
+        def watch(loop: asyncio.AbstractEventLoop, changed: Callable[[], None]) -> Callable[[], None]:
+            told.append(changed)
+            return lambda: stopped.append(True)
+
+        async with driven(toy, addresses=lambda: ips[0], watch=watch):
+            told[0]()
+            assert len(toy.all(AddressesChanged)) == 1, "nothing is different"
+            ips[0] = ("10.0.0.6",)
+            told[0]()
+            assert toy.all(AddressesChanged)[-1] == AddressesChanged(("10.0.0.6",))
+        assert stopped
+        told[0]()
 
     run(conversation())
 

@@ -43,6 +43,7 @@ from iceway.core.machine import (
 from iceway.io.addresses import usable_addresses
 from iceway.io.keystore import KeyStore
 from iceway.io.multicast import MulticastSockets
+from iceway.io.netwatch import watch_network
 from iceway.io.recorder import Recorder
 from iceway.io.streams import StreamLimits, Streams
 from iceway.io.udp import UdpSockets
@@ -80,6 +81,7 @@ class Driver:
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         addresses: Callable[[], tuple[str, ...]] = usable_addresses,
+        watch: Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Callable[[], None]] = watch_network,
     ) -> None:
         self.machine = machine
         self.node = node
@@ -91,6 +93,8 @@ class Driver:
         self._monotonic = monotonic
         self._wall = wall
         self._addresses = addresses
+        self._watch = watch
+        self._stop_watching: Callable[[], None] = lambda: None
 
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running = False
@@ -136,6 +140,7 @@ class Driver:
         self._ips = self._addresses()
         self._tick_at = self.now() + TICK
         self._inbox.extend((ClockSet(self._wall_offset), AddressesChanged(self._ips)))
+        self._stop_watching = self._watch(loop, self._network_changed)
         self._pump()
         self._rearm()
 
@@ -147,6 +152,7 @@ class Driver:
         if not self._running:
             return
         self._running = False
+        self._stop_watching()
         self._inbox.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -269,11 +275,20 @@ class Driver:
         if abs(offset - self._wall_offset) > CLOCK_JUMP:
             self._wall_offset = offset
             self._inbox.append(ClockSet(offset))
+        self._look_at_addresses()
+        self.recorder.flush()
+
+    def _look_at_addresses(self) -> None:
         ips = self._addresses()
         if ips != self._ips:
             self._ips = ips
             self._inbox.append(AddressesChanged(ips))
-        self.recorder.flush()
+
+    def _network_changed(self) -> None:
+        if self._running:
+            self._look_at_addresses()
+            self._pump()
+            self._rearm()
 
     def _bug(self, doing: str) -> None:
         """Called while an exception is handled."""
