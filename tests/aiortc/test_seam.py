@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,10 +25,12 @@ from aiortc import (
 import iceway.aiortc
 from iceway.aiortc import Connection
 from iceway.core.address import Address, Transport
+from iceway.core.errors import EnvironmentFailure
 from iceway.ice.agent import Agent
 from iceway.ice.config import AgentConfig
 from iceway.io.devca import DevCa
 from tests.aiortc.harness import echoed, relay, settings, silent_server
+from tests.io.harness import LOOPS
 
 ALONE = RTCConfiguration([])
 
@@ -57,8 +60,15 @@ def test_installed_and_taken_away_again() -> None:
     assert not isinstance(RTCIceGatherer([])._connection, Connection)
 
 
+def test_without_aiortc_the_next_step_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aiortc", None)
+    with pytest.raises(EnvironmentFailure, match=r"pip install 'iceway\[aiortc\]'"):
+        iceway.aiortc.install()
+
+
 @pytest.mark.usefixtures("_ours")
-def test_a_data_channel() -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_data_channel(loop: str) -> None:
     async def run() -> None:
         alice, bob = RTCPeerConnection(ALONE), RTCPeerConnection(ALONE)
         assert await echoed(alice, bob) == "hello back"
@@ -69,7 +79,8 @@ def test_a_data_channel() -> None:
         await asyncio.gather(alice.close(), bob.close())
         assert (alice.iceConnectionState, bob.iceConnectionState) == ("closed", "closed")
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(run())
 
 
 @pytest.mark.usefixtures("_ours")

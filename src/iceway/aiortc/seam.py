@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary, ref
 from iceway.aiortc.connection import Connection, Settings
 from iceway.aiortc.restart import follow, gathered_again, ice_transports, note_options, watch
 from iceway.aiortc.servers import ice_servers
+from iceway.core.errors import EnvironmentFailure
 
 if TYPE_CHECKING:
     import aioice
@@ -37,15 +38,15 @@ _originals: list[tuple[object, str, object]] = []
 
 def install(settings: Settings | None = None) -> None:
     """From now on aiortc's new peer connections use iceway. Again: with these settings from now on."""
-    from aiortc import (
-        RTCIceGatherer,
-        RTCPeerConnection,
-        rtcicetransport,
-        rtcpeerconnection,
-    )
+    try:
+        from aiortc import rtcicetransport, rtcpeerconnection
+    except ModuleNotFoundError as error:
+        raise EnvironmentFailure(
+            f"aiortc cannot be imported: {error}", "pip install 'iceway[aiortc]'"
+        ) from error
 
     uninstall()
-    gatherer, peer = RTCIceGatherer, RTCPeerConnection
+    gatherer, peer = rtcicetransport.RTCIceGatherer, rtcpeerconnection.RTCPeerConnection
     original_init, original_gather = gatherer.__init__, gatherer.gather
     original_set_local, original_set_remote = peer.setLocalDescription, peer.setRemoteDescription
     original_add = rtcpeerconnection.add_transport_description
