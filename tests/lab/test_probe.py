@@ -31,8 +31,16 @@ def test_the_probe_says_when_nothing_comes_out():
 @pytest.mark.kernel
 @pytest.mark.parametrize(
     "home",
-    [Nat(EI, filtering) for filtering in Behaviour]
-    + [Nat(mapping, filtering, port_preservation=False) for mapping in Behaviour for filtering in Behaviour],
+    [
+        *(Nat(EI, filtering) for filtering in Behaviour),
+        *(
+            Nat(mapping, filtering, port_preservation=False)
+            for mapping in Behaviour
+            for filtering in Behaviour
+        ),
+        Nat(AD, APD),
+        Nat(APD, EI),
+    ],
     ids=lambda nat: f"{nat.mapping}-{nat.filtering}-{'preserving' if nat.port_preservation else 'anew'}",
 )
 def test_kernels_and_the_virtual_world_agree(home):
@@ -41,6 +49,15 @@ def test_kernels_and_the_virtual_world_agree(home):
         measured = measure(field, "alice", "edge", "names")
     assert measured == in_world(office)
     assert (measured.mapping, measured.filtering) == (home.mapping, home.filtering)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("filtering", Behaviour)
+def test_kernels_and_the_virtual_world_agree_on_firewalls_without_nat(filtering):
+    office = topologies.nats(None, Nat()).with_router("home-nat", firewall=Firewall(filtering=filtering))
+    with KernelLab(office) as lab, KernelField(lab) as field:
+        measured = measure(field, "alice", "edge", "names")
+    assert measured == in_world(office) == Measurement(EI, filtering, preserved=True)
 
 
 @pytest.mark.kernel

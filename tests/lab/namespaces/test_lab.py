@@ -104,6 +104,35 @@ def test_firewalls_and_forwards_do_what_they_say():
                 socket.create_connection(("198.51.100.2", 5061), timeout=0.3)
 
 
+@pytest.mark.parametrize(("filtering", "welcome"), [(EI, ["edge", "names"]), (AD, ["edge"]), (APD, [])])
+def test_connections_come_in_where_the_filter_of_a_mapping_lets_them(filtering, welcome):
+    with KernelLab(topologies.nats(Nat(EI, filtering), Nat())) as lab, contextlib.ExitStack() as stack:
+        with lab.enter("edge"):
+            server = stack.enter_context(socket.create_server(("198.51.100.2", 443)))
+        with lab.enter("alice"):
+            listening = stack.enter_context(
+                socket.create_server(("192.168.1.20", 5000), reuse_port=True, backlog=5)
+            )
+            out = stack.enter_context(socket.socket())
+        out.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        out.bind(("192.168.1.20", 5000))
+        out.settimeout(5)
+        out.connect(("198.51.100.2", 443))
+        accepted, outside = server.accept()
+        stack.enter_context(accepted)
+        came = []
+        for host in ("edge", "names"):
+            with lab.enter(host), contextlib.suppress(TimeoutError):
+                socket.create_connection(outside, timeout=0.4).close()
+                came.append(host)
+        assert came == welcome
+        listening.settimeout(0.1)
+        for host in came:
+            visitor, address = listening.accept()
+            stack.enter_context(visitor)
+            assert address[0] == lab.topology.host(host).ips[0]
+
+
 def test_plain_routers_only_route():
     with KernelLab(topologies.nats(None, None)) as lab, KernelField(lab) as field:
         alice, bob = field.open("alice", 5000), field.open("bob", 6000)
@@ -219,10 +248,8 @@ def test_a_laboratory_that_cannot_be_built_cleans_up(monkeypatch):
     with pytest.raises(ZeroDivisionError), KernelLab(topologies.reflexive()):
         pass
     assert open_descriptors() == descriptors
-    impossible = topologies.nats(Nat(AD, APD), Nat())
-    with pytest.raises(
-        EnvironmentFailure, match="home-nat: no kernel does address-dependent mapping with port"
-    ):
+    impossible = topologies.nats(Nat(hairpin=True), Nat())
+    with pytest.raises(EnvironmentFailure, match="home-nat: no kernel does hairpinning"):
         KernelLab(impossible).__enter__()
 
 

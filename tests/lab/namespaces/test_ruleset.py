@@ -30,26 +30,45 @@ def test_a_box_always_drops_what_is_for_itself():
 
 def test_laxer_filters_remember_whom_to_let_in():
     assert "dnat" not in rules(nat=Nat(EI, APD)).replace("ct status ! dnat", "")
-    assert "@asked" not in rules(nat=Nat(EI, EI))
-    assert "udp dport . ip saddr @asked dnat" in rules(nat=Nat(EI, AD))
-    assert "timeout 30s" in rules(nat=Nat(EI, EI, mapping_timeout=30.0))
+    assert "_asked" not in rules(nat=Nat(EI, EI))
+    assert "udp dport . ip saddr @udp_asked dnat" in rules(nat=Nat(EI, AD))
+    assert "tcp dport . ip saddr @tcp_asked dnat" in rules(nat=Nat(EI, AD))
+    text = rules(nat=Nat(EI, EI, mapping_timeout=30.0, tcp_timeout=60.0))
+    assert "@udp_mappings { udp sport timeout 30s" in text
+    assert "@tcp_mappings { tcp sport timeout 60s" in text
 
 
 def test_conntrack_does_not_see_a_stranger_whose_answer_gets_a_port_of_its_own():
     for mapping in (AD, APD):
         text = rules(nat=Nat(mapping, EI, port_preservation=False))
         assert "dnat" not in text.replace("ct status ! dnat", "")
-        assert "udp dport . ip saddr . udp sport @answers accept" in text
-        assert "udp dport set udp dport map @inside_ports notrack" in text
+        assert "udp dport . ip saddr . udp sport @udp_answers accept" in text
+        assert "udp dport set udp dport map @udp_inside_ports notrack" in text
     assert "notrack" not in rules(nat=Nat(APD, APD, port_preservation=False))
 
 
 def test_a_port_that_is_not_the_inside_one_is_kept_for_as_much_as_the_mapping_looks_at():
-    assert "@ports" not in rules(nat=Nat(EI, APD))
-    assert "snat ip to ip saddr . udp sport map @ports" in rules(nat=Nat(EI, APD, port_preservation=False))
-    assert "snat ip to ip saddr . udp sport . ip daddr map @ports" in rules(
+    assert "@udp_ports" not in rules(nat=Nat(EI, APD))
+    assert "snat ip to ip saddr . udp sport map @udp_ports" in rules(
+        nat=Nat(EI, APD, port_preservation=False)
+    )
+    assert "snat ip to ip saddr . udp sport . ip daddr map @udp_ports" in rules(
         nat=Nat(AD, APD, port_preservation=False)
     )
+
+
+def test_the_first_of_several_mappings_preserves_the_port():
+    text = rules(nat=Nat(APD, APD, ports=(40000, 50000)))
+    assert "udp sport @udp_used masquerade to :40000-50000 fully-random" in text
+    assert "meta l4proto { tcp, udp } masquerade\n" in text
+    assert "_used" not in rules(nat=Nat(EI, APD))
+
+
+def test_a_firewall_without_nat_remembers_in_both_families_whom_it_lets_in():
+    text = rules(nat=None, firewall=Firewall(filtering=AD))
+    for ip in ("ip", "ip6"):
+        assert f"ct state new meta l4proto . {ip} saddr . {ip} daddr . th dport @asked_{ip} accept" in text
+    assert "@asked" not in rules(nat=None, firewall=Firewall(filtering=APD))
 
 
 def test_firewalls():
@@ -68,11 +87,8 @@ def test_forwards_go_in_and_come_out_at_their_port():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"nat": Nat(AD, APD)}, "address-dependent mapping with port preservation"),
-        ({"nat": Nat(APD, APD)}, "mapping with port preservation"),
         ({"nat": Nat(AD, AD, port_preservation=False, filter_by="endpoint")}, "filters by endpoint"),
         ({"nat": Nat(hairpin=True)}, "hairpinning"),
-        ({"nat": None, "firewall": Firewall(filtering=AD)}, "without NAT with address-dependent filtering"),
     ],
 )
 def test_what_no_kernel_does_is_refused_in_words(changes, words):
