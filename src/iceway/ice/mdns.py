@@ -41,6 +41,7 @@ ANNOUNCE_AFTER = 2.0  # A peer asks before that; just after an announcement it w
 MAX_NAMES = 16  # asked for at once
 MAX_KNOWN = 64  # names whose answers are remembered
 MAX_REPLIES = 20  # unicast, a second and link
+_OURS = (MulticastOpened, MulticastFailed, MulticastReceived)
 MAX_MALFORMED = 8  # records of them; a link is full of other people's traffic
 
 
@@ -136,7 +137,7 @@ class Names:
     # --- machine -----------------------------------------------------------------------------------------
     def handle_input(self, event: Input, now: float) -> bool:
         """False: it is none of ours."""
-        if not isinstance(event, MulticastOpened | MulticastFailed | MulticastReceived):
+        if not isinstance(event, _OURS):
             return False
         link = self._links.get(event.key)
         if link is None:
