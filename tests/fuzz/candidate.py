@@ -17,6 +17,7 @@ LINES = (
     " ufrag a1B+ network-cost 999",
     "candidate:5 2 udp 41885695 2001:db8::7 50001 typ relay raddr 2001:db8::1 rport 3478",
     "candidate:6 1 udp 7 0b1c.local 5000 typ prflx",
+    "candidate:7 1 udp 2113937151 947efeaa-6436-492d-95f9-1460d83b79a0.local 42174 typ host generation 0",
 )
 
 FOUND: tuple[bytes, ...] = ()
