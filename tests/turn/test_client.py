@@ -255,6 +255,34 @@ def test_data_waits_for_the_permission_but_not_without_end() -> None:
     assert payloads == [b"%d" % number for number in range(68, 100)]
 
 
+CHECK = stun.serialize(StunMessage(Method.BINDING, MessageClass.REQUEST, bytes(12)), fingerprint=True)
+
+
+def checks_sent(server: Server) -> int:
+    sent = [stun.parse(data) for data in server.node.sent()]
+    return [message.get(stun.DATA) for message in sent if message.method == Method.SEND].count(CHECK)
+
+
+def test_a_check_goes_right_behind_the_request_for_its_permission() -> None:
+    server = Server()
+    server.allocates()
+    server.command(server.client.send, PEER, CHECK)
+    methods = [stun.parse(data).method for data in server.node.sent()]
+    assert methods[-2:] == [Method.CREATE_PERMISSION, Method.SEND]
+    server.says(stun.success_response(server.hears()), KEY)
+    assert checks_sent(server) == 1
+
+
+def test_a_check_goes_again_if_its_permission_took_more_than_one_request() -> None:
+    server = Server()
+    server.allocates()
+    server.command(server.client.send, PEER, CHECK)
+    server.challenges(server.hears(), 438, b"another nonce")
+    assert checks_sent(server) == 1
+    server.says(stun.success_response(server.hears()), KEY)
+    assert checks_sent(server) == 2
+
+
 def test_a_permission_nobody_answers_about_is_told_and_may_be_asked_again() -> None:
     server = Server()
     server.allocates()

@@ -29,9 +29,12 @@ Attributes = tuple[tuple[stun.Attribute[Any], Any], ...]
 
 @dataclass(frozen=True, slots=True)
 class Answered:
+    """`first_try`: the request went out once, so what was sent right behind it came after it."""
+
     purpose: Hashable
     response: StunMessage
     round_trip: float
+    first_try: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,8 @@ class Requester:
             return None
         del self._pending[message.transaction_id]
         if message.message_class is MessageClass.SUCCESS:
-            return Answered(pending.purpose, message, now - pending.transaction.started_at)
+            first_try = pending.transaction.sent == 1 and pending.challenges == 0
+            return Answered(pending.purpose, message, now - pending.transaction.started_at, first_try)
         said = message.get(stun.ERROR_CODE)
         code, reason = said if said is not None else (500, "error without a code")
         if code in (401, 438) and self._accept_challenge(message, pending, code):
