@@ -14,10 +14,21 @@ from iceway.client.line import Line
 from iceway.core.address import Address
 from iceway.core.errors import UsageError
 from iceway.core.machine import CloseUdp, OpenUdp, SendDatagram, UdpOpened
+from iceway.ice.candidate import Candidate, CandidateType
 from iceway.ice.config import IceServer, ServerKind
+from iceway.ice.events import CandidatePath
 from iceway.media.description import AudioNegotiation
 from iceway.media.files import MemorySink, SilenceSource
-from iceway.sip.useragent import Answered, Ended, Incoming, Provisional, ReinviteReceived
+from iceway.sip.useragent import (
+    Answered,
+    Ended,
+    Incoming,
+    Provisional,
+    ReinviteAnswered,
+    ReinviteFailed,
+    ReinviteReceived,
+)
+from iceway.trace.records import Note
 from iceway.wire.sdp import IceParameters
 from iceway.wire.sip import NameAddr, Request
 
@@ -61,6 +72,18 @@ class ScriptedAgent:
 
     def answer_reinvite(self, call: str, sdp: bytes, now: float) -> None:
         self.said.append(("answer", sdp))
+
+    def reinvite(self, call: str, sdp: bytes, now: float) -> None:
+        self.said.append(("reinvite", sdp))
+
+    def withdraw_reinvite(self, call: str, now: float) -> None:
+        self.said.append(("withdraw",))
+
+    def reject_reinvite(self, call: str, status: int, now: float) -> None:
+        self.said.append(("reject reinvite", status))
+
+    def probe_uplink(self, now: float) -> None:
+        pass
 
     def takes_info(self, call: str, package: str, branch: str | None = None) -> bool:
         return self.takes
@@ -322,3 +345,104 @@ def test_an_ice_restart_that_the_end_of_the_call_overtakes_is_not_answered() -> 
 
 def ufrag(description: str) -> str:
     return next(line for line in description.splitlines() if line.startswith("a=ice-ufrag"))
+
+
+# --- ICE restarts of ours ---------------------------------------------------------------------------------
+def interrupted(*, incoming: bool = True) -> tuple[Desk, End]:
+    """A call whose path was there, and whose interface is gone; another one has come."""
+    desk, bob = (Desk(incoming=True), End("bob", 5001)) if incoming else (calling(), End("bob", 5001))
+    if incoming:
+        assert desk.comes_in(bob.offers())
+        desk.call.pick_up(desk.now)
+        desk.call.confirmed(desk.now)
+    else:
+        desk.hears(Answered("sip.1", bob.answers(desk.user_agent.last("invite")), "b"))
+    desk.call._keeper.usable(path_to(bob), desk.now)
+    desk.run(0.1)
+    desk.call._keeper.lost("the interface is gone", desk.now, ours=True)
+    desk.run(0.1)
+    return desk, bob
+
+
+def path_to(bob: End) -> CandidatePath:
+    ours = Candidate(CandidateType.HOST, HERE, 1, "1")
+    return CandidatePath(1, ours, Candidate(CandidateType.HOST, bob.address, 1, "1"))
+
+
+def test_a_restart_of_ours_offers_everything_under_new_credentials() -> None:
+    desk, bob = interrupted()
+    before, offer = desk.user_agent.last("ring"), desk.user_agent.last("reinvite")
+    assert ufrag(offer) != ufrag(before)
+    assert "a=remote-candidates" not in offer
+    assert f"{HERE.ip} {HERE.port} typ host" in offer
+    assert len(desk.seen(events.CallInterrupted)) == 1
+    bob.name, bob.address = "moved", Address("192.0.2.2", 6001)
+    desk.reached()
+    desk.hears(ReinviteAnswered("sip.1", bob.answers(offer)))
+    desk.run(1)
+    assert desk.reached() == {bob.address}
+    assert not desk.call.ended
+
+
+def test_when_both_restart_the_offer_that_comes_through_is_answered_with_what_ours_would_have_said() -> None:
+    desk, bob = interrupted()
+    ours = desk.user_agent.last("reinvite")
+    bob.name = "moved"
+    desk.hears(ReinviteReceived("sip.1", bob.offers()))
+    assert desk.user_agent.words()[-2:] == ["withdraw", "answer"]
+    assert ufrag(desk.user_agent.last("answer")) == ufrag(ours)
+    desk.run(1)
+    assert bob.address in desk.reached()
+    assert desk.user_agent.words().count("reinvite") == 1
+
+
+def test_a_settling_offer_that_crosses_our_restart_is_told_to_wait() -> None:
+    desk, bob = interrupted()
+    desk.hears(ReinviteReceived("sip.1", bob.offers(remote=((1, HERE),))))
+    assert desk.user_agent.said[-1] == ("reject reinvite", 491)
+
+
+@pytest.mark.parametrize("incoming", [True, False])
+def test_a_restart_that_fails_on_its_way_is_tried_again(incoming: bool) -> None:
+    desk, _ = interrupted(incoming=incoming)
+    first = desk.user_agent.last("reinvite")
+    desk.hears(ReinviteFailed("sip.1", 503, "the connection is gone"))
+    desk.run(1.5)
+    assert desk.user_agent.words().count("reinvite") == 2
+    assert ufrag(desk.user_agent.last("reinvite")) != ufrag(first)
+
+
+def test_whoever_refuses_a_restart_is_not_asked_again_and_the_call_ends_with_the_cause() -> None:
+    desk, _ = interrupted()
+    desk.hears(ReinviteFailed("sip.1", 488, "Not Acceptable Here"))
+    desk.run(60)
+    assert desk.user_agent.words().count("reinvite") == 1
+    assert desk.call.end_reason == "the interface is gone, and no other way was found in 30 s"
+
+
+def test_an_answer_that_does_not_restart_is_no_answer() -> None:
+    desk, bob = interrupted()
+    desk.hears(ReinviteAnswered("sip.1", bob.answers(desk.user_agent.last("reinvite"))))
+    assert any("without restarting" in note.text for note in desk.seen(Note) if isinstance(note, Note))
+    desk.run(60)
+    assert "no other way was found" in desk.call.end_reason
+
+
+def test_an_answer_to_a_restart_that_makes_no_sense_is_followed_by_another_attempt() -> None:
+    desk, _ = interrupted()
+    desk.hears(ReinviteAnswered("sip.1", b"rubbish"))
+    desk.run(1.5)
+    assert desk.user_agent.words().count("reinvite") == 2
+
+
+def test_a_path_lost_while_it_rings_waits_for_the_answer() -> None:
+    desk, bob = calling(), End("bob", 5001)
+    offer = desk.user_agent.last("invite")
+    desk.hears(Provisional("sip.1", 183, bob.answers(offer), True, "b"))
+    desk.call._keeper.usable(path_to(bob), desk.now)
+    desk.call._keeper.lost("the interface is gone", desk.now, ours=True)
+    desk.run(2)
+    assert "reinvite" not in desk.user_agent.words()
+    desk.hears(Answered("sip.1", None, "b"))
+    desk.run(0.1)
+    assert desk.user_agent.words().count("reinvite") == 1

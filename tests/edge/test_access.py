@@ -171,6 +171,40 @@ def test_one_client_cannot_address_another_past_the_front_end() -> None:
     mallory.hears_response(403)
 
 
+def test_routes_of_others_lead_inside_at_best() -> None:
+    """A client's own token, of a connection before this one, looks no different; the front end is who decides."""
+    perimeter = Perimeter()
+    _, path = register(perimeter, "alice")
+    mallory, _ = register(perimeter, "mallory")
+    within = message(
+        "BYE", "sip:alice@192.168.1.2", f"Route: {path}", "Route: <sip:fe.example.test;lr>", by="mallory"
+    )
+    within[3] = "To: <sip:alice@example.test>;tag=b"
+    mallory.says(*within)
+    assert perimeter.frontend.hears_request("BYE").headers.all("Route") == ("<sip:fe.example.test;lr>",)
+
+
+def test_a_client_that_comes_back_over_another_connection_keeps_its_dialogs() -> None:
+    perimeter = Perimeter()
+    device = 'Contact: <sip:alice@192.168.1.2>;+sip.instance="<urn:uuid:1>";reg-id=1'
+
+    def comes(branch: str) -> Peer:
+        client = perimeter.client()
+        client.says(*message("REGISTER", "sip:example.test", device, branch=branch))
+        perimeter.frontend.answers(perimeter.frontend.hears_request("REGISTER"), 200)
+        client.hears_response(200)
+        return client
+
+    first = comes("z9hG4bKr1")
+    first.says(*message("INVITE", "sip:bob@example.test"))
+    (recorded,) = perimeter.frontend.hears_request("INVITE").headers.all("Record-Route")
+    second = comes("z9hG4bKr2")
+    bye = message("BYE", "sip:alice@192.168.1.2", f"Route: {recorded}", by="bob", branch="z9hG4bKb")
+    bye[3] = "To: <sip:alice@example.test>;tag=a"
+    perimeter.frontend.says(*bye)
+    assert second.hears_request("BYE").uri == "sip:alice@192.168.1.2"
+
+
 def test_other_domains_are_refused_at_the_door() -> None:
     perimeter = Perimeter()
     client = perimeter.client()

@@ -478,6 +478,39 @@ def test_a_restart_after_relays_were_given_back_gets_new_ones() -> None:
     assert mirrored(alice, bob), failure(alice, bob)
 
 
+def test_a_relay_that_a_rebooted_nat_took_away_is_asked_for_anew_at_a_restart() -> None:
+    network, alice, bob = far_apart(Nat(HOME, mapping=PORT), Nat(HQ))
+    gathered(network, alice, bob)
+    connected(network, alice, bob)
+
+    def relays() -> dict[str, Address]:
+        found = [c for c in alice.agent.local_candidates if c.type == "relay"]
+        return {str(c.relay_transport): c.address for c in found}
+
+    before = relays()
+    network.nats["home"].mapped.clear()
+    alice.do(lambda agent, now: agent.restart(now))
+    network.run(1)
+    assert relays()["udp"] != before["udp"], "the server knows nobody under our new address"
+    assert relays()["tcp"] == before["tcp"], (
+        "its connection does not lead through the mapping in this network"
+    )
+    assert alice.agent.gathering_done
+
+
+def test_a_path_in_doubt_is_asked_about_at_once() -> None:
+    network, alice, bob = neighbours()
+    assert alice.agent.proven_at is None
+    assert alice.agent.tried == "the other side has named no candidates"
+    gathered(network, alice, bob, servers=())
+    connected(network, alice, bob)
+    asked = network.now
+    alice.do(lambda agent, now: agent.ask_consent(now))
+    network.run(0.2)
+    assert alice.agent.proven_at is not None
+    assert alice.agent.proven_at > asked
+
+
 def test_another_fork_of_the_call_takes_over_with_its_own_credentials() -> None:
     network, alice, bob = neighbours()
     carol = network.agent("carol", {"10.0.0.3": None}, controlling=False)

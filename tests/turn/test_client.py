@@ -393,6 +393,23 @@ def test_a_refused_refresh_loses_the_allocation() -> None:
     assert lost.reason.startswith("the relay refused to go on: 437")  # type: ignore[attr-defined]
 
 
+def test_in_doubt_the_allocation_is_asked_after_at_once() -> None:
+    server = Server()
+    assert not server.client.verify(server.net.now), "there is none yet"
+    server.allocates()
+    server.node.events().clear()
+    told = len(server.node.events(Allocated))
+    server.command(server.client.verify)
+    server.command(server.client.verify)  # asking twice is asking once
+    request = server.hears()
+    assert request.method == Method.REFRESH
+    server.says(stun.success_response(request, stun.LIFETIME(600)), KEY)
+    assert len(server.node.events(Allocated)) == told + 1
+    server.command(server.client.verify)
+    server.says(stun.error_response(server.hears(), 437, "Allocation Mismatch"), KEY)
+    assert server.node.events(AllocationLost)
+
+
 # --- streams --------------------------------------------------------------------------------------------
 def test_over_tls_the_name_is_handed_to_whoever_connects() -> None:
     server = Server(Transport.TLS)
