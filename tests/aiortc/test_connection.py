@@ -298,7 +298,7 @@ def test_close_while_connecting() -> None:
     asyncio.run(run())
 
 
-def test_a_dead_server_holds_up_neither_gathering_nor_closing() -> None:
+def test_a_dead_server_holds_up_gathering_for_two_seconds_and_closing_not_at_all() -> None:
     """aioice: 5 s of gathering, and 63 s of closing if the relay died meanwhile."""
 
     async def run() -> None:
