@@ -75,15 +75,16 @@ def test_behind_one_nat(kind: tuple[Behaviour, Behaviour]) -> None:
     judge(topologies.nats(None, nat(kind)))
 
 
-@pytest.mark.parametrize("hairpin", [True, False])
-def test_two_homes_behind_one_carrier(hairpin: bool) -> None:
-    """Both reflexive addresses are the carrier's: they work only if its NAT turns packets round."""
+def behind_one_carrier(
+    hairpin: bool, filtering: Behaviour = Behaviour.ADDRESS_AND_PORT_DEPENDENT
+) -> Topology:
+    """Two homes whose reflexive addresses are both the carrier's."""
     office = topologies.reflexive()
     carrier = Router(
         "carrier",
         (Interface("cgn", "100.64.0.1"),),
         Interface("internet", "198.51.100.9"),
-        nat=Nat(hairpin=hairpin),
+        nat=Nat(filtering=filtering, hairpin=hairpin),
     )
     homes = tuple(
         Router(
@@ -106,7 +107,13 @@ def test_two_homes_behind_one_carrier(hairpin: bool) -> None:
         Segment("a-lan", "192.168.1.0/24"),
         Segment("b-lan", "192.168.2.0/24"),
     )
-    topology = Topology("carrier", segments, (*hosts, edge), (carrier, *homes))
+    return Topology("carrier", segments, (*hosts, edge), (carrier, *homes))
+
+
+@pytest.mark.parametrize("hairpin", [True, False])
+def test_two_homes_behind_one_carrier(hairpin: bool) -> None:
+    """They meet at the carrier's address only if its NAT turns packets round."""
+    topology = behind_one_carrier(hairpin)
     assert oracle(topology) is (Path.REFLEXIVE if hairpin else Path.RELAY_UDP)
     judge(topology)
 

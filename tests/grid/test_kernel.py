@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import pytest
 
+from iceway.explain.model import PathClass
 from iceway.explain.path import verdict
 from iceway.lab import topologies
 from iceway.lab.grid.kernel import KernelMeeting, play_on_kernel
 from iceway.lab.grid.networks import ENDS, NETWORKS, RELAY_PORT, WEB_PORT
 from iceway.lab.grid.play import CLASSES, Cell, play, play_all
 from iceway.lab.namespaces import available
-from iceway.lab.oracle import expected_path
+from iceway.lab.oracle import Path, expected_path
+from iceway.lab.topology import Behaviour, Topology
 from tests.conftest import unavailable
+from tests.grid.test_grid import behind_one_carrier
 
 JOBS = 3  # most of a cell is waiting for packets on their way
 
@@ -62,13 +65,27 @@ def test_every_network_of_the_grid_is_played_on_kernels() -> None:
 def test_a_call_takes_its_path_on_kernel_nats(name: str) -> None:
     topology = topologies.named(name)
     expected = expected_path(topology, *ENDS, "edge", RELAY_PORT, WEB_PORT)
+    assert met(topology) == [(CLASSES[expected], True)] * 2
+
+
+def met(topology: Topology) -> list[tuple[PathClass, bool]]:
+    """What became of two agents on a topology that talk: each one's path, and whether it is the other's."""
     with KernelMeeting(topology) as meeting:
         meeting.trickle()
         assert meeting.wait(meeting.selected)
         assert meeting.talk()
-    for who in ENDS:
-        judged = verdict(meeting.trace, who)
-        assert (judged.path, judged.agreed) == (CLASSES[expected], True)
+    judged = [verdict(meeting.trace, who) for who in ENDS]
+    return [(one.path, one.agreed) for one in judged]
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("filtering", Behaviour)
+@pytest.mark.parametrize("hairpin", [True, False])
+def test_two_homes_behind_one_carrier_on_kernel_nats(hairpin: bool, filtering: Behaviour) -> None:
+    topology = behind_one_carrier(hairpin, filtering)
+    expected = expected_path(topology, *ENDS, "edge", RELAY_PORT, WEB_PORT)
+    assert expected is (Path.REFLEXIVE if hairpin else Path.RELAY_UDP)
+    assert met(topology) == [(CLASSES[expected], True)] * 2
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,15 @@ def test_the_first_of_several_mappings_preserves_the_port():
     assert "_used" not in rules(nat=Nat(EI, APD))
 
 
+def test_hairpinning_asks_the_filter_of_who_is_written_to():
+    turned = "iifname { eth0 } ip daddr 198.51.100.77 "
+    assert turned + "udp dport . udp sport @udp_turned dnat ip to" in rules(nat=Nat(EI, APD, hairpin=True))
+    assert turned + "udp dport . ip daddr @udp_asked dnat ip to" in rules(nat=Nat(EI, AD, hairpin=True))
+    assert turned + "dnat" not in rules(nat=Nat(EI, APD, hairpin=True))
+    assert turned + "dnat ip to udp dport map @udp_mappings" in rules(nat=Nat(EI, EI, hairpin=True))
+    assert "198.51.100.77" not in rules(nat=Nat(EI, EI))
+
+
 def test_a_firewall_without_nat_remembers_in_both_families_whom_it_lets_in():
     text = rules(nat=None, firewall=Firewall(filtering=AD))
     for ip in ("ip", "ip6"):
@@ -88,7 +97,8 @@ def test_forwards_go_in_and_come_out_at_their_port():
     ("changes", "words"),
     [
         ({"nat": Nat(AD, AD, port_preservation=False, filter_by="endpoint")}, "filters by endpoint"),
-        ({"nat": Nat(hairpin=True)}, "hairpinning"),
+        ({"nat": Nat(APD, APD, hairpin=True)}, "hairpinning but for endpoint-independent mapping"),
+        ({"nat": Nat(EI, APD, hairpin=True, port_preservation=False)}, "with port preservation"),
     ],
 )
 def test_what_no_kernel_does_is_refused_in_words(changes, words):

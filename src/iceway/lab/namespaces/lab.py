@@ -178,6 +178,10 @@ class KernelLab:
         namespace = self._namespaces[router.name]
         namespace.set("ipv4/ip_forward", 1)
         namespace.set("ipv6/conf/all/forwarding", 1)
+        # Who is turned round comes back where he came from, and is not told to go there directly.
+        namespace.set("ipv4/conf/all/send_redirects", 0)
+        for index in range(len(router.interfaces)):
+            namespace.set(f"ipv4/conf/eth{index}/send_redirects", 0)
         inside = [f"eth{index}" for index in range(len(router.inside))]
         namespace.run("nft", "-f", "-", text=ruleset.ruleset(router, inside, f"eth{len(inside)}"))
         if router.nat is not None:

@@ -14,7 +14,9 @@ How the kernel keeps the promises of RFC 4787, and for TCP those of RFC 5382:
   address-dependent filtering whom it wrote to) and send what comes to a remembered port in. Where a mapping has one
   port for all, that is a `dnat`, whose connection the answer then follows. Where the answer is to get a port of its own,
   conntrack must not see the packet: addresses are rewritten before it looks. A connection cannot be opened so, hence
-  that is done for UDP alone.
+  that is done for UDP alone;
+* hairpinning is a `dnat` and a `snat` of what comes from inside for the outside address, past a filter that remembers
+  who inside wrote to that address. It counts on preserved ports.
 
 IPv6 is never translated. The router drops what is addressed to itself, or conntrack would keep a stranger's packet as a
 connection of the router and give the answer of a host inside another port. Packets dropped are dropped silently.
@@ -38,8 +40,8 @@ def check(router: Router) -> None:
     nat, missing = router.nat, None
     if nat is not None and nat.mapping is not EI and nat.filter_by == "endpoint":
         missing = f"{nat.mapping} mapping with filters by endpoint"
-    elif nat is not None and nat.hairpin:
-        missing = "hairpinning"
+    elif nat is not None and nat.hairpin and not (nat.mapping is EI and nat.port_preservation):
+        missing = "hairpinning but for endpoint-independent mapping with port preservation"
     if missing:
         raise EnvironmentFailure(f"{router.name}: no kernel does {missing}", "Use the virtual world for it")
 
@@ -50,7 +52,11 @@ def ruleset(router: Router, inside: Sequence[str], outside: str) -> str:
     ins = f"{{ {', '.join(inside)} }}"
     lines = ["table inet firewall {", *_firewall(router, ins, outside), "}"]
     if router.nat is not None:
-        lines += ["table ip translation {", *_Translation(router.nat, ins, outside).lines(), "}"]
+        lines += [
+            "table ip translation {",
+            *_Translation(router.nat, ins, outside, router.outside.ip).lines(),
+            "}",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -92,12 +98,14 @@ def _firewall(router: Router, ins: str, outside: str) -> list[str]:
 class _Translation:
     """The chains of one NAT, and the sets by which they remember: those of each transport under its name."""
 
-    def __init__(self, nat: Nat, ins: str, outside: str) -> None:
+    def __init__(self, nat: Nat, ins: str, outside: str, ip: str) -> None:
         self._in, self._out = f"iifname {outside}", f"oifname {outside}"
         self._leaving = f"iifname {ins} {self._out}"
-        self._timeouts = {"udp": nat.mapping_timeout, "tcp": nat.tcp_timeout}
+        self._turning = f"iifname {ins} ip daddr {ip}"
+        self._lives = {"udp": nat.mapping_timeout, "tcp": nat.tcp_timeout}
         self._sets: list[str] = []
         self._strangers: list[str] = []
+        self._inside_out: list[str] = []
         self._incoming: list[str] = []
         self._outgoing: list[str] = []
         self._remembering: list[str] = []
@@ -105,15 +113,19 @@ class _Translation:
         anew = f"masquerade to :{low}-{high} fully-random"
         for forward in nat.forwards:
             self._forward(forward)
-        for transport in self._timeouts:
+        for transport in self._lives:
             if nat.mapping is AD or (nat.mapping is EI and not nat.port_preservation):
                 self._keep_ports(transport, " . ip daddr" if nat.mapping is AD else "")
             if nat.filtering is not APD and nat.mapping is EI:
                 self._let_in(transport, nat.filtering)
+            if nat.hairpin:
+                self._turn(transport, nat.filtering)
             if nat.port_preservation and nat.mapping is not EI:
                 self._set(transport, "used", "inet_service")
                 self._remember(transport, "used", f"{transport} sport")
                 self._outgoing.append(f"{self._leaving} {transport} sport @{transport}_used {anew}")
+        if nat.hairpin:
+            self._outgoing.append(f"iifname {ins} ct status dnat ct original ip daddr {ip} snat to {ip}")
         if nat.filtering is not APD and nat.mapping is not EI:
             self._let_in_unseen(nat.filtering)
         self._outgoing.append(
@@ -125,6 +137,7 @@ class _Translation:
         return [
             *(f"  {one}" for one in self._sets),
             *_chain("strangers", "filter hook prerouting priority -300", self._strangers),
+            *_chain("inside_out", "filter hook prerouting priority -150", self._inside_out),
             *_chain("incoming", "nat hook prerouting priority -100", self._incoming),
             *_chain("outgoing", "nat hook postrouting priority 100", self._outgoing),
             *_chain("remembering", "filter hook postrouting priority 300", self._remembering),
@@ -149,8 +162,7 @@ class _Translation:
     def _let_in(self, transport: str, filtering: Behaviour) -> None:
         """More than answers: who comes to a port that was given out, from an address written to if it is asked."""
         asked = self._ask(transport, filtering)
-        self._set(transport, "mappings", "inet_service : ipv4_addr . inet_service")
-        self._remember(transport, "mappings", f"{transport} sport", " : {inside}")
+        self._know(transport)
         self._incoming.append(f"{self._in} {asked}dnat ip to {transport} dport map @{transport}_mappings")
 
     def _let_in_unseen(self, filtering: Behaviour) -> None:
@@ -168,6 +180,27 @@ class _Translation:
             f"{self._in} {asked}{rewritten} notrack",
         ]
 
+    def _turn(self, transport: str, filtering: Behaviour) -> None:
+        """From inside to the outside address: out and in again, seen from outside (RFC 4787 §6)."""
+        ours, theirs = f"{transport} sport", f"{transport} dport"
+        remembered = [f"@{transport}_mappings {{ {ours} {self._timeout(transport)} : ip saddr . {ours} }}"]
+        asked = ""
+        if filtering is APD:
+            self._know(transport)
+            self._set(transport, "turned", "inet_service . inet_service")
+            remembered.append(f"@{transport}_turned {{ {ours} . {theirs} {self._timeout(transport)} }}")
+            asked = f"{theirs} . {ours} @{transport}_turned "
+        elif filtering is AD:
+            remembered.append(f"@{transport}_asked {{ {ours} . ip daddr {self._timeout(transport)} }}")
+            asked = f"{theirs} . ip daddr @{transport}_asked "
+        self._inside_out += [f"{self._turning} update {one}" for one in remembered]
+        self._incoming.append(f"{self._turning} {asked}dnat ip to {theirs} map @{transport}_mappings")
+
+    def _know(self, transport: str) -> None:
+        """Whose an outside port is."""
+        self._set(transport, "mappings", "inet_service : ipv4_addr . inet_service")
+        self._remember(transport, "mappings", f"{transport} sport", " : {inside}")
+
     def _ask(self, transport: str, filtering: Behaviour) -> str:
         """What lets in only whose address was written to from the port, where the filter looks at that."""
         if filtering is EI:
@@ -176,14 +209,16 @@ class _Translation:
         self._remember(transport, "asked", f"{transport} sport . ip daddr")
         return f"{transport} dport . ip saddr @{transport}_asked "
 
+    def _timeout(self, transport: str) -> str:
+        return f"timeout {max(1, round(self._lives[transport]))}s"
+
     def _set(self, transport: str, name: str, kind: str) -> None:
         what = "map" if ":" in kind else "set"
         self._sets.append(f"{what} {transport}_{name} {{ type {kind}; {_DYNAMIC} }}")
 
     def _remember(self, transport: str, where: str, key: str, value: str = "") -> None:
         """Of every packet that leaves; the inside endpoint is who began its connection, or who answers in it."""
-        timeout = f"timeout {max(1, round(self._timeouts[transport]))}s"
-        rule = f"update @{transport}_{where} {{{{ {key} {timeout}{value} }}}}"
+        rule = f"update @{transport}_{where} {{{{ {key} {self._timeout(transport)}{value} }}}}"
         leaving = f"{self._leaving} meta l4proto {transport}"
         if "{" not in key + value:
             self._remembering.append(f"{leaving} {rule.format()}")
