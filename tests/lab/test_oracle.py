@@ -7,10 +7,13 @@ import pytest
 from iceway.core.address import Address
 from iceway.core.machine import DatagramReceived, SendDatagram
 from iceway.lab import topologies
+from iceway.lab.grid.play import expectation
 from iceway.lab.oracle import Access, Path, expected_path, punches
 from iceway.lab.topology import Behaviour, Firewall, Nat
 from iceway.lab.world import World
 from tests.lab.toys import Desk, Toy
+from tests.properties.cases import Box, Case, Place
+from tests.properties.networks import topology
 
 EI, AD, APD = Behaviour
 KINDS = list(itertools.product(Behaviour, Behaviour))
@@ -142,3 +145,40 @@ def test_a_relay_that_speaks_tls_on_the_webs_port_is_reached_where_only_the_web_
     office = topologies.reflexive().with_router("home-nat", firewall=web_only)
     assert expected_path(office, "alice", "bob", "edge", tls_port=443) is Path.RELAY_TLS
     assert expected_path(office, "alice", "bob", "edge", tls_port=5349) is Path.NONE
+
+
+# --- networks that random cases found (tests/properties) ----------------------------------------------------
+def path_of(alive: bool = True, **case: object) -> Path:
+    return expected_path(topology(Case(**case)), "alice", "bob", "edge", 3478, 443, alive=alive)
+
+
+def test_what_a_nat_takes_for_one_endpoint_is_a_mapping_of_the_nat_inside_of_it():
+    """The outer filter opens for one mapping of the inner NAT only, which makes one for each destination."""
+    inner, outer = Box("AD", by_endpoint=True), Box(filtering="AD")
+    both = {"alice": Place(boxes=(inner, outer)), "bob": Place(boxes=(inner, outer))}
+    assert path_of(**both) is Path.RELAY_UDP
+    alone = Place(boxes=(Box("AD", "AD", by_endpoint=True),))
+    assert path_of(alice=alone, bob=alone) is Path.REFLEXIVE
+
+
+def test_two_homes_may_have_the_same_private_addresses():
+    closed = Place(boxes=(Box(),), closed="udp")
+    assert path_of(alice=closed, bob=closed, overlap=True) is Path.RELAY_TCP
+
+
+@pytest.mark.parametrize(
+    ("alice", "bob", "path"),
+    [
+        (Place(), Place(), Path.HOST),
+        (Place(boxes=(Box("APD", "APD"),)), Place(), Path.REFLEXIVE),
+        (Place(boxes=(Box(),)), Place(boxes=(Box(),)), Path.NONE),
+        (Place(closed="udp"), Place(), Path.NONE),
+    ],
+)
+def test_without_a_relay_they_meet_if_one_of_them_can_be_reached_where_it_is(alice, bob, path):
+    assert path_of(alive=False, alice=alice, bob=bob) is path
+    assert path_of(alive=False, alice=bob, bob=alice) is path
+
+
+def test_a_public_host_is_on_the_internet_whatever_dead_ends_it_has():
+    assert expectation(topology(Case(alice=Place(vpn=True)))).round_trip == pytest.approx(0.04)

@@ -11,43 +11,12 @@ import os
 import random
 import sys
 import time
-import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
-from hypothesis import HealthCheck, given, seed, settings
-from hypothesis import strategies as st
-
-from tests.properties import laws
-from tests.properties.cases import Case, cases, mishaps
+from tests.properties.trying import batch
 
 BATCH = 100
 CASES = {"nightly": 20_000}.get(os.environ.get("HYPOTHESIS_PROFILE", ""), 500)
-
-
-def batch(number: int, count: int) -> tuple[int, str]:
-    """So many cases of one seed: how many were tried, and what broke a law, if anything did."""
-    tried = 0
-
-    @seed(number)
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(cases(st.none() | mishaps))
-    def law_holds(case: Case) -> None:
-        nonlocal tried
-        tried += 1
-        laws.check(case)
-
-    try:
-        law_holds()
-    except Exception as error:
-        notes = "\n".join(getattr(error, "__notes__", []))
-        return tried, f"{traceback.format_exc(limit=-3)}\n{notes}"
-    return tried, ""
 
 
 def main() -> int:

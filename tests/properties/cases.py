@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from iceway.core.address import Transport
 from iceway.lab.topology import Link
 
 FAIR = Link(delay=0.02)
@@ -65,7 +66,8 @@ class Mishap:
 class Case:
     """`near` puts Bob into Alice's LAN ("lan"), behind her own router ("router"), or both behind one carrier's NAT
     ("carrier", "hairpin"). `overlap` gives both the same private addresses. Signalling takes up to `spread` seconds
-    more for every single message, so that they overtake each other; Bob begins `skew` seconds after Alice."""
+    more for every single message, so that they overtake each other; Bob begins `skew` seconds after Alice. `servers`
+    says over how many of UDP, TCP and TLS the relay is asked (all of them where a firewall is closed)."""
 
     seed: int = 1
     alice: Place = Place()
@@ -78,6 +80,12 @@ class Case:
     skew: float = 0.0
     spread: float = 0.0
     mishap: Mishap | None = None
+    servers: int = 1
+
+    @property
+    def transports(self) -> tuple[Transport, ...]:
+        closed = self.alice.closed or self.bob.closed
+        return tuple(Transport)[: len(Transport) if closed else self.servers]
 
 
 behaviours = st.sampled_from(BEHAVIOURS)
@@ -130,4 +138,5 @@ def cases(mishap: st.SearchStrategy[Mishap | None] | None = None) -> st.SearchSt
         skew=st.sampled_from([0.0, 0.0, 0.3, 2.0, 8.0]),
         spread=st.sampled_from([0.0, 0.0, 0.1, 1.0]),
         mishap=mishap if mishap is not None else st.none(),
+        servers=st.sampled_from([1, 1, 2, 3]),
     )

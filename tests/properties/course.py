@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from iceway.ice.agent import Agent
-from iceway.ice.config import AgentConfig
+from iceway.ice.config import AgentConfig, IceServer
 from iceway.ice.events import CandidatePath, GatheringSettled, IceState
 from iceway.lab.grid.ends import End
 from iceway.lab.grid.meeting import Meeting
@@ -88,6 +88,9 @@ class Course(Meeting):
     def close(self) -> None:
         for name, end in self.ends.items():
             self.world.call(name, end.agent.close)
+
+    def _servers(self, end: End) -> tuple[IceServer, ...]:
+        return tuple(s for s in super()._servers(end) if s.transport in self.case.transports)
 
     # --- the signalling ----------------------------------------------------------------------------------
     def happened(self, end: End, event: object, now: float) -> None:

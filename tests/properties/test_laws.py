@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from tests.properties import laws
-from tests.properties.cases import Case, cases, mishaps
+from tests.properties.cases import cases, mishaps
+from tests.properties.trying import try_out
 
 pytestmark = pytest.mark.timeout(600)  # shrinking what fails takes longer than finding it
-
-
-def try_out(
-    law: Callable[[Case], object], strategy: st.SearchStrategy[Case], *, number: int, count: int
-) -> None:
-    @seed(number)
-    @settings(max_examples=count, deadline=None, database=None, report_multiple_bugs=False)
-    @given(strategy)
-    def law_holds(case: Case) -> None:
-        law(case)
-
-    law_holds()
 
 
 @pytest.mark.parametrize("number", range(4))

@@ -127,3 +127,16 @@ def test_nobody_moves_into_an_address_that_is_taken():
     world = World(topologies.reflexive(), seed=1)
     with pytest.raises(UsageError, match="belongs to edge"):
         world.move("alice", Interface("internet", "198.51.100.2"))
+
+
+def test_what_is_open_on_a_host_can_be_seen():
+    world = World(topologies.relayed_udp())
+    edge, alice = Desk(world, "edge"), Desk(world, "alice")
+    edge.listens("198.51.100.2:3478")
+    local = alice.opens("192.168.1.20")
+    alice.connects("198.51.100.2:3478")
+    world.advance(1)
+    assert "tcp 198.51.100.2:3478" in world.sockets("edge")
+    assert f"udp {local}" in world.sockets("alice")
+    assert any(socket.endswith("to 198.51.100.2:3478") for socket in world.sockets("alice"))
+    assert not world.sockets("bob")

@@ -102,9 +102,11 @@ class Meeting(Introductions):
             self._start(end)
 
     def _start(self, end: End) -> None:
-        topology = self.world.topology
-        ips, asked = topology.host(end.name).ips, servers(topology, end.name)
+        ips, asked = self.world.topology.host(end.name).ips, self._servers(end)
         self.world.call(end.name, lambda now: end.agent.gather(ips, asked, now))
+
+    def _servers(self, end: End) -> tuple[IceServer, ...]:
+        return servers(self.world.topology, end.name)
 
     def _later(self, host: str, command: Callable[[Agent, float], object]) -> None:
         agent = self.ends[host].agent
