@@ -98,6 +98,7 @@ COMPATIBLE: Zone = {  # RFC 5928 §4.3: no NAPTR
         ("turn:192.0.2.9:5000?transport=udp", [(UDP, "192.0.2.9:5000")]),
         ("turn:192.0.2.9?transport=tcp", [(TCP, "192.0.2.9:3478")]),
         ("turns:192.0.2.9", [(TLS, "192.0.2.9:5349")]),
+        ("turns:192.0.2.9?transport=udp", [(Transport.DTLS, "192.0.2.9:5349")]),
         ("turn:192.0.2.9", [(UDP, "192.0.2.9:3478"), (TCP, "192.0.2.9:3478")]),
         ("stun:192.0.2.9", [(UDP, "192.0.2.9:3478")]),
     ],
@@ -132,6 +133,15 @@ def test_a_transport_leaves_srv() -> None:
 def test_neither_leaves_naptr_and_its_ways_end_in_srv_and_addresses() -> None:
     search = Search("turn:example.net", EXAMPLE).end()
     assert search.found == [(UDP, "192.0.2.1:3478"), (TCP, "192.0.2.1:5000"), (TLS, "192.0.2.1:5349")]
+
+
+def test_dtls_has_an_srv_name_of_its_own() -> None:
+    zone = {
+        ("_turns._udp.a.test", "SRV"): (srv("relay.a.test", 5350),),
+        ("relay.a.test", "A"): a("192.0.2.7"),
+    }
+    search = Search("turns:a.test?transport=udp", zone).end()
+    assert search.found == [(Transport.DTLS, "192.0.2.7:5350")]
 
 
 def test_a_secure_uri_follows_only_what_is_secure() -> None:
@@ -218,7 +228,6 @@ def test_a_host_that_gets_another_family_asks_for_its_addresses() -> None:
 # --- dead ends -----------------------------------------------------------------------------------------------
 def test_every_dead_end_has_its_reason() -> None:
     assert Search("stuns:example.test", {}).reasons == [Reason.UNSUPPORTED]
-    assert Search("turns:a.test?transport=udp", {}).reasons == [Reason.UNSUPPORTED]
     assert Search("turn:a.test?transport=pigeon", {}).reasons == [Reason.UNSUPPORTED]
     assert Search("turn:nobody.test", {}).end().reasons == [Reason.NO_SUCH_NAME]
     declined: Zone = {

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from iceway.core.address import Address, Transport
-from iceway.core.machine import DatagramReceived, Input, OpenUdp, Outbox, UdpOpened
+from iceway.core.machine import DatagramReceived, Input, OpenUdp, Outbox, TlsClient, TlsServer, UdpOpened
+from iceway.io.devca import DevCa
 from iceway.io.driver import Driver
+from iceway.io.keystore import Identity, KeyStore
 from iceway.trace.records import AllocationCreated, AllocationEnded, ChannelBound, Record, RelayRefused
 from iceway.turn.auth import Authenticator, StaticAuthenticator, TimeLimitedAuthenticator
 from iceway.turn.client import TurnClient
@@ -30,6 +32,8 @@ REALM = "example.test"
 SECRET = "north"
 FORBIDDEN = "192.0.2.66"
 PATIENCE = 40.0
+SECURE = pytest.mark.parametrize("transport", [Transport.TLS, Transport.DTLS])
+NAME = "relay.example.test"
 BOTH = pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP])
 
 
@@ -81,10 +85,10 @@ async def echo_peer() -> AsyncIterator[tuple[Echo, Address]]:
 class Heard(Driver):
     """A driver that keeps records and events for the test to look at."""
 
-    def __init__(self, machine: TurnServer | Desk | TurnClient) -> None:
+    def __init__(self, machine: TurnServer | Desk | TurnClient, keystore: KeyStore | None = None) -> None:
         self.events: list[object] = []
         self.records: list[Record] = []
-        super().__init__(machine, on_event=lambda event, now: self.events.append(event))
+        super().__init__(machine, keystore=keystore, on_event=lambda event, now: self.events.append(event))
 
     def record(self, record: Record) -> None:
         self.records.append(record)
@@ -94,12 +98,16 @@ class Heard(Driver):
 
 
 @asynccontextmanager
-async def our_relay(authenticator: Authenticator) -> AsyncIterator[tuple[Heard, int]]:
+async def our_relay(
+    authenticator: Authenticator, keystore: KeyStore | None = None
+) -> AsyncIterator[tuple[Heard, int]]:
     port = free_port()
-    listeners = tuple(TurnListener(kind, Address(LOOPBACK, port)) for kind in (Transport.UDP, Transport.TCP))
+    kinds = (Transport.TLS, Transport.DTLS) if keystore else (Transport.TCP, Transport.UDP)
+    tls = TlsServer("relay") if keystore else None
+    listeners = tuple(TurnListener(kind, Address(LOOPBACK, port), tls) for kind in kinds)
     config = TurnServerConfig(REALM, listeners, LOOPBACK, allow_peers=("127.0.0.0/8",))
     server = TurnServer(config, authenticator, random.SystemRandom())
-    async with Heard(server) as driver:
+    async with Heard(server, keystore) as driver:
         driver.call(server.start)
         await until(lambda: len(driver.of(Listening)) == 2)
         yield driver, port
@@ -148,6 +156,25 @@ def test_the_client_of_coturn_sends_through_our_relay(transport: Transport, cred
             await until(lambda: len(relay.of(AllocationEnded)) >= given_back)
             assert relay.of(ChannelBound)
             assert not relay.of(RelayRefused)
+
+    asyncio.run(conversation())
+
+
+@SECURE
+def test_the_client_of_coturn_sends_through_our_relay_in_secret(transport: Transport, tmp_path: Path) -> None:
+    async def conversation() -> None:
+        ca = DevCa.open(tmp_path)
+        flags = ("-S", "-t") if transport is Transport.TLS else ("-S",)
+        keys = ca.keystore(relay=ca.issue("relay", [NAME]))
+        async with (
+            our_relay(StaticAuthenticator({"alice": "secret"}), keys) as (relay, port),
+            echo_peer() as (echo, peer),
+        ):
+            login = ("-u", "alice", "-w", "secret")
+            output = await uclient(port, *flags, *login, "-e", peer.ip, "-r", str(peer.port))
+            assert_nothing_lost(output)
+            assert len(echo.heard) >= 20
+            assert {made.transport for made in relay.of(AllocationCreated)} == {transport.value}  # type: ignore[attr-defined]
 
     asyncio.run(conversation())
 
@@ -206,11 +233,20 @@ class Desk(Outbox):
 
 
 @asynccontextmanager
-async def coturn(directory: Path) -> AsyncIterator[Address]:
-    port = free_port()
+async def coturn(directory: Path, identity: Identity | None = None) -> AsyncIterator[Address]:
+    """With an identity the address is that of its TLS and DTLS."""
+    port = secure = free_port()
+    security: tuple[str, ...] = ("--no-tls", "--no-dtls")
+    if identity is not None:
+        secure = free_port()
+        security = (
+            f"--cert={identity.certificate}",
+            f"--pkey={identity.key}",
+            f"--tls-listening-port={secure}",
+        )
     process = await asyncio.create_subprocess_exec(
         "turnserver",
-        *("-n", "--no-cli", "--no-tls", "--no-dtls", "--log-file=stdout", "--simple-log", "--fingerprint"),
+        *("-n", "--no-cli", *security, "--log-file=stdout", "--simple-log", "--fingerprint"),
         *("--use-auth-secret", f"--static-auth-secret={SECRET}", f"--realm={REALM}"),
         *(f"--listening-ip={LOOPBACK}", f"--relay-ip={LOOPBACK}", f"--listening-port={port}"),
         *(
@@ -235,7 +271,7 @@ async def coturn(directory: Path) -> AsyncIterator[Address]:
                 await asyncio.sleep(0.05)
         writer.close()
         await writer.wait_closed()
-        yield Address(LOOPBACK, port)
+        yield Address(LOOPBACK, secure)
     finally:
         if process.returncode is None:
             process.terminate()
@@ -249,7 +285,7 @@ async def coturn(directory: Path) -> AsyncIterator[Address]:
 
 @asynccontextmanager
 async def our_client(
-    server: Address, transport: Transport, username: str, password: str
+    server: Address, transport: Transport, username: str, password: str, keystore: KeyStore | None = None
 ) -> AsyncIterator[tuple[Heard, Callable[[], TurnClient]]]:
     if transport is Transport.UDP:
         desk = Desk(server, username, password)
@@ -261,13 +297,19 @@ async def our_client(
 
     else:
         machine = stream_client = TurnClient(
-            "turn", server, transport, username, password, random.SystemRandom()
+            "turn",
+            server,
+            transport,
+            username,
+            password,
+            random.SystemRandom(),
+            tls=TlsClient(NAME) if transport.is_secure else None,
         )
 
         def client() -> TurnClient:
             return stream_client
 
-    async with Heard(machine) as driver:
+    async with Heard(machine, keystore) as driver:
         if isinstance(machine, TurnClient):
             driver.call(machine.allocate)
         await until(lambda: bool(driver.of(Allocated, AllocationFailed)))
@@ -294,6 +336,29 @@ def test_our_client_sends_through_coturn(transport: Transport, tmp_path: Path) -
             assert driver.of(PeerData) == [PeerData(peer, packet) for packet in said]
             sent = {getattr(record, "method", "") for record in driver.records}
             assert {"Allocate", "CreatePermission", "ChannelBind"} <= sent
+            driver.call(client().close)
+            await until(lambda: client().poll_timeout() is None)
+
+    asyncio.run(conversation())
+
+
+@SECURE
+def test_our_client_sends_through_coturn_in_secret(transport: Transport, tmp_path: Path) -> None:
+    async def conversation() -> None:
+        ca = DevCa.open(tmp_path / "ca")
+        login = TimeLimitedAuthenticator(SECRET).credentials("alice", time.time() + 600)
+        async with (
+            coturn(tmp_path, ca.issue("relay", [NAME])) as server,
+            echo_peer() as (echo, peer),
+            our_client(server, transport, *login, ca.keystore()) as (driver, client),
+        ):
+            (allocated,) = driver.of(Allocated, AllocationFailed)
+            assert isinstance(allocated, Allocated), allocated
+            said = [b"packet %d" % number * (number % 5 + 1) for number in range(40)]
+            for number, packet in enumerate(said, 1):
+                driver.call(lambda now, packet=packet: client().send(peer, packet, now))
+                await until(lambda number=number: len(driver.of(PeerData)) >= number)
+            assert [data for _, data in echo.heard] == said
             driver.call(client().close)
             await until(lambda: client().poll_timeout() is None)
 

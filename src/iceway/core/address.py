@@ -15,15 +15,27 @@ from iceway.core.errors import ParseError
 
 
 class Transport(StrEnum):
-    """How bytes travel. `TLS` is TCP under TLS; relays also name the transport to their client this way."""
+    """How bytes travel. `TLS` is TCP under TLS, `DTLS` is UDP under DTLS; relays also name the transport to their
+    client this way."""
 
     UDP = "udp"
     TCP = "tcp"
     TLS = "tls"
+    DTLS = "dtls"
 
     @property
     def is_stream(self) -> bool:
+        """Nothing is lost, nothing comes in pieces of its own: messages need framing and no repetition."""
+        return self in (Transport.TCP, Transport.TLS)
+
+    @property
+    def is_connected(self) -> bool:
+        """It is asked for with `Connect` and `Listen`, rather than sent from a socket that is open already."""
         return self is not Transport.UDP
+
+    @property
+    def is_secure(self) -> bool:
+        return self in (Transport.TLS, Transport.DTLS)
 
 
 class Address(NamedTuple):

@@ -275,12 +275,13 @@ class SendMulticast:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """`shared`: connections of our own may leave from this port (`Connect.local_port`)."""
+    """`shared`: connections of our own may leave from this port (`Connect.local_port`). `datagrams` as in Connect."""
 
     key: str
     local: Address
     tls: TlsServer | None = None
     shared: bool = False
+    datagrams: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +295,9 @@ class Connect:
 
     `local_port`, on `local_ip`, is that of a `shared` listener; 0 is any. If the other end connects to us from
     `remote` at the same time, both become one connection, which either of the two requests may come to know.
+
+    With `datagrams` it is DTLS over UDP instead: what one `SendStream` carries is one datagram, which comes whole or
+    not at all, and nobody repeats it.
     """
 
     stream: str
@@ -301,6 +305,7 @@ class Connect:
     local_ip: str | None = None
     tls: TlsClient | None = None
     local_port: int = 0
+    datagrams: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ class RelaySection(Section):
     udp_port: Port | None = 3478
     tcp_port: Port | None = 3478
     tls_port: Port | None = 5349
+    dtls_port: Port | None = None
     ports: tuple[Port, Port] = (49152, 65535)
     allow_peers: tuple[Network, ...] = ()
     max_allocations: Annotated[int, Field(ge=1)] = 10_000
@@ -166,9 +167,11 @@ class EdgeConfig(Section):
             for transport, port in ((Transport.UDP, relay.udp_port), (Transport.TCP, relay.tcp_port))
             if port is not None
         ]
-        if relay.tls_port is not None:
-            address = Address(relay.listen, relay.tls_port)
-            listeners.append(TurnListener(Transport.TLS, address, TlsServer(IDENTITY)))
+        listeners += [
+            TurnListener(transport, Address(relay.listen, port), TlsServer(IDENTITY))
+            for transport, port in ((Transport.TLS, relay.tls_port), (Transport.DTLS, relay.dtls_port))
+            if port is not None
+        ]
         return TurnServerConfig(
             realm=self.domain,
             listeners=tuple(listeners),

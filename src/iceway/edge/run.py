@@ -65,7 +65,8 @@ async def running_edge(
     """An edge for as long as the block lasts. Raises EnvironmentFailure if a port cannot be opened."""
     keys = keystore or edge_keystore(config)
     machine = Edge(config, key_ring(config, keys), SystemRandom())
-    ports = (config.relay.udp_port, config.relay.tcp_port, config.relay.tls_port)
+    relay = config.relay
+    ports = (relay.udp_port, relay.tcp_port, relay.tls_port, relay.dtls_port)
     opening = Opening(len(config.access.listen) + 1 + sum(port is not None for port in ports))
 
     def heard(event: object, _: float) -> None:

@@ -63,7 +63,9 @@ def silent_servers(node: str, agent: str, entries: Sequence[Entry]) -> list[Sile
 
 
 def over(server: str) -> str:
-    """The transport in a server's label: `turn:av.example.test:3478?transport=tcp` → tcp, turns: → tls."""
+    """The transport in a server's label: `turn:av.example.test:3478?transport=tcp` → tcp, turns: → tls or dtls."""
+    if server.lower().startswith("turns:") and "transport=udp" in server.lower():
+        return "dtls"
     if server.lower().startswith(("turns:", "stuns:")) or "transport=tls" in server.lower():
         return "tls"
     return "tcp" if "transport=tcp" in server.lower() else "udp"

@@ -48,7 +48,7 @@ FACING = {"active": "passive", "passive": "active", "so": "so"}  # RFC 6544 §6.
 _DIRECTIONS = {"active": 6, "passive": 4, "so": 2}
 _REFLEXIVE_DIRECTIONS = {"so": 6, "active": 4, "passive": 2}
 
-_RELAY_RANK = {None: 3, Transport.UDP: 3, Transport.TCP: 2, Transport.TLS: 1}
+_RELAY_RANK = {None: 3, Transport.UDP: 3, Transport.DTLS: 3, Transport.TCP: 2, Transport.TLS: 1}
 
 
 @dataclass(frozen=True, slots=True)

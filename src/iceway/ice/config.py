@@ -80,7 +80,8 @@ class IceServer:
         What the URI leaves open is discovered: without a port by SRV, without a transport by NAPTR as well.
         """
         uri = server_uri.parse(text)
-        secure = Transport.TLS if uri.secure else Transport.UDP
+        secured = Transport.DTLS if uri.transport == "udp" else Transport.TLS
+        secure = secured if uri.secure else Transport.UDP
         return cls(
             kind=ServerKind.TURN if uri.relays else ServerKind.STUN,
             host=uri.host,
@@ -106,7 +107,7 @@ class IceServer:
     @property
     def label(self) -> str:
         """As records name it: `turn:av.example.test:3478?transport=udp`."""
-        scheme = f"{self.kind.value}s" if self.transport is Transport.TLS else self.kind.value
+        scheme = f"{self.kind.value}s" if self.transport.is_secure else self.kind.value
         if self.uri is not None and not self.port:
             return str(self.uri)
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -161,9 +161,8 @@ def _uri_of(server: IceServer) -> ServerUri:
     # RFC 7064 has no transports, so STUN over TCP is found as a relay over TCP would be.
     if server.transport is Transport.UDP:
         return ServerUri("turn", server.host, server.port, "udp")
-    return ServerUri(
-        "turns" if server.transport is Transport.TLS else "turn", server.host, server.port, "tcp"
-    )
+    over = "tcp" if server.transport.is_stream else "udp"
+    return ServerUri("turns" if server.transport.is_secure else "turn", server.host, server.port, over)
 
 
 def _readable(answer: Answer) -> str:

@@ -32,9 +32,15 @@ _SRV = {
     (True, Transport.UDP): "_turn._udp",
     (True, Transport.TCP): "_turn._tcp",
     (True, Transport.TLS): "_turns._tcp",
+    (True, Transport.DTLS): "_turns._udp",
     (False, Transport.UDP): "_stun._udp",
 }
-_NAPTR = {"turn.udp": Transport.UDP, "turn.tcp": Transport.TCP, "turn.tls": Transport.TLS}  # RFC 5928 §5
+_NAPTR = {  # RFC 5928 §5, RFC 7350 §7
+    "turn.udp": Transport.UDP,
+    "turn.tcp": Transport.TCP,
+    "turn.tls": Transport.TLS,
+    "turn.dtls": Transport.DTLS,
+}
 _ADDRESS = {4: "A", 6: "AAAA"}
 
 
@@ -186,9 +192,9 @@ class Discovery:
             return (Transport.UDP, Transport.TCP) if named else (Transport.UDP, Transport.TCP, Transport.TLS)
         if uri.transport == "tcp":
             return (Transport.TLS,) if uri.secure else (Transport.TCP,)
-        if uri.transport == "udp" and not uri.secure:
-            return (Transport.UDP,)
-        what = "TURN over DTLS" if uri.transport == "udp" else f"TURN over {uri.transport}"
+        if uri.transport == "udp":
+            return (Transport.DTLS,) if uri.secure else (Transport.UDP,)
+        what = f"TURN over {uri.transport}"
         return Dead(None, Reason.UNSUPPORTED, f"{what} is not spoken here; try ?transport=tcp")
 
     def _by_naptr(self, transports: tuple[Transport, ...]) -> Iterator[_Step]:
@@ -239,7 +245,7 @@ class Discovery:
         if ways:
             yield from ways
             return
-        plain = tuple(t for t in transports if uri.secure or t is not Transport.TLS)
+        plain = tuple(t for t in transports if uri.secure or not t.is_secure)
         for transport in plain:
             yield Target(transport, uri.host, _port(transport))
 
@@ -297,4 +303,4 @@ class Discovery:
 
 
 def _port(transport: Transport) -> int:
-    return DEFAULT_SECURE_PORT if transport is Transport.TLS else DEFAULT_PORT
+    return DEFAULT_SECURE_PORT if transport.is_secure else DEFAULT_PORT

@@ -428,7 +428,7 @@ class Gatherer:
                 self.server_found(state, address, now)
 
     def _ask_from_everywhere(self, state: ServerState, address: Address, now: float) -> None:
-        if state.server.transport.is_stream:
+        if state.server.transport.is_connected:
             for component in range(1, self._config.components + 1):
                 for family in relay_families(self._config, address.family):
                     self._add_job(state, address, component, None, family, now)
@@ -437,7 +437,7 @@ class Gatherer:
                 self._ask_from(state, address, socket, now)
 
     def _ask_from(self, state: ServerState, address: Address, socket: HostSocket, now: float) -> None:
-        if socket.local.family != address.family or state.server.transport.is_stream:
+        if socket.local.family != address.family or state.server.transport.is_connected:
             return
         relays = state.server.kind is ServerKind.TURN
         family, *others = relay_families(self._config, address.family)

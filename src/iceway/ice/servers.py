@@ -124,7 +124,7 @@ def client_of(
 ) -> Client | None:
     """The machine that asks this server; None if the answer would be of no use to UDP (STUN over a stream)."""
     if server.kind is ServerKind.TURN and not scouts:
-        tls = TlsClient(server.host or address.ip) if server.transport is Transport.TLS else None
+        tls = TlsClient(server.host or address.ip) if server.transport.is_secure else None
         return TurnClient(
             name,
             address,
@@ -149,8 +149,9 @@ def not_asked(server: IceServer, config: AgentConfig) -> str:
     if server.asks_for_tcp and not config.tcp:
         return "it could only help candidates over TCP, which are not wanted"
     if config.policy is Policy.NO_RELAY:
-        if server.transport is Transport.TLS:
-            return "relays are not wanted (policy no-relay), and over TLS it could do nothing else"
+        if server.transport.is_secure:
+            how = server.transport.upper()
+            return f"relays are not wanted (policy no-relay), and over {how} it could do nothing else"
         if server.transport is Transport.TCP and not config.tcp:
             return "relays are not wanted (policy no-relay), nor are candidates over TCP"
     return ""

@@ -41,6 +41,7 @@ from iceway.core.machine import (
     SendStream,
 )
 from iceway.io.addresses import usable_addresses
+from iceway.io.dtls import DtlsConnections, DtlsLimits
 from iceway.io.keystore import KeyStore
 from iceway.io.multicast import MulticastSockets
 from iceway.io.netwatch import watch_network
@@ -121,6 +122,9 @@ class Driver:
         self._udp = UdpSockets(loop, self._deliver, self._settle)
         self._multicast = MulticastSockets(loop, self._deliver, self._settle)
         self._streams = Streams(loop, self.feed, self.record, self._keystore, self._limits)
+        self._dtls = DtlsConnections(
+            loop, self._deliver, self._settle, self.record, self._keystore, DtlsLimits()
+        )
         self._requests = {
             SendDatagram: self._udp.send,
             OpenUdp: self._open_udp,
@@ -160,6 +164,7 @@ class Driver:
             task.cancel()
         await asyncio.gather(*self._lookups, return_exceptions=True)
         self._udp.close_all()
+        self._dtls.close_all()
         self._multicast.close_all()
         await self._streams.close_all(STOP_GRACE)
         self.recorder.flush()
@@ -310,21 +315,32 @@ class Driver:
         self._multicast.close(request.key)
 
     def _listen(self, request: Listen) -> None:
-        self._inbox.append(self._streams.listen(request))
+        listeners = self._dtls if request.datagrams else self._streams
+        self._inbox.append(listeners.listen(request))
 
     def _close_listener(self, request: CloseListener) -> None:
-        self._streams.close_listener(request.key)
+        listeners = self._dtls if self._dtls.listens(request.key) else self._streams
+        listeners.close_listener(request.key)
 
     def _connect(self, request: Connect) -> None:
-        if self._streams.knows(request.stream):
+        if self._streams.knows(request.stream) or self._dtls.knows(request.stream):
             raise UsageError(f"stream {request.stream} is in use")
-        self._streams.connect(request)
+        if request.datagrams:
+            self._dtls.connect(request)
+        else:
+            self._streams.connect(request)
 
     def _send_stream(self, request: SendStream) -> None:
-        self._streams.send(request.stream, request.data)
+        if self._dtls.knows(request.stream):
+            self._dtls.send(request.stream, request.data)
+        else:
+            self._streams.send(request.stream, request.data)
 
     def _close_stream(self, request: CloseStream) -> None:
-        self._streams.close(request.stream, abort=request.abort)
+        if self._dtls.knows(request.stream):
+            self._dtls.close(request.stream, abort=request.abort)
+        else:
+            self._streams.close(request.stream, abort=request.abort)
 
     def _resolve(self, request: Resolve) -> None:
         assert self._loop is not None

@@ -9,11 +9,25 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from OpenSSL import SSL
+
+from iceway.core.address import Address
 from iceway.core.errors import EnvironmentFailure
 from iceway.core.machine import TlsClient, TlsServer
+
+_DTLS_1_2 = 0xFEFD
+
+
+@dataclass(slots=True)
+class HandshakeFacts:
+    """What callbacks know of a DTLS connection: they get it as its app data. `distrusted` is an X509_V_ERR."""
+
+    remote: Address
+    distrusted: int = 0
 
 
 class Identity(NamedTuple):
@@ -90,6 +104,39 @@ class KeyStore:
             self._contexts[tls.identity] = context
         return context
 
+    def datagram_context(self, tls: TlsServer | TlsClient) -> SSL.Context:
+        """For DTLS, with the rules of the others. A fresh one, which its caller keeps."""
+        context = SSL.Context(SSL.DTLS_METHOD)
+        context.set_min_proto_version(_DTLS_1_2)
+        for option in (SSL.OP_NO_QUERY_MTU, SSL.OP_COOKIE_EXCHANGE, SSL.OP_NO_RENEGOTIATION):
+            context.set_options(option or 0)
+        if self._system_trust:
+            context.set_default_verify_paths()
+        for path in self._trust:
+            try:
+                context.load_verify_locations(str(path))
+            except SSL.Error as error:
+                raise EnvironmentFailure(
+                    f"cannot load trusted certificates from {path}",
+                    "Name the PEM file of the authority to trust.",
+                ) from error
+        if tls.identity is not None:
+            certificate, key = self.identity(tls.identity)
+            try:
+                context.use_certificate_chain_file(str(certificate))
+                context.use_privatekey_file(str(key))
+                context.check_privatekey()
+            except SSL.Error as error:
+                raise EnvironmentFailure(
+                    f"cannot load certificate {certificate} with key {key}",
+                    "Both must be PEM files, the key unencrypted and belonging to the certificate.",
+                ) from error
+        if isinstance(tls, TlsClient):
+            context.set_verify(SSL.VERIFY_PEER, _judged)
+        elif tls.require_client_certificate:
+            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _judged)
+        return context
+
     def _context(self, protocol: int, identity: str | None) -> ssl.SSLContext:
         context = ssl.SSLContext(protocol)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -114,6 +161,13 @@ class KeyStore:
                     "Both must be PEM files, the key unencrypted and belonging to the certificate.",
                 ) from error
         return context
+
+
+def _judged(tls: SSL.Connection, _: object, code: int, depth: int, believed: int) -> bool:
+    """Remember why a certificate is not believed: OpenSSL's error does not say."""
+    if not believed:
+        tls.get_app_data().distrusted = code
+    return bool(believed)
 
 
 def _no_password() -> str:

@@ -58,14 +58,9 @@ def failure_words(error: BaseException | None) -> str:
         case None:
             return CLOSED_BY_PEER
         case ssl.SSLCertVerificationError(verify_code=code):
-            if code == _CERTIFICATE_HAS_EXPIRED:
-                return "certificate expired"
-            if code == _CERTIFICATE_NOT_YET_VALID:
-                return "certificate is not valid yet"
-            return "certificate not trusted"
+            return distrust_words(code)
         case ssl.SSLError():
-            reason = getattr(error, "reason", None) or str(error)
-            return _BY_TLS_REASON.get(reason, f"TLS failed: {reason.lower().replace('_', ' ')}")
+            return tls_words(getattr(error, "reason", None) or str(error))
         case TimeoutError():
             return TIMED_OUT
         case OSError(errno=number) if number in _BY_ERRNO:
@@ -76,6 +71,20 @@ def failure_words(error: BaseException | None) -> str:
             return (text or str(error) or "failed").lower()
         case _:
             return str(error) or type(error).__name__
+
+
+def distrust_words(code: int) -> str:
+    """Why OpenSSL does not believe a certificate; `code` is its X509_V_ERR."""
+    if code == _CERTIFICATE_HAS_EXPIRED:
+        return "certificate expired"
+    if code == _CERTIFICATE_NOT_YET_VALID:
+        return "certificate is not valid yet"
+    return "certificate not trusted"
+
+
+def tls_words(reason: str) -> str:
+    """What OpenSSL's name for a failure means."""
+    return _BY_TLS_REASON.get(reason, f"TLS failed: {reason.lower().replace('_', ' ')}")
 
 
 def bind_words(error: OSError, local: Address) -> str:

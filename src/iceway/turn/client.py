@@ -1,7 +1,7 @@
 """A TURN client (RFC 8656): gets a relayed address from a server, keeps it, sends and receives through it.
 
 Over UDP it shares a socket that somebody else opened (`local`), who hands in the datagrams from `server`;
-over TCP and TLS it opens a stream of its own. One object is one allocation: it ends, refused, lost or closed,
+over TCP, TLS and DTLS it opens a connection of its own. One object is one allocation: it ends, refused, lost or closed,
 and a new one is made for the next try. A peer that the relay refuses fails alone (`PeerRefused`).
 """
 
@@ -104,8 +104,8 @@ class TurnClient(Outbox):
         super().__init__()
         if transport is Transport.UDP and local is None:
             raise UsageError("over UDP a TURN client needs the address of an open socket")
-        if (transport is Transport.TLS) != (tls is not None):
-            raise UsageError("TLS parameters belong to transport TLS and to no other")
+        if transport.is_secure != (tls is not None):
+            raise UsageError("TLS parameters belong to transports TLS and DTLS and to no other")
         self.name = name
         self.server = server
         self.transport = transport
@@ -240,7 +240,10 @@ class TurnClient(Outbox):
                 if self.transport is Transport.UDP:
                     self._handle_message(data, now)
             case StreamReceived(stream=self._stream, data=data):
-                self._handle_stream(data, now)
+                if self.transport.is_stream:
+                    self._handle_stream(data, now)
+                else:
+                    self._handle_message(data, now)
             case StreamConnected(stream=self._stream, local=local):
                 if self.state is State.CONNECTING:
                     self._local = local
@@ -283,10 +286,11 @@ class TurnClient(Outbox):
             return
         self.state = State.CONNECTING
         self._give_up_at = now + CONNECT_TIMEOUT
-        self.emit(Connect(self._stream, self.server, self._interface, self._tls))
+        datagrams = self.transport is Transport.DTLS
+        self.emit(Connect(self._stream, self.server, self._interface, self._tls, datagrams=datagrams))
 
     def _put(self, data: bytes) -> None:
-        if self.transport.is_stream:
+        if self.transport.is_connected:
             self.emit(SendStream(self._stream, data))
         else:
             assert self._local is not None
@@ -488,7 +492,7 @@ class TurnClient(Outbox):
     def _release(self, now: float) -> None:
         self.state = State.CLOSING
         self._requester.start(_Ask.RELEASE, Method.REFRESH, (stun.LIFETIME(0),), now, requests=3)
-        if self.transport.is_stream:
+        if self.transport.is_connected:
             # The end of the stream ends the allocation as well (RFC 8656 §5).
             self._end()
         else:
@@ -510,7 +514,7 @@ class TurnClient(Outbox):
             return False
         self._visited.append(alternate)
         self._requester.forget_server()
-        if self.transport.is_stream:
+        if self.transport.is_connected:
             self.emit(CloseStream(self._stream))
             self._stream = f"{self.name}/stream.{len(self._visited)}"
             self._framer = StreamFramer()
@@ -538,7 +542,7 @@ class TurnClient(Outbox):
         self._requester.forget_all()
         self._peers.clear()
         self._refresh_at = self._give_up_at = None
-        if close and not ended and self.transport.is_stream:
+        if close and not ended and self.transport.is_connected:
             self.emit(CloseStream(self._stream, abort))
 
 

@@ -11,15 +11,15 @@ from iceway.core.machine import TlsServer
 
 @dataclass(frozen=True, slots=True)
 class TurnListener:
-    """Where clients come in. `tls` goes with transport TLS and with no other."""
+    """Where clients come in. `tls` goes with transports TLS and DTLS and with no other."""
 
     transport: Transport
     address: Address
     tls: TlsServer | None = None
 
     def __post_init__(self) -> None:
-        if (self.transport is Transport.TLS) != (self.tls is not None):
-            raise UsageError("TLS parameters belong to transport TLS and to no other")
+        if self.transport.is_secure != (self.tls is not None):
+            raise UsageError("TLS parameters belong to transports TLS and DTLS and to no other")
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ class Relay:
         size = len(payload)
         if channel is not None and channel.ends_at > now:
             data = channel.number + size.to_bytes(2, "big") + payload
-            if client.stream is not None and size % 4:
+            if client.transport.is_stream and size % 4:
                 data += bytes(4 - size % 4)
         else:
             attributes = stun.XOR_PEER_ADDRESS(peer), stun.DATA(payload)

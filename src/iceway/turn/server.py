@@ -136,7 +136,8 @@ class TurnServer(Outbox):
             if listener.transport is Transport.UDP:
                 self.emit(OpenUdp(key, listener.address))
             else:
-                self.emit(Listen(key, listener.address, listener.tls))
+                datagrams = listener.transport is Transport.DTLS
+                self.emit(Listen(key, listener.address, listener.tls, datagrams=datagrams))
         self._learn_own_addresses()
 
     def stop(self, now: float) -> None:
@@ -251,6 +252,7 @@ class TurnServer(Outbox):
         self._timers.arm(_Expiry(allocation.relayed), allocation.expires_at)
         if client.framer is not None:
             client.framer.max_frame = MAX_FRAME
+        if client.stream is not None:
             self._set_idle(client, False, now)
         self.emit(
             AllocationCreated(
@@ -321,7 +323,7 @@ class TurnServer(Outbox):
             event.local,
             ClientAddress(event.remote),
             event.stream,
-            StreamFramer(STRANGER_FRAME),
+            StreamFramer(STRANGER_FRAME) if listener.transport.is_stream else None,
         )
         self._streams[event.stream] = client
         self.emit(
@@ -332,7 +334,9 @@ class TurnServer(Outbox):
         self._set_idle(client, True, now)
 
     def _handle_stream(self, client: Client, data: bytes, now: float) -> None:
-        assert client.framer is not None
+        if client.framer is None:
+            self._handle_message(client, data, now)
+            return
         try:
             frames = client.framer.feed(data)
         except ParseError as error:

@@ -26,8 +26,8 @@ ANY = ("0.0.0.0", "::")
 
 GROUPS = ("224.0.0.251", "ff02::fb")
 
-OnDatagram = Callable[[Address, Address, bytes], None]
-"""Called with (local, remote, data); `local` as the socket was bound."""
+OnDatagram = Callable[[Address, Address, object], None]
+"""Called with (local, remote, data); `local` as the socket was bound. What is no bytes is a record of DTLS."""
 
 
 OnMulticast = Callable[[Address, bytes], None]
@@ -140,7 +140,7 @@ class HostNode(Node):
             bound, on_datagram = self._socket(packet.destination)
             if on_datagram is None:
                 self.network.dropped(self.name, packet, "port closed")
-            elif isinstance(packet.payload, bytes):
+            else:
                 on_datagram(bound, packet.source, packet.payload)
 
     def _socket(self, destination: Address) -> tuple[Address, OnDatagram | None]:

@@ -39,7 +39,7 @@ from iceway.core.machine import (
 from iceway.lab.world.host import BindError, HostNode
 from iceway.lab.world.streams import Streams
 from iceway.lab.world.tcp import TcpStack
-from iceway.lab.world.tls import KeyStore
+from iceway.lab.world.tls import GARBAGE, KeyStore
 from iceway.trace.records import Record
 
 if TYPE_CHECKING:
@@ -209,8 +209,8 @@ class Program:
         self._groups[key] = None
         return MulticastOpened(key)
 
-    def _datagram(self, local: Address, remote: Address, data: bytes) -> None:
-        self._input(DatagramReceived(local, remote, data))
+    def _datagram(self, local: Address, remote: Address, data: object) -> None:
+        self._input(DatagramReceived(local, remote, data if isinstance(data, bytes) else GARBAGE))
 
     def _later(self, event: Input, delay: float = 0.0) -> None:
         self._clock.after(delay, partial(self._input, event))

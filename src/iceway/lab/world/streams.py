@@ -1,4 +1,4 @@
-"""The streams of one program: listeners and connections by the machine's names, under TLS where asked.
+"""The streams of one program: listeners and connections by the machine's names, under TLS or DTLS where asked.
 
 The same promises as of the driver on real sockets: a stream is told when it is up, handshake and name check
 included; its end is told exactly once; an incoming connection that fails its handshake is only recorded.
@@ -27,7 +27,7 @@ from iceway.core.machine import (
     TlsServer,
 )
 from iceway.io.reasons import CLOSED_BY_US, HANDSHAKE_TIMED_OUT
-from iceway.lab.world import tls
+from iceway.lab.world import dtls, tls
 from iceway.lab.world.clock import Clock
 from iceway.lab.world.host import BindError
 from iceway.lab.world.tcp import MSS, Connection, TcpStack
@@ -42,6 +42,7 @@ class _Listener:
     key: str
     local: Address
     tls: TlsServer | None
+    datagrams: bool
     count: int = 0
 
 
@@ -63,6 +64,7 @@ class Streams:
         self.deliver = deliver
         self.record = record
         self._stack = stack
+        self._dtls = dtls.DtlsStack(stack.host, clock)
         self._listeners: dict[str, _Listener] = {}
         self._streams: dict[str, _Stream] = {}
 
@@ -71,10 +73,13 @@ class Streams:
             return ListenerFailed(request.key, "this listener is open already")
         if request.tls is not None and request.tls.identity not in self.keys.identities:
             return ListenerFailed(request.key, f"no certificate is called {request.tls.identity!r}")
-        listener = _Listener(request.key, request.local, request.tls)
+        listener = _Listener(request.key, request.local, request.tls, request.datagrams)
+        welcome = partial(self._accept, listener)
         try:
-            welcome = partial(self._accept, listener)
-            listener.local = self._stack.listen(request.local, welcome, shared=request.shared)
+            if request.datagrams:
+                listener.local = self._dtls.listen(request.local, welcome)
+            else:
+                listener.local = self._stack.listen(request.local, welcome, shared=request.shared)
         except BindError as error:
             return ListenerFailed(request.key, str(error))
         self._listeners[request.key] = listener
@@ -82,11 +87,15 @@ class Streams:
 
     def close_listener(self, key: str) -> None:
         if (listener := self._listeners.pop(key, None)) is not None:
-            self._stack.close_listener(listener.local)
+            (self._dtls if listener.datagrams else self._stack).close_listener(listener.local)
 
     def connect(self, request: Connect) -> None:
+        connection: Connection | dtls.Connection | None
         try:
-            connection = self._stack.connect(request.local_ip, request.remote, request.local_port)
+            if request.datagrams:
+                connection = self._dtls.connect(request.local_ip, request.remote)
+            else:
+                connection = self._stack.connect(request.local_ip, request.remote, request.local_port)
         except BindError as error:
             self._refuse(request.stream, str(error))
             return
@@ -94,7 +103,10 @@ class Streams:
             self._refuse(request.stream, "network unreachable")
             return
         if request.tls and request.tls.identity and request.tls.identity not in self.keys.identities:
-            self._stack.forget(connection)
+            if isinstance(connection, Connection):
+                self._stack.forget(connection)
+            else:
+                self._dtls.forget(connection)
             self._refuse(request.stream, f"no certificate is called {request.tls.identity!r}")
             return
         self._streams[request.stream] = _Stream(self, request.stream, connection, client=request.tls)
@@ -123,7 +135,7 @@ class Streams:
         else:
             self.deliver(StreamClosed(stream.name, reason))
 
-    def _accept(self, listener: _Listener, connection: Connection) -> None:
+    def _accept(self, listener: _Listener, connection: Connection | dtls.Connection) -> None:
         listener.count += 1
         name = f"{listener.key}/{listener.count}"
         stream = _Stream(self, name, connection, server=listener.tls, listener_key=listener.key)
@@ -140,7 +152,7 @@ class _Stream:
         self,
         streams: Streams,
         name: str,
-        connection: Connection,
+        connection: Connection | dtls.Connection,
         *,
         client: TlsClient | None = None,
         server: TlsServer | None = None,
@@ -161,6 +173,10 @@ class _Stream:
         connection.on_sent = self._sent
 
     def send(self, data: bytes) -> None:
+        if isinstance(self.connection, dtls.Connection):
+            if self.is_up:
+                self.connection.send(data, len(data))
+            return
         for start in range(0, len(data), MSS):
             piece = data[start : start + MSS]
             self.connection.send(piece, len(piece))
