@@ -8,6 +8,7 @@ agent's whole process from "gather" until half a second after both had selected.
 
     make bench-ice
     .venv/bin/python bench/ice/run.py [--rounds N] [--rows NAME …] [--only PROGRAM …] [--json FILE]
+    .venv/bin/python bench/ice/run.py --read FILE      # the tables of an earlier run
 
 Needs what `make interop` needs. Medians are printed, and the ratio to the best of the others; the JSON has every
 sample.
@@ -20,6 +21,7 @@ import json
 import statistics
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -126,6 +128,13 @@ def table(rows: list[Row], programs: list[Program], samples: list[Sample]) -> st
             ours = found.get(ICEWAY)
             beyond = "" if ours is None else f"{(ours - least) / row.path_trip:.1f} round trips"
             lines.append(_line([*cells, beyond]))
+    lines += [
+        "",
+        _line(["the slowest session, ms until both have received data", *(p.name for p in programs)]),
+    ]
+    lines.append(_line(["---", *["---:"] * len(programs)]))
+    for row in rows:
+        lines.append(_line([row.name, *(_slowest(samples, row, program) for program in programs)]))
     lines += ["", _line(["ms of CPU an agent", *(p.name for p in programs)])]
     lines.append(_line(["---", *["---:"] * len(programs)]))
     for row in rows:
@@ -148,6 +157,12 @@ def _median(samples: list[Sample], row: Row, program: Program, what: str) -> flo
     return statistics.median(known) if len(known) > len(times) / 2 else None
 
 
+def _slowest(samples: list[Sample], row: Row, program: Program) -> str:
+    times = [s.connect for s in samples if (s.row, s.program) == (row.name, program.name)]
+    known = [taken for taken in times if taken is not None]
+    return f"{max(known) * 1e3:.0f}" if len(known) == len(times) else "never"
+
+
 def _told(found: dict[Program, float | None], program: Program) -> str:
     mine = found[program]
     others = [taken for other, taken in found.items() if other is not program and taken is not None]
@@ -166,8 +181,13 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS])
     parser.add_argument("--only", nargs="+", choices=[program.name for program in EVERYBODY])
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--read", type=Path)
     options = parser.parse_args()
-    rows = [row for row in ROWS if options.rows is None or row.name in options.rows]
+    if options.read:
+        told = json.loads(options.read.read_text())
+        show(told["machine"], told["versions"], [Sample(**sample) for sample in told["samples"]])
+        return
+    wanted = [row for row in ROWS if options.rows is None or row.name in options.rows]
     programs = []
     for program in EVERYBODY:
         if options.only is None or program.name in options.only:
@@ -175,19 +195,21 @@ def main() -> None:
                 print(f"without {program.name}: {missing}", file=sys.stderr)
             else:
                 programs.append(program)
-    samples = compete(rows, programs, options.rounds)
+    samples = compete(wanted, programs, options.rounds)
     known = versions()
-    print(f"{machine()}; {', '.join(f'{name} {version}' for name, version in known.items())}")
-    print(f"{options.rounds} rounds; medians, and the ratio to the best of the others")
-    print(table(rows, programs, samples))
+    show(machine(), known, samples)
     if options.json:
-        told = {
-            "machine": machine(),
-            "versions": known,
-            "bounds": {row.name: [row.connect_bound, row.select_bound] for row in rows},
-            "samples": [asdict(sample) for sample in samples],
-        }
+        told = {"machine": machine(), "versions": known, "samples": [asdict(sample) for sample in samples]}
         options.json.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def show(where: str, known: dict[str, str], samples: list[Sample]) -> None:
+    rows = [row for row in ROWS if any(sample.row == row.name for sample in samples)]
+    programs = [p for p in EVERYBODY if any(sample.program == p.name for sample in samples)]
+    rounds = max(Counter((sample.row, sample.program) for sample in samples).values())
+    print(f"{where}; {', '.join(f'{name} {version}' for name, version in known.items())}")
+    print(f"{rounds} rounds; medians, and the ratio to the best of the others")
+    print(table(rows, programs, samples))
 
 
 if __name__ == "__main__":

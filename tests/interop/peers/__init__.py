@@ -4,7 +4,7 @@ A peer's standard input takes commands, one object a line, in the field `do`:
 
     gather     controlling, servers ({kind, ip, port, user, password}, a list), and perhaps policy ("all" or
                "relay"), addresses (the interfaces to use), options (what only this maker knows)
-    remote     ufrag, pwd, and perhaps pacing (RFC 8839 §5.5, in seconds), which only ours agrees on
+    remote     ufrag, pwd, and perhaps what only ours announces: pacing (RFC 8839 §5.5, in seconds), renomination
     candidate  line: a value of SDP's `candidate` attribute
     end        the other side has no more candidates
     send       text, once a path carries data
@@ -14,7 +14,7 @@ A peer's standard input takes commands, one object a line, in the field `do`:
     close      ends the peer, as does the end of its input
 
 Its standard output tells what happens, one object a line, each with `at`, an instant of CLOCK_MONOTONIC, which
-all programs of a machine share: `ready` (it may be told to gather), `credentials` {ufrag, pwd, perhaps pacing},
+all programs of a machine share: `ready` (it may be told to gather), `credentials` {ufrag, pwd, perhaps more},
 `candidate` as it is found, `end` of the candidates, `usable` (data can be sent), `selected` {local, remote, types},
 `heard` a text that is new, `failed` for a reason, and `cpu` in seconds.
 """

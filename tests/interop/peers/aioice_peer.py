@@ -37,7 +37,7 @@ class Aioice(Peer):
         tell(credentials={"ufrag": self.connection.local_username, "pwd": self.connection.local_password})
         self._life = asyncio.create_task(self._live())
 
-    async def remote(self, ufrag: str, pwd: str, pacing: float | None = None) -> None:
+    async def remote(self, ufrag: str, pwd: str, **announced: object) -> None:
         self.connection.remote_username, self.connection.remote_password = ufrag, pwd
         self._told.set()
 

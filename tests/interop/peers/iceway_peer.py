@@ -31,13 +31,20 @@ class Iceway(Peer):
         self.driver = Driver(self.agent, on_event=self._happened)
         await self.driver.start()
         agent = self.agent
-        tell(credentials={"ufrag": agent.local_ufrag, "pwd": agent.local_pwd, "pacing": agent.pacing})
+        tell(
+            credentials={
+                "ufrag": agent.local_ufrag,
+                "pwd": agent.local_pwd,
+                "pacing": agent.pacing,
+                "renomination": agent.renomination,
+            }
+        )
         ips = tuple(addresses) if addresses else usable_addresses()
         asked = tuple(_server(server) for server in servers)
         self.driver.call(lambda now: self.agent.gather(ips, asked, now))
 
-    async def remote(self, ufrag: str, pwd: str, pacing: float | None = None) -> None:
-        self.driver.call(lambda now: self.agent.set_remote(ufrag, pwd, now, pacing=pacing))
+    async def remote(self, ufrag: str, pwd: str, **announced: Any) -> None:
+        self.driver.call(lambda now: self.agent.set_remote(ufrag, pwd, now, **announced))
 
     async def candidate(self, line: str) -> None:
         self.driver.call(lambda now: self.agent.add_remote_candidate(parse(line), now))

@@ -108,7 +108,7 @@ class Peer:
         if not agent.gather_candidates(self.stream):
             raise SystemExit("libnice could not begin to gather")
 
-    def remote(self, ufrag: str, pwd: str, pacing: float | None = None) -> None:
+    def remote(self, ufrag: str, pwd: str, **announced: object) -> None:
         self.agent.set_remote_credentials(self.stream, ufrag, pwd)
 
     def candidate(self, line: str) -> None:
