@@ -125,6 +125,20 @@ def test_a_refused_reinvite_leaves_the_call_as_it_was() -> None:
     assert not phones.a.seen(Ended)
 
 
+def test_a_reinvite_that_still_waits_can_be_withdrawn() -> None:
+    phones = Phones()
+    phones.calls()
+    phones.bob.accept(phones.bobs, ANSWER, phones.net.now)
+    phones.bob.reinvite(phones.bobs, b"later", phones.net.now)  # the ACK is not here yet
+    phones.bob.withdraw_reinvite(phones.bobs, phones.net.now)
+    phones.run(5)
+    assert "INVITE" not in phones.b.said()
+    phones.bob.reinvite(phones.bobs, b"after all", phones.net.now)
+    phones.bob.withdraw_reinvite(phones.bobs, phones.net.now)  # too late: it is on its way
+    phones.run()
+    assert [event.offer for event in phones.a.seen(ReinviteReceived)] == [b"after all"]
+
+
 def test_a_reinvite_before_the_ack_waits_for_it() -> None:
     phones = Phones()
     phones.calls()
