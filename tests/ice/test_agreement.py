@@ -1,4 +1,7 @@
-"""Whatever the network does to packets, both ends come to the same path, once it lets enough of them through."""
+"""Whatever the network does to packets, both ends come to the same path, once it lets enough of them through.
+
+Up to a fifth of all packets, and single ones at that; `tests/properties` has more networks and fewer losses.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ nats = st.none() | st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     weather=weather,
@@ -99,22 +102,6 @@ def test_both_ends_agree(seed, weather, home, hq, roles, delays, patience, again
     network.run(2)
     assert bob.heard == [b"to bob"]
     assert alice.heard == [b"to alice"]
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), jitter=st.sampled_from([0.0, 0.02, 0.06]), again=st.booleans())
-def test_dual_stack_with_jitter(seed, jitter, again) -> None:
-    network = Network(seed, jitter=jitter)
-    network.renominates = again
-    alice = network.agent("alice", {"203.0.113.1": None, "2001:db8::1": None}, controlling=True)
-    bob = network.agent("bob", {"2001:db8::2": None, "203.0.113.2": None}, controlling=False)
-    for peer in (alice, bob):
-        peer.gather()
-    network.run(0.1)
-    exchange(alice, bob)
-    assert network.run(5, until=lambda: mirrored(alice, bob))
-    network.run(5)
-    assert mirrored(alice, bob)
 
 
 def nominates(data: bytes) -> bool:

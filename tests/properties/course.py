@@ -30,6 +30,7 @@ class Course(Meeting):
         super().__init__(topology(case), case.seed, configs)
         self.case = case
         self.last_told = 0.0
+        self.relay_lives = True
         mishap = case.mishap
         if mishap is not None and not mishap.later:
             self.world.clock.at(mishap.at, partial(self.strike, mishap))
@@ -65,8 +66,10 @@ class Course(Meeting):
         match mishap.kind:
             case "relay-silent":
                 self.world.unplug(EDGE)
+                self.relay_lives = False
             case "relay-killed":
                 self.world.kill(EDGE)
+                self.relay_lives = False
             case _:
                 name = mishap.kind.removeprefix("rebind-")
                 ways = self.world.topology.routers
@@ -76,6 +79,14 @@ class Course(Meeting):
                 if own:
                     self.world.reboot(own[-1])
 
+    def mend(self, mishap: Mishap) -> None:
+        """The relay is back."""
+        self.relay_lives = True
+        if mishap.kind == "relay-silent":
+            self.world.plug(EDGE)
+        elif mishap.kind == "relay-killed":
+            self.relay = self.run_relay()
+
     def speak(self, words: str, patience: float = 5.0) -> bool:
         """Each says something on the path it has; whether each heard what the other said."""
         said = {name: f"{words} from {name}".encode() for name in ENDS}
@@ -84,6 +95,16 @@ class Course(Meeting):
         return self.world.run_until(
             lambda: all(said[end.peer] in end.heard for end in self.ends.values()), patience
         )
+
+    def restart(self) -> None:
+        """Both begin anew, and are told of each other again."""
+        for name, end in self.ends.items():
+            end.failure = end.selected_at = end.connected_at = None
+            end.introduced = end.done = False
+            self.world.call(name, end.agent.restart)
+        for end in self.ends.values():
+            if not end.introduced:
+                self.introduce(end)
 
     def close(self) -> None:
         for name, end in self.ends.items():

@@ -4,6 +4,7 @@
 (b) Both ends stand on the same path, up to a moment for a move to a better one; and each hears the other.
 (c) It is of the oracle's class, if nothing was lost and all was known when it was chosen; else it may be a worse one
     at first, until no packet is lost any more: then a path without relay wins, where there is one.
+    A mishap ends the path for both or for none of them; where it did, a restart finds a way once there is one.
 (d) After `close` nothing is left: no timer, no record, no socket, no allocation.
 (e) The same case is the same trace, byte for byte (`same_again`).
 
@@ -44,6 +45,8 @@ from tests.properties.course import Course
 SHAKES = 8
 TCP_LINGERS = 70.0
 """How long a kernel tries to say goodbye on a connection whose other end is silent."""
+LIFETIME = 700.0
+"""In this time a relay forgets an allocation whose owner could not say goodbye (600 s, RFC 8656 §3.2)."""
 ROUNDING = 1e-6
 HORIZON = 150.0
 MOVING = 10.0
@@ -132,6 +135,22 @@ def survives_or_ends(course: Course, mishap: Mishap) -> None:
         assert not (innocent and oracle(course, alive=False) is not Path.NONE), (
             "it could do without the relay"
         )
+        course.mend(mishap)
+        restarts(course)
+
+
+def restarts(course: Course) -> None:
+    """An ICE restart (RFC 8445 §9) finds whatever way there is now."""
+    way = oracle(course)
+    course.restart()
+    course.world.run_until(course.ended, HORIZON)
+    assert course.ended(), "after a restart an end neither selected a path nor gave up"
+    if way is Path.NONE:
+        assert not any(course.paths), "no way was expected after a restart"
+    else:
+        assert all(course.paths), f"a restart does not bring them together again, though there is {way}"
+        agree(course)
+        assert course.speak("here again"), "what one end said after a restart did not reach the other"
 
 
 def in_time(course: Course, expected: Expectation) -> None:
@@ -203,9 +222,8 @@ def leaves_nothing(course: Course) -> None:
     assert len(own_records(course)) == told, "something was recorded after the end"
     for name in ENDS:
         assert not course.world.sockets(name), f"{name} still has {course.world.sockets(name)}"
-    mishap = course.case.mishap
-    if mishap is None or not mishap.kind.startswith("relay"):
-        course.world.run_until(lambda: not course.relay.allocations, 700)
+    if course.relay_lives:
+        course.world.run_until(lambda: not course.relay.allocations, LIFETIME)
         assert not course.relay.allocations, "the relay still has allocations"
 
 

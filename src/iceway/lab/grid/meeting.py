@@ -65,15 +65,19 @@ class Meeting(Introductions):
     ) -> None:
         super().__init__()
         self.world = World(topology, seed)
-        self.relay = TurnServer(
-            relay_config(topology), StaticAuthenticator({USER: PASSWORD}), self.world.rng(EDGE)
-        )
-        self.world.run(EDGE, self.relay, identities={EDGE: Certificate((RELAY_NAME,))})
-        self.world.call(EDGE, self.relay.start)
+        self.relay = self.run_relay()
         for name, peer in (ENDS, ENDS[::-1]):
             config = configs[name] if configs else AgentConfig(controlling=name == ENDS[0])
             end = self.ends[name] = End(name, peer, Agent(f"{name}/ice", config, self.world.rng(name)))
             self.world.run(name, end.agent, on_event=partial(self.happened, end))
+
+    def run_relay(self) -> TurnServer:
+        """A relay that knows nothing of any other that ran there before."""
+        config = relay_config(self.world.topology)
+        relay = TurnServer(config, StaticAuthenticator({USER: PASSWORD}), self.world.rng(EDGE))
+        self.world.run(EDGE, relay, identities={EDGE: Certificate((RELAY_NAME,))})
+        self.world.call(EDGE, relay.start)
+        return relay
 
     def trickle(self) -> None:
         """Both gather, and tell each other what they find as they find it."""
