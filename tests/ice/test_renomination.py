@@ -266,4 +266,4 @@ def test_moves_and_looks_become_rarer() -> None:
         now = improvement.next_move_at
     assert pauses[:3] == [0.5, 1.0, 2.0]
     assert pauses[-1] == 60.0
-    assert [improvement.next_look(0.0) for _ in range(6)] == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
+    assert [improvement.next_look(0.0) for _ in range(6)] == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0]

@@ -5,11 +5,12 @@ draft-thatcher-ice-renomination), the controlled agent follows the highest, and 
 again whenever it knows better: a candidate came late, a check got through at last, a path became slow. Peers that
 did not announce it have nominations end all (RFC 8445 §8.1.1), and are left alone.
 
-A move must be worth it: off a relay, to a relay that is nearer or over UDP, to the local network, or off a path that
-is far slower. Another pair of the same grade is none, whatever its priority.
+A move must be worth it: off a relay or one of two, to a relay over UDP, to the local network, or off a path that is
+far slower. Another pair of the same grade is none, whatever its priority.
 
-Both agents go on looking, at a pace that falls: a path through two filters needs checks from both sides. Moves get
-rarer the more there were, or were tried, so that two paths that take turns at being good do not make media take turns.
+The choice ends all checks under way, so that each pair has its reason. Both agents go on looking, at a pace that
+falls: a path through two filters needs checks from both sides. Moves get rarer the more there were, or were tried, so
+that two paths that take turns at being good do not make media take turns.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 
 from iceway.ice.checklist import CandidatePair, PairState, Prospect
 
-FIRST_LOOK = 5.0
+FIRST_LOOK = 2.0
 LAST_LOOK = 60.0  # between two looks, in the end
 AT_ONCE = 5  # pairs in one look
 FIRST_PAUSE = 0.5

@@ -276,7 +276,7 @@ class Paths:
                 component.improvement.moves(now)
                 self._timers.arm(component.look_timer, component.improvement.next_look(now))
         for other in self._checklist.of(component.number):
-            if other.unfinished and not self._tempting(component, other):
+            if other.unfinished:
                 if other.first_sent_at is None:
                     reason = f"never checked: pair {pair.id} was selected first"
                 else:
