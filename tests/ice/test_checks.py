@@ -182,10 +182,11 @@ def test_once_something_works_only_what_is_better_sets_the_pace_of_repetition() 
     assert scene.timers.at(sixth) > 2.0  # worse than what works: no hurry
 
 
-def test_a_nomination_is_not_repeated_before_its_answer_can_have_come() -> None:
+@pytest.mark.parametrize(("round_trip", "rto"), [(0.02, 0.5), (0.4, 0.8), (5.5, 1.0)])
+def test_a_nomination_on_a_slow_path_is_repeated_a_little_later(round_trip: float, rto: float) -> None:
     scene = Scene(1)
     (pair,) = scene.checklist
-    pair.state, pair.round_trip = PairState.SUCCEEDED, 0.8
+    pair.state, pair.round_trip = PairState.SUCCEEDED, round_trip
     scene.checks.nominate(pair, 0.0)
     assert scene.runs(0.1) == [(1, "nomination")]
-    assert scene.timers.at(scene.checks.current(pair)) == 1.6
+    assert scene.timers.at(scene.checks.current(pair)) == rto

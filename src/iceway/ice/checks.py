@@ -275,7 +275,8 @@ class Checks:
 
     def _rto(self, cause: Cause, pair: CandidatePair) -> float:
         if cause in _KEEPS:
-            return max(self._config.rto, 2 * (pair.round_trip or 0.0))
+            # One measurement may be far too long, of a relay over TCP that lost a segment: it may not slow us much.
+            return min(max(self._config.rto, 2 * (pair.round_trip or 0.0)), 2 * self._config.rto)
         better = self._hoped_for(pair.component)
         waiting = len(better) if pair in better else self._together.busy()
         return max(self._config.rto, self._ta * waiting)
