@@ -87,8 +87,9 @@ class Course(Meeting):
         elif mishap.kind == "relay-killed":
             self.relay = self.run_relay()
 
-    def speak(self, words: str, patience: float = 5.0) -> bool:
-        """Each says something on the path it has; whether each heard what the other said."""
+    def speak(self, words: str, patience: float = 30.0) -> bool:
+        """Each says something on the path it has; whether each heard what the other said. A connection to a relay that
+        lost many packets has to catch up first."""
         said = {name: f"{words} from {name}".encode() for name in ENDS}
         for name, end in self.ends.items():
             self.world.call(name, partial(_say, end.agent, said[name]))
