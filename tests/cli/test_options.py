@@ -199,3 +199,8 @@ def test_what_befalls_a_call_is_told_to_people_and_programs(capsys: pytest.Captu
     assert second == "the path is lost (the other side has been silent for 3 s); looking for another"
     assert [json.loads(line)["event"] for line in lines] == ["pathless", "interrupted"]
     assert json.loads(lines[0])["tried"] == news[0].tried
+
+
+def test_keys_that_no_telephone_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["call", "bob@example.test", "--as", "alice@example.test", "--dtmf", "12x"]) == 2
+    assert "--dtmf: 'X' is no key of a telephone" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def test_the_offer_as_it_goes_out() -> None:
         "audio",
         5000,
         "RTP/SAVP",
-        ("111", "0", "8"),
+        ("111", "0", "8", "110", "101"),
     )
     assert description.connection == sdp.Connection("192.0.2.1")
     assert audio.rtpmaps[111] == sdp.RtpMap(111, "opus", 48000, 2)
@@ -233,7 +233,7 @@ def test_numbers_of_the_offerer_are_used() -> None:
     assert callee.receive_offer(offer).codec == Codec("opus", 96, 48000, 2)
     assert sdp.parse(callee.answer(None, OFFICE)).media[0].formats == ("96",)
     # Later offers keep the number the codec has got (RFC 3264 §8.3.2).
-    assert sdp.parse(callee.offer(None, OFFICE)).media[0].formats == ("96", "0", "8")
+    assert sdp.parse(callee.offer(None, OFFICE)).media[0].formats == ("96", "0", "8", "110", "101")
 
 
 def test_the_answerers_numbers_are_sent_and_ours_received() -> None:

@@ -102,3 +102,13 @@ def test_an_option_that_the_owner_understands_may_be_required() -> None:
     pair.alice.invite("sip:bob@example.test", OFFER, pair.net.now, (("Require", "trickle-ice"),))
     pair.run()
     assert "420" not in pair.b.said()
+
+
+def test_types_without_a_package_are_taken_by_whoever_says_so() -> None:
+    pair = Phones(info_types=("application/dtmf-relay",))  # type: ignore[arg-type]
+    call = pair.answered()
+    pair.alice.inform(call, "", "application/DTMF-relay; charset=x", b"Signal=5", pair.net.now)
+    pair.alice.inform(call, "", "text/plain", b"Signal=5", pair.net.now)
+    pair.run()
+    assert pair.b.seen(InfoReceived) == [InfoReceived(pair.bobs, "", "application/dtmf-relay", b"Signal=5")]
+    assert sorted(answer.status for answer in pair.a.seen(InfoAnswered)) == [200, 415]

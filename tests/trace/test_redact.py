@@ -153,3 +153,8 @@ def test_long_hostile_text_takes_no_long_time(piece: str) -> None:
     redact_sip(piece * (200_000 // len(piece)))
     redact_sip("Authorization: " + piece * (200_000 // len(piece)))
     assert time.process_time() - started < 5
+
+
+def test_telephone_keys_are_hidden() -> None:
+    seen = redact_sip("INFO sip:bob@example.test SIP/2.0\r\n\r\nSignal=7\r\nDuration=160\r\n")
+    assert seen.endswith(f"\r\n\r\nSignal={HIDDEN}\r\nDuration=160\r\n")

@@ -289,6 +289,8 @@ def tell_news(tell: Teller, news: News) -> None:
             tell.step("interrupted", f"the path is lost ({reason}); looking for another", reason=reason)
         case events.CallRestored(path=path):
             tell.step("restored", f"the sound goes on: {path}", path=str(path))
+        case events.CallDigit(digit=digit):
+            tell.step("digit", f"they press {digit}", digit=digit)
 
 
 def not_registered(tell: Teller, failure: RegistrationFailed, client: Client) -> int:

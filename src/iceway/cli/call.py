@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iceway.cli import Exit, _client
+from iceway.core.errors import UsageError
 
 if TYPE_CHECKING:
     from iceway.client.run import LiveCall
+
+
+KEY = 0.1  # seconds that a telephone key is held down
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +34,10 @@ def call(
         float | None,
         typer.Option(help="Hang up so many seconds after the answer (default: when `play` is out)."),
     ] = None,
+    dtmf: Annotated[
+        str | None,
+        typer.Option(metavar="KEYS", help="Press these telephone keys after the answer: 0-9 * # A-D."),
+    ] = None,
     answer_within: Annotated[
         float, typer.Option(help="Give up if nobody answers for so many seconds.")
     ] = 60.0,
@@ -41,7 +49,13 @@ def call(
     """
     from iceway.client.run import CallFailed, RegistrationFailed, make_media
     from iceway.io.run import run
+    from iceway.media.digits import checked
 
+    if dtmf is not None:
+        try:
+            checked(dtmf, KEY)
+        except UsageError as error:
+            raise UsageError(f"--dtmf: {error}") from error
     identity, peer_uri = _client.sip_uri(options.identity), _client.sip_uri(peer)
     tell = _client.Teller(options.json)
     media = make_media(play, record)
@@ -59,6 +73,8 @@ def call(
             try:
                 await live.answered(answer_within)
                 tell.step("answered", f"{peer} answered", peer=peer)
+                if dtmf is not None:
+                    live.send_dtmf(dtmf, KEY)
                 await _last(live, duration, played=play is not None)
             except CallFailed as failure:
                 if not live.was_answered:

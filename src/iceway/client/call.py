@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from iceway.client.config import PhoneConfig
 from iceway.client.events import (
     CallAnswered,
+    CallDigit,
     CallEnded,
     CallPlayed,
     CallProgress,
@@ -30,8 +31,8 @@ from iceway.client.renegotiation import Renegotiation
 from iceway.client.restart import Restarts
 from iceway.client.signalling import Signalling
 from iceway.client.sound import CallSource
-from iceway.client.trickle import Trickle
-from iceway.core.errors import UsageError
+from iceway.client.trickle import MAX_MALFORMED, Trickle
+from iceway.core.errors import ParseError, UsageError
 from iceway.core.machine import AddressesChanged, ClockSet, Input, Outbox, earliest
 from iceway.ice.agent import Agent
 from iceway.ice.config import IceServer
@@ -49,16 +50,19 @@ from iceway.ice.events import (
     StateChanged,
 )
 from iceway.media.description import AudioNegotiation, Negotiated, NegotiationError
+from iceway.media.digits import checked
 from iceway.media.files import Sink, Source
 from iceway.media.session import (
     AudioSession,
+    DigitReceived,
     FirstMediaReceived,
     FirstMediaSent,
     MediaStats,
     SendMedia,
     SourceFinished,
 )
-from iceway.trace.records import CallState
+from iceway.trace.records import CallState, Malformed
+from iceway.wire import telephone_event
 
 if TYPE_CHECKING:
     from random import Random
@@ -116,6 +120,7 @@ class Call(Outbox):
         self._answer = ""
         self._picked_up = False
         self._accepted = False
+        self._unreadable = 0
         restarts = Restarts(incoming=incoming)
         self._keeper = PathKeeper(self, self._agent, signalling, restarts)
         self._renegotiation = Renegotiation(
@@ -187,6 +192,16 @@ class Call(Outbox):
             self._signalling.hang_up(self, reason, now)
             self._end(reason, now)
 
+    def press(self, digits: str, duration: float, now: float) -> None:
+        """Send telephone keys. Raises UsageError for what is no key, or if the call cannot carry any."""
+        checked(digits, duration)
+        if self.ended:
+            return
+        if self._session is None or not self.answered:
+            raise UsageError(f"{self.name} is not answered yet; telephone keys need somebody who listens")
+        self._session.press(digits, duration, now)
+        self._drain(now)
+
     def renew_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
         """New credentials for the relays in use, before the old ones expire."""
         if not self.ended:
@@ -255,6 +270,18 @@ class Call(Outbox):
         """Candidates of the other side that were found after its description."""
         self._trickle.receive(content_type, body, now)
         self._drain(now)
+
+    def receive_relayed_key(self, body: bytes, now: float) -> None:
+        """A telephone key that came by INFO; some send them so."""
+        try:
+            digit, duration = telephone_event.parse_relay(body)
+        except ParseError as error:
+            self._unreadable += 1
+            if self._unreadable <= MAX_MALFORMED:
+                self.emit(Malformed("sip", None, str(error), len(body)))
+            return
+        if self.answered:
+            self.emit(CallDigit(self.name, digit, duration))
 
     def candidates_told(self, status: int, reason: str, now: float) -> None:
         self._trickle.told(status, reason, now)
@@ -338,6 +365,8 @@ class Call(Outbox):
                 self._agent.send(data, now)
             case FirstMediaSent() | FirstMediaReceived():
                 pass  # a MediaStarted record says the same
+            case DigitReceived(digit=digit, duration=duration):
+                self.emit(CallDigit(self.name, digit, duration))
             case SourceFinished():
                 self.emit(CallPlayed(self.name))
             case _:

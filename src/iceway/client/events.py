@@ -103,6 +103,15 @@ class CallRestored:
 
 
 @dataclass(frozen=True, slots=True)
+class CallDigit:
+    """The other side pressed a telephone key, for so many seconds."""
+
+    call: str
+    digit: str
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """`answered`: whether it ever was a call."""
 

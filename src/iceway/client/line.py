@@ -107,6 +107,8 @@ class Line:
                 call.receive_reanswer(_text(answer), now)
             case ReinviteFailed(status=status, reason=reason):
                 call.reoffer_failed(status, reason, now)
+            case InfoReceived(package="", body=body):
+                call.receive_relayed_key(body, now)
             case InfoReceived(content_type=content_type, body=body):
                 call.receive_candidates(content_type, body, now)
             case InfoAnswered(status=status, reason=reason):

@@ -51,7 +51,7 @@ from iceway.sip.useragent import (
     UserAgentConfig,
 )
 from iceway.trace.records import CredentialsRefused, CredentialsRequested, Malformed, Note, Started
-from iceway.wire import mras, sdpfrag
+from iceway.wire import mras, sdpfrag, telephone_event
 from iceway.wire.sip import NameAddr, Response, SipUri
 
 if TYPE_CHECKING:
@@ -161,6 +161,12 @@ class Phone(Outbox):
         """Turn an incoming call down (486 Busy Here, 603 Decline)."""
         if (call := self._calls.get(name)) is not None:
             call.refuse(code, reason, now)
+        self._settle(now)
+
+    def press(self, name: str, digits: str, duration: float, now: float) -> None:
+        """Send telephone keys (DTMF). Raises UsageError, as `Call.press` says."""
+        if (call := self._calls.get(name)) is not None:
+            call.press(digits, duration, now)
         self._settle(now)
 
     def hang_up(self, name: str, now: float) -> None:
@@ -278,6 +284,7 @@ class Phone(Outbox):
             outbound=targets,
             user_agent=f"iceway/{__version__}",
             info_packages=(sdpfrag.INFO_PACKAGE,),
+            info_types=(telephone_event.RELAY,),
             option_tags=("trickle-ice",),  # RFC 8840 §10
         )
         self._ua = UserAgent("ua", config, self._rng)

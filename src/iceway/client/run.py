@@ -38,7 +38,8 @@ from iceway.trace.entry import Entry
 from iceway.trace.records import Measured, Record
 
 T = TypeVar("T")
-News = events.CallPathless | events.CallInterrupted | events.CallRestored
+News = events.CallPathless | events.CallInterrupted | events.CallRestored | events.CallDigit
+MAX_DIGITS = 256  # keys kept for a program that does not ask for them
 STOP_LIMIT = 3.0  # seconds for BYE, unregistering and giving relays back
 
 
@@ -61,6 +62,7 @@ class LiveCall:
         self.selected: CandidatePath | None = None
         self._client = client
         self._reached: dict[str, asyncio.Event] = {}
+        self._digits: asyncio.Queue[str] = asyncio.Queue(MAX_DIGITS)
 
     async def connected(self, within: float | None = None) -> None:
         """Media can flow, whether or not somebody has picked up."""
@@ -82,6 +84,25 @@ class LiveCall:
             await asyncio.wait_for(self._event("ended").wait(), within)
         except TimeoutError:
             raise CallFailed(f"the call to {self.peer} is not over after {within:.0f} s") from None
+
+    async def digit(self, within: float | None = None) -> str:
+        """The next telephone key that the other side presses. Raises CallFailed when none can come any more."""
+        key = asyncio.ensure_future(self._digits.get())
+        over = asyncio.ensure_future(self._event("ended").wait())
+        try:
+            await asyncio.wait({key, over}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+            if key.done():
+                return key.result()
+        finally:
+            key.cancel()
+            over.cancel()
+        if self._event("ended").is_set():
+            raise CallFailed(self.end_reason or "the call ended")
+        raise CallFailed(f"no key was pressed within {within:.0f} s")
+
+    def send_dtmf(self, digits: str, duration: float = 0.1) -> None:
+        """Press telephone keys (0–9, *, #, A–D), each for so many seconds. Raises UsageError if that cannot be."""
+        self._client._command(lambda phone, now: phone.press(self.name, digits, duration, now))
 
     def pick_up(self) -> None:
         """Answer an incoming call."""
@@ -159,7 +180,7 @@ class Client:
         """`media` gives an incoming caller's URI its source and sink; silence for nobody's ears if None.
 
         `on_registration` hears the reason when the registration is lost, and None when it is back; `on_news` what
-        befalls a call between its steps: no path yet, the path lost, another one found.
+        befalls a call between its steps: no path yet, the path lost, another one found, a telephone key.
         """
         config = PhoneConfig(
             identity=identity,
@@ -299,6 +320,11 @@ class Client:
                 self._step(name, "settled")
             case events.CallPlayed(call=name):
                 self._step(name, "played")
+            case events.CallDigit(call=name, digit=digit):
+                if not self._calls[name]._digits.full():
+                    self._calls[name]._digits.put_nowait(digit)
+                if self._on_news is not None:
+                    self._on_news(self._calls[name], event)
             case events.CallPathless() | events.CallInterrupted() | events.CallRestored():
                 if self._on_news is not None:
                     self._on_news(self._calls[event.call], event)

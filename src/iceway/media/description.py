@@ -67,6 +67,10 @@ CODECS = {
     "PCMA": Codec("PCMA", 8, 8000),
 }
 
+EVENT = "telephone-event"
+# RFC 4733 §2.1: in the clock of the sound if the other side can; many know the old clock alone.
+EVENTS = (Codec(EVENT, 110, 48000), Codec(EVENT, 101, 8000))
+
 
 @dataclass(frozen=True, slots=True)
 class Negotiated:
@@ -74,7 +78,8 @@ class Negotiated:
 
     `codec` is what we send; any of `receives` may arrive. Keys are None for clear media. `ice` is what the
     other side said, None if it speaks no ICE; then `remote` (its `m=` and `c=` lines, None when they name no
-    IP address) is all there is. `direction` is ours: "recvonly" means that we do not send.
+    IP address) is all there is. `direction` is ours: "recvonly" means that we do not send. `events` is the form of
+    telephone keys that we send (None: the other side takes none), `hears_events` those that may arrive.
     """
 
     codec: Codec
@@ -86,6 +91,8 @@ class Negotiated:
     direction: str = "sendrecv"
     ptime: int = PTIME
     rtcp_mux: bool = True
+    events: Codec | None = None
+    hears_events: tuple[Codec, ...] = ()
 
     @property
     def sends(self) -> bool:
@@ -109,6 +116,8 @@ class AudioNegotiation:
         self.negotiated: Negotiated | None = None
         self._rng = rng
         self._ours = tuple(CODECS[name] for name in codecs)
+        rates = {8000, *(codec.clock_rate for codec in self._ours)}
+        self._events = tuple(event for event in EVENTS if event.clock_rate in rates)
         self._allow_clear = allow_clear
         self._session_name = session_name
         self._origin: Origin | None = None
@@ -139,7 +148,9 @@ class AudioNegotiation:
             self._mid = "0"  # by which candidates that come later name the stream (RFC 8840 §4.1)
         suite = self._send_key.suite if self._send_key else DEFAULT_SUITE
         crypto = Crypto(1, suite, self._our_key(suite).key_and_salt)
-        ours = _audio(self._ours, self._protocol, (crypto,), ice, address, direction, True, self._mid)
+        self._events = _renumbered(self._events, self._ours)
+        formats = self._ours + self._events
+        ours = _audio(formats, self._protocol, (crypto,), ice, address, direction, True, self._mid)
         description = self._described(ours, ice, address)
         self._offered = description
         return sdp.serialize(description)
@@ -175,6 +186,8 @@ class AudioNegotiation:
             remote=_destination(description, media),
             direction=_our_direction(description, media, self._our_direction),
             rtcp_mux=media.has("rtcp-mux"),
+            events=_event_of(media, theirs[0]),
+            hears_events=self._events,
         )
         return self.negotiated
 
@@ -222,12 +235,18 @@ class AudioNegotiation:
         self._ours = tuple(
             negotiated.codec if codec.name == negotiated.codec.name else codec for codec in self._ours
         )
+        self._events = tuple(
+            negotiated.events
+            if negotiated.events and event.clock_rate == negotiated.events.clock_rate
+            else event
+            for event in self._events
+        )
         self._our_direction = direction
         self._send_key = negotiated.send_key or self._send_key
         self.negotiated = negotiated
         said_ice = ice if negotiated.ice is not None else None
         ours = _audio(
-            (negotiated.codec,),
+            (negotiated.codec, *negotiated.hears_events),
             self._protocol,
             cryptos,
             said_ice,
@@ -250,6 +269,7 @@ class AudioNegotiation:
         crypto = next((crypto for crypto in media.cryptos if _usable(crypto)), None)
         if crypto is None and not (self._allow_clear and _base_protocol(media) in _CLEAR):
             raise NegotiationError(_why_no_key(media))
+        event = _event_of(media, theirs[0])
         negotiated = Negotiated(
             codec=theirs[0],
             receives=(theirs[0],),
@@ -259,6 +279,8 @@ class AudioNegotiation:
             remote=_destination(description, media),
             direction=_our_direction(description, media, "sendrecv"),
             rtcp_mux=media.has("rtcp-mux"),
+            events=event,
+            hears_events=(event,) if event else (),
         )
         return _Offer(description, index, crypto, negotiated)
 
@@ -333,6 +355,8 @@ def _audio(
         lines.append(attribute("rtpmap", str(mapped)))
         if codec.name == "opus":
             lines.append(attribute("fmtp", f"{codec.payload_type} stereo=0;sprop-stereo=0"))
+        elif codec.name == EVENT:
+            lines.append(attribute("fmtp", f"{codec.payload_type} 0-15"))
     lines.append(attribute("ptime", str(PTIME)))
     lines.append(attribute(direction))
     lines += [attribute("crypto", str(crypto)) for crypto in cryptos]
@@ -385,6 +409,35 @@ def _codecs_of(media: MediaDescription, ours: tuple[Codec, ...]) -> tuple[Codec,
         if codec and mapped and mapped.clock_rate == codec.clock_rate and mapped.channels == codec.channels:
             found.append(replace(codec, payload_type=number))
     return tuple(found)
+
+
+def _event_of(media: MediaDescription, codec: Codec) -> Codec | None:
+    """How a section takes telephone keys: in the clock of the sound, else in another that we know."""
+    found: dict[int, Codec] = {}
+    for text in media.formats:
+        try:
+            number = sdp.payload_type(text)
+        except ParseError:
+            continue
+        mapped = media.rtpmaps.get(number)
+        if mapped and mapped.encoding.lower() == EVENT and number != codec.payload_type:
+            found.setdefault(mapped.clock_rate, Codec(EVENT, number, mapped.clock_rate))
+    for event in sorted(EVENTS, key=lambda event: event.clock_rate != codec.clock_rate):
+        if event.clock_rate in found:
+            return found[event.clock_rate]
+    return None
+
+
+def _renumbered(events: tuple[Codec, ...], codecs: tuple[Codec, ...]) -> tuple[Codec, ...]:
+    """Under numbers that no codec has, which the other side may have given it."""
+    taken = {codec.payload_type for codec in codecs}
+    free = (number for number in range(96, 128) if number not in taken | {e.payload_type for e in events})
+    numbered = []
+    for event in events:
+        clashes = event.payload_type in taken
+        numbered.append(replace(event, payload_type=next(free)) if clashes else event)
+        taken.add(numbered[-1].payload_type)
+    return tuple(numbered)
 
 
 # RFC 3551 §6: what needs no rtpmap.

@@ -23,6 +23,7 @@ START_DELAY = 2 * FRAME  # heard before the first sample is played
 MAX_DELAY = 10 * FRAME  # 200 ms: what adaptation may add up to
 _TOO_MUCH = 15 * FRAME  # more than this waiting is not jitter: somebody stood still, so catch up
 MAX_HELD = 50  # packets
+_MAX_SOUNDLESS = 512  # packets; ten seconds of one telephone key
 _SPARE = 3 * FRAME  # held at the least moment of a window, this much is too much
 _WINDOW = 150  # frames between two looks at whether to shrink
 _MAX_GAP = 2 * RATE  # a timestamp jump further than this is a new start
@@ -59,6 +60,7 @@ class JitterBuffer:
         self._decode = decode
         self._conceal = conceal
         self._held: dict[int, _Held] = {}
+        self._soundless: set[int] = set()
         self._next_sequence: int | None = None
         self._next_timestamp = 0
         self._playing = False
@@ -90,6 +92,13 @@ class JitterBuffer:
             self._skip_to_newest()
         return Fate.KEPT
 
+    def put_soundless(self, sequence: int) -> None:
+        """A packet that came and is not for playing: it is not lost."""
+        if self._next_sequence is not None and sequence >= self._next_sequence:
+            if len(self._soundless) >= _MAX_SOUNDLESS:
+                self._soundless.remove(min(self._soundless))
+            self._soundless.add(sequence)
+
     def get(self) -> Samples:
         """The next `FRAME` samples to be heard."""
         self._playing = True
@@ -102,6 +111,7 @@ class JitterBuffer:
     def restart(self) -> None:
         """Forget the stream's numbering (another SSRC took over); what is ready is still played."""
         self._held.clear()
+        self._soundless.clear()
         self._next_sequence = None
         self._playing = False
         self._credit = 0
@@ -129,8 +139,7 @@ class JitterBuffer:
 
     def _play(self, sequence: int, held: _Held) -> None:
         del self._held[sequence]
-        assert self._next_sequence is not None
-        self.lost += sequence - self._next_sequence
+        self.lost += self._missing_before(sequence)
         self._next_sequence = sequence + 1
         try:
             samples = self._decode(held.payload_type, held.payload)
@@ -164,11 +173,17 @@ class JitterBuffer:
             if self._held[sequence].timestamp < newest - MAX_DELAY or len(self._held) > MAX_HELD:
                 del self._held[sequence]
         oldest = min(self._held)
-        assert self._next_sequence is not None
-        self.lost += oldest - self._next_sequence
+        self.lost += self._missing_before(oldest)
         self._next_sequence = oldest
         self._next_timestamp = self._held[oldest].timestamp
         self._credit = 0
+
+    def _missing_before(self, sequence: int) -> int:
+        """How many packets since the last one played never came."""
+        assert self._next_sequence is not None
+        passed = {one for one in self._soundless if one < sequence}
+        self._soundless -= passed
+        return sequence - self._next_sequence - len(passed)
 
     def _waiting(self) -> int:
         if not self._held:

@@ -13,17 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iceway.core.errors import ParseError
+from iceway.core.errors import ParseError, UsageError
 from iceway.core.machine import ClockSet, Input, Outbox
 from iceway.core.timers import Timers
 from iceway.media.codecs import Decoder, decoder, encoder
 from iceway.media.description import Negotiated
+from iceway.media.digits import DigitReceiver, DigitSender
 from iceway.media.files import NullSink, Sink, Source
 from iceway.media.jitter import START_DELAY, JitterBuffer
 from iceway.media.sound import FRAME_DURATION, RATE, Samples, silence
 from iceway.media.srtp import MAX_PACKET, SrtpKey, SrtpReceiver, SrtpRefused, SrtpSender
 from iceway.media.stream import Incoming, Outgoing, middle, ntp_time
 from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary, Note
+from iceway.wire import telephone_event
 from iceway.wire.rtp import (
     Goodbye,
     ReceiverReport,
@@ -76,6 +78,15 @@ class SourceFinished:
     """The source gave its last frame; the session goes on with silence."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DigitReceived:
+    """A telephone key that the other side pressed, told when it is released; `duration` in seconds."""
+
+    name: str
+    digit: str
+    duration: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +147,10 @@ class AudioSession(Outbox):
         self._send_at = 0.0
         self._sent_at_last_report = 0
         self._reported = False
+        self._digits = DigitSender()
+        self._pressed_at = 0  # RTP time of the key that is being sent
+        self._event_types = {event.payload_type: event for event in negotiated.hears_events}
+        self._hears = DigitReceiver()
 
         self._receiver = SrtpReceiver(negotiated.recv_key) if negotiated.recv_key else None
         self._codecs = {codec.payload_type: codec for codec in negotiated.receives}
@@ -161,6 +176,13 @@ class AudioSession(Outbox):
         self._timers.arm("send", now)
         self._arm_report(now)
 
+    def press(self, digits: str, duration: float, now: float) -> None:
+        """Send telephone keys in place of sound, one after the other (RFC 4733). Raises UsageError."""
+        if self.negotiated.events is None:
+            raise UsageError("the other side takes no telephone keys (telephone-event) in this call")
+        if not self._closed:
+            self._digits.press(digits, duration)
+
     def stop_sending(self, now: float) -> None:
         """Send no more, but go on listening. The source keeps its place."""
         self._wants_to_send = False
@@ -181,6 +203,7 @@ class AudioSession(Outbox):
             self._encoder = encoder(negotiated.codec.name)
         # What was under way under the old numbers can still be played.
         self._codecs.update({codec.payload_type: codec for codec in negotiated.receives})
+        self._event_types.update({event.payload_type: event for event in negotiated.hears_events})
 
     def receive(self, data: bytes, now: float) -> None:
         """A datagram of the other side that is neither STUN nor TURN."""
@@ -252,6 +275,8 @@ class AudioSession(Outbox):
             elif timer == "play":
                 self._play(self._buffer.get())
                 self._play_at = self._next_tick("play", self._play_at, now)
+            elif timer == "digit":
+                self._tell_digits(self._hears.released(now))
             else:
                 self._send_report(now)
                 self._arm_report(now)
@@ -297,15 +322,35 @@ class AudioSession(Outbox):
             if not self._source_finished:
                 self._source_finished = True
                 self.emit(SourceFinished(self.name))
-        payload = self._encoder.encode(frame)
-        packet = serialize_rtp(
-            outgoing.next_packet(codec.payload_type, payload, codec.clock_rate, marker=self._silent)
-        )
-        self._silent = False
+        packet = serialize_rtp(self._digit_packet() or self._sound_packet(frame))
         self.emit(SendMedia(self.name, self._sender.protect(packet) if self._sender else packet))
         if outgoing.packets == 1:
             self.emit(MediaStarted(self._call_id, "sent", str(codec), self._early))
             self.emit(FirstMediaSent(self.name, self._early))
+
+    def _sound_packet(self, frame: Samples) -> RtpPacket:
+        codec = self.negotiated.codec
+        payload = self._encoder.encode(frame)
+        marker, self._silent = self._silent, False
+        return self._our_stream().next_packet(codec.payload_type, payload, codec.clock_rate, marker)
+
+    def _digit_packet(self) -> RtpPacket | None:
+        """A report on the key that is being pressed, if one is; what the source says meanwhile is not heard."""
+        form = self.negotiated.events
+        report = self._digits.next_report(form.clock_rate) if form else None
+        if form is None or report is None:
+            return None
+        stream = self._our_stream()
+        if report.first:
+            self._pressed_at = stream.timestamp
+        self._silent = True
+        return stream.event_packet(
+            form.payload_type,
+            telephone_event.serialize(report.event),
+            self._pressed_at,
+            self.negotiated.codec.clock_rate,
+            marker=report.first,
+        )
 
     def _next_tick(self, timer: str, at: float, now: float) -> float:
         """Arm the tick after the one at `at`. After a standstill the clock starts anew at `now`."""
@@ -369,6 +414,9 @@ class AudioSession(Outbox):
 
     def _receive_rtp(self, packet: RtpPacket, now: float) -> None:
         codec = self._codecs.get(packet.payload_type)
+        if codec is None and packet.payload_type in self._event_types:
+            self._receive_digit(packet, now)
+            return
         if codec is None:
             raise ParseError(f"payload type {packet.payload_type} was not negotiated")
         place = None
@@ -382,12 +430,28 @@ class AudioSession(Outbox):
         assert place is not None
         self._received += 1
         self._buffer.put(place.sequence, place.timestamp, packet.payload_type, packet.payload)
-        if self._received == 1:
+        if self._timers.at("play") is None:
             self._play_at = now + START_DELAY / RATE
             self._timers.arm("play", self._play_at)
             self._arm_report(now)
             self.emit(MediaStarted(self._call_id, "received", str(codec), self._early))
             self.emit(FirstMediaReceived(self.name, self._early))
+
+    def _receive_digit(self, packet: RtpPacket, now: float) -> None:
+        event = telephone_event.parse(packet.payload)
+        self._received += 1
+        sequence = self._incoming.accept_soundless(packet) if self._incoming else None
+        if sequence is not None:
+            self._buffer.put_soundless(sequence)
+        clock_rate = self._event_types[packet.payload_type].clock_rate
+        self._tell_digits(self._hears.receive(packet, event, clock_rate, now))
+        self._timers.cancel("digit")
+        if self._hears.release_at is not None:
+            self._timers.arm("digit", self._hears.release_at)
+
+    def _tell_digits(self, released: list[tuple[str, float]]) -> None:
+        for digit, duration in released:
+            self.emit(DigitReceived(self.name, digit, duration))
 
     def _decode(self, payload_type: int, payload: bytes) -> Samples:
         name = self._codecs[payload_type].name

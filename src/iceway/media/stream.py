@@ -50,6 +50,17 @@ class Outgoing:
         self.skip(clock_rate)
         return packet
 
+    def event_packet(
+        self, payload_type: int, payload: bytes, timestamp: int, clock_rate: int, marker: bool
+    ) -> RtpPacket:
+        """A report on an event that began at `timestamp`, in place of a frame of sound (RFC 4733 §2.2.1)."""
+        now = self._timestamp
+        self._timestamp = timestamp
+        packet = self.next_packet(payload_type, payload, clock_rate, marker)
+        self._timestamp = now
+        self.skip(clock_rate)
+        return packet
+
     def skip(self, clock_rate: int) -> None:
         """One frame's time passes."""
         self._timestamp = (self._timestamp + FRAME * clock_rate // RATE) & 0xFFFF_FFFF
@@ -100,6 +111,16 @@ class Incoming:
             self.jitter += (abs(transit - self._transit) - self.jitter) / 16
         self._transit = transit
         return Unwrapped(sequence, timestamp * RATE // clock_rate)
+
+    def accept_soundless(self, packet: RtpPacket) -> int | None:
+        """Count a packet that carries no sound; its number unwrapped, None if it is not of this stream."""
+        step = _signed(packet.sequence - self._highest, 16)
+        if packet.ssrc != self.ssrc or abs(step) > MAX_DROPOUT:
+            return None
+        sequence = self._highest + step
+        self._highest = max(self._highest, sequence)
+        self.received += 1
+        return sequence
 
     @property
     def expected(self) -> int:

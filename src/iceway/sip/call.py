@@ -70,7 +70,7 @@ class ReinviteFailed:
 
 @dataclass(frozen=True, slots=True)
 class InfoReceived:
-    """An INFO of a package that we take (RFC 6086); it is answered."""
+    """An INFO of a package that we take (RFC 6086), or without one and of a type that we take; it is answered."""
 
     call: str
     package: str
@@ -133,6 +133,7 @@ class Switch:
     user_agent: str
     answer_timeout: float
     info_packages: tuple[str, ...] = ()
+    info_types: tuple[str, ...] = ()
     option_tags: tuple[str, ...] = ()
 
     @property
@@ -357,10 +358,14 @@ class Call:
     def _informed(self, event: RequestReceived, now: float) -> None:
         request = event.request
         package = (request.headers.get("Info-Package") or "").partition(";")[0].strip().lower()
+        kind = (request.content_type or "").partition(";")[0].strip().lower()
         if not package and not request.body:
             self._respond(event, 200, now)  # as before RFC 6086: somebody asks whether we are there
-        elif not package:
+        elif not package and kind not in self._switch.info_types:
             self._respond(event, 415, now)
+        elif not package:
+            self._respond(event, 200, now)
+            self._switch.emit(InfoReceived(self.key, "", kind, request.body))
         elif package not in self._switch.info_packages:
             response = make_response(request, 469).with_header("Recv-Info", *self._switch.info_packages)
             self._switch.endpoint.respond(event.transaction, response, now)

@@ -98,8 +98,9 @@ class UserAgentConfig:
     `transports` given: nothing but TLS unless said, since what the DNS offers may be forged. `contact_ip`
     stands in Contact where a UDP socket is bound to no address of its own. `instance` is this device's URN and
     should outlive the process; one is made up without it. `retry` is the first and the longest pause between
-    attempts to register. `info_packages` are those that our INFO requests may be of (RFC 6086), `option_tags` what
-    the owner understands beside what is understood here.
+    attempts to register. `info_packages` are those that our INFO requests may be of (RFC 6086), `info_types` the
+    media types taken without a package, as before that RFC, `option_tags` what the owner understands beside what is
+    understood here.
     """
 
     aor: str
@@ -115,6 +116,7 @@ class UserAgentConfig:
     retry: tuple[float, float] = (1.0, 300.0)
     answer_timeout: float = 180.0
     info_packages: tuple[str, ...] = ()
+    info_types: tuple[str, ...] = ()
     option_tags: tuple[str, ...] = ()
     user_agent: str = "iceway"
     endpoint: EndpointConfig | None = None
@@ -196,6 +198,7 @@ class UserAgent(Outbox):
             user_agent=config.user_agent,
             answer_timeout=config.answer_timeout,
             info_packages=config.info_packages,
+            info_types=config.info_types,
             option_tags=config.option_tags,
         )
 

@@ -1,9 +1,9 @@
 """Secrets out of SIP texts, before a record keeps them.
 
 Hidden: SRTP keys (`a=crypto` inline, `k=`, MIKEY), `a=ice-pwd`, what a client proves in Authorization headers,
-relay passwords and all but the head of relay user names in MRAS bodies, and passwords in URIs. Everything else
-stays as it was, line for line, so a message remains readable and its structure comparable. The function never
-raises and runs in linear time on any text: it sees what strangers send.
+relay passwords and all but the head of relay user names in MRAS bodies, telephone keys, and passwords in URIs.
+Everything else stays as it was, line for line, so a message remains readable and its structure comparable. The
+function never raises and runs in linear time on any text: it sees what strangers send.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _SIMPLE: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(r"(<(?:[\w.-]{1,64}:)?password\b[^<>]{0,256}>)(?:[^<]|<(?!/))*", re.IGNORECASE),
         rf"\g<1>{HIDDEN}",
     ),
+    # telephone keys in INFO (application/dtmf-relay): often a PIN
+    (re.compile(r"^([ \t]*signal[ \t]*=)[^\r\n]+", re.IGNORECASE | re.MULTILINE), rf"\g<1>{HIDDEN}"),
     # `sip:alice:secret@host` (RFC 3261 §19.1.1), and parameters that announce a secret
     (
         re.compile(r"(\bsips?:[^\s:@<>\"]{1,256}:)[^\s:@<>\";?/]{1,256}(?=@)", re.IGNORECASE),
