@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from iceway.core.address import Address
 from iceway.core.errors import UsageError
 from iceway.media.description import AudioNegotiation, Codec, Negotiated, NegotiationError
+from iceway.media.keying import DtlsTerms
 from iceway.wire import sdp
+from iceway.wire.fingerprint import Fingerprint
 from iceway.wire.sdp import Crypto, IceParameters
 
 HOME = Address("192.0.2.1", 5000)
@@ -441,3 +443,117 @@ def test_no_description_crashes_either_side(lines: list[str]) -> None:
         with contextlib.suppress(NegotiationError):
             who.receive_offer(text)
             sdp.parse(who.answer(ice("b"), OFFICE))
+
+
+# --- keys by DTLS (RFC 5763) ------------------------------------------------------------------------------
+OURS, THEIRS = Fingerprint("sha-256", b"a" * 32), Fingerprint("sha-256", b"b" * 32)
+
+
+def with_dtls(seed: int, fingerprint: Fingerprint, *, sdes: bool = True) -> AudioNegotiation:
+    return AudioNegotiation(random.Random(seed), fingerprint=fingerprint, sdes=sdes)
+
+
+def test_both_ways_offered_and_the_handshake_answered() -> None:
+    ours, theirs = call(with_dtls(1, OURS), with_dtls(2, THEIRS))
+    assert ours.dtls == DtlsTerms((THEIRS,), active=False)
+    assert theirs.dtls == DtlsTerms((OURS,), active=True)
+    assert (ours.send_key, ours.recv_key, theirs.send_key, theirs.recv_key) == (None,) * 4
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_who_knows_only_keys_in_sdp_finds_them(ours_first: bool) -> None:
+    new, old = with_dtls(1, OURS), bob()
+    ours, theirs = call(*((new, old) if ours_first else (old, new)))
+    assert ours.dtls is theirs.dtls is None
+    assert ours.send_key == theirs.recv_key
+    assert ours.send_key is not None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "setup", "active"),
+    [
+        (protocol, setup, active)
+        for protocol in (
+            "UDP/TLS/RTP/SAVP",
+            "UDP/TLS/RTP/SAVPF",
+            "RTP/SAVP",
+            "RTP/SAVPF",
+            "TCP/DTLS/RTP/SAVPF",
+        )
+        for setup, active in (("actpass", True), ("active", False), ("passive", True), (None, False))
+    ],
+)
+def test_every_profile_and_role_offered(protocol: str, setup: str | None, active: bool) -> None:
+    """Without a role the offer means to be active (RFC 4145 §4.1)."""
+    lines = [f"fingerprint:{THEIRS}", "rtcp-mux", *([f"setup:{setup}"] if setup else [])]
+    callee = with_dtls(2, OURS, sdes=False)
+    negotiated = callee.receive_offer(body(f"audio 4000 {protocol} 0", *lines))
+    assert negotiated.dtls == DtlsTerms((THEIRS,), active)
+    answered = sdp.parse(callee.answer(None, OFFICE)).media[0]
+    assert answered.protocol == protocol
+    assert answered.attribute("fingerprint") == str(OURS)
+    assert answered.attribute("setup") == ("active" if active else "passive")
+    assert not answered.has("crypto")
+
+
+def test_the_session_may_say_it_for_all_its_streams() -> None:
+    session = f"a=fingerprint:{THEIRS}\r\na=fingerprint:md5 AA\r\na=setup:passive\r\n"
+    negotiated = with_dtls(2, OURS).receive_offer(body("audio 4000 UDP/TLS/RTP/SAVPF 0", session=session))
+    assert negotiated.dtls == DtlsTerms((THEIRS,), active=True)
+
+
+@pytest.mark.parametrize("first_active", [True, False])
+def test_roles_stay_through_later_offers(first_active: bool) -> None:
+    """An offer leaves it open again; the answer keeps what is (RFC 8842 §5.5), whoever offers."""
+    caller, callee = with_dtls(1, OURS), with_dtls(2, THEIRS)
+    setup = "actpass" if first_active else "active"
+    callee.receive_offer(caller.offer(None, HOME).replace("actpass", setup))
+    answer = callee.answer(None, OFFICE)
+    ours = caller.receive_answer(answer)
+    assert callee.negotiated is not None
+    assert (ours.dtls, callee.negotiated.dtls) == (
+        DtlsTerms((THEIRS,), not first_active),
+        DtlsTerms((OURS,), first_active),
+    )
+    again, theirs_again = call(callee, caller)
+    assert again.dtls == DtlsTerms((OURS,), first_active)
+    assert theirs_again.dtls == DtlsTerms((THEIRS,), not first_active)
+
+
+@pytest.mark.parametrize(
+    ("media", "lines", "reason"),
+    [
+        ("UDP/TLS/RTP/SAVP", ("fingerprint:sha-1 AA:BB", "setup:active"), "cannot be used"),
+        ("UDP/TLS/RTP/SAVP", (f"fingerprint:{THEIRS}", "setup:holdconn"), "cannot be used"),
+        ("UDP/TLS/RTP/SAVP", (f"fingerprint:{THEIRS}", "setup:later"), "cannot be used"),
+        ("UDP/TLS/RTP/AVP", (f"fingerprint:{THEIRS}",), "not RTP as"),
+        ("RTP/SAVP", (f"crypto:1 {SUITE} inline:{KEY}",), "others on the way could read them"),
+        ("RTP/AVP", (), "unencrypted"),
+    ],
+)
+def test_offers_that_lead_to_no_handshake(media: str, lines: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(NegotiationError, match=reason):
+        with_dtls(2, OURS, sdes=False).receive_offer(body(f"audio 4000 {media} 0", *lines))
+
+
+@pytest.mark.parametrize(
+    ("media", "lines", "reason"),
+    [
+        ("UDP/TLS/RTP/SAVP", (), "no fingerprint"),
+        ("UDP/TLS/RTP/SAVP", (f"crypto:1 {SUITE} inline:{KEY}",), "no fingerprint"),
+        ("UDP/TLS/RTP/SAVP", (f"fingerprint:{THEIRS}", "setup:actpass"), "who opens"),
+        ("UDP/TLS/RTP/SAVP", (f"fingerprint:{THEIRS}", "setup:holdconn"), "who opens"),
+    ],
+)
+def test_answers_that_lead_to_no_handshake(media: str, lines: tuple[str, ...], reason: str) -> None:
+    caller = with_dtls(1, OURS, sdes=False)
+    caller.offer(None, HOME)
+    with pytest.raises(NegotiationError, match=reason):
+        caller.receive_answer(body(f"audio 4000 {media} 0", *lines))
+
+
+def test_whoever_wants_the_handshake_alone_says_so() -> None:
+    (audio,) = sdp.parse(with_dtls(1, OURS, sdes=False).offer(None, HOME)).media
+    assert audio.protocol == "UDP/TLS/RTP/SAVP"
+    assert not audio.has("crypto")
+    assert audio.attribute("setup") == "actpass"

@@ -91,6 +91,13 @@ class ClientOptions:
         bool,
         typer.Option("--mdns", help="Hide the host's addresses behind names that only neighbours resolve."),
     ] = False
+    keys: Annotated[
+        str,
+        typer.Option(
+            metavar="both|dtls|sdes",
+            help="How keys for the sound are agreed on: by DTLS with the other end, in SDP over TLS, or as it can.",
+        ),
+    ] = "both"
     password_file: PasswordFile = None
     trace: Annotated[Path | None, typer.Option(help="Write every step to this file, as JSON Lines.")] = None
     json: AsJson = False
@@ -170,7 +177,10 @@ def make_client(
     from iceway.client.relay_url import parse_relay_url
     from iceway.client.run import Client
     from iceway.io.logging import record_logger
+    from iceway.media.keying import Keys
 
+    if options.keys not in tuple(Keys):
+        raise UsageError(f"--keys: {options.keys!r} is none of {', '.join(Keys)}")
     identity = sip_uri(options.identity)
     return Client(
         identity,
@@ -179,6 +189,7 @@ def make_client(
         trust=_authority(options.ca),
         nameservers=_addresses.checked("--nameserver", options.nameserver, port=53),
         ways=options.ways(),
+        keys=Keys(options.keys),
         relays=[parse_relay_url(url) for url in options.relay or ()],
         ring_for=ring_for,
         media=media,
@@ -287,6 +298,8 @@ def tell_news(tell: Teller, news: News) -> None:
             tell.step("pathless", f"no path yet after {after:.0f} s: {tried}", after=after, tried=tried)
         case events.CallInterrupted(reason=reason):
             tell.step("interrupted", f"the path is lost ({reason}); looking for another", reason=reason)
+        case events.CallKeyless(reason=reason):
+            tell.step("keyless", f"there will be no sound: {reason}", reason=reason)
         case events.CallRestored(path=path):
             tell.step("restored", f"the sound goes on: {path}", path=str(path))
         case events.CallDigit(digit=digit):

@@ -21,12 +21,14 @@ from iceway.client.events import (
     CallAnswered,
     CallDigit,
     CallEnded,
+    CallKeyless,
     CallPlayed,
     CallProgress,
     CallSettled,
 )
 from iceway.client.exchange import CandidateExchange
 from iceway.client.keeping import PathKeeper
+from iceway.client.keys import CallKeys
 from iceway.client.renegotiation import Renegotiation
 from iceway.client.restart import Restarts
 from iceway.client.signalling import Signalling
@@ -51,7 +53,9 @@ from iceway.ice.events import (
 )
 from iceway.media.description import AudioNegotiation, Negotiated, NegotiationError
 from iceway.media.digits import checked
+from iceway.media.dtls import KeysAgreed, KeysFailed, SendHandshake
 from iceway.media.files import Sink, Source
+from iceway.media.keying import Keys
 from iceway.media.session import (
     AudioSession,
     DigitReceived,
@@ -63,6 +67,7 @@ from iceway.media.session import (
 )
 from iceway.trace.records import CallState, Malformed
 from iceway.wire import telephone_event
+from iceway.wire.dtls import is_dtls
 
 if TYPE_CHECKING:
     from random import Random
@@ -95,7 +100,9 @@ class Call(Outbox):
         sink: Sink,
         early_source: Source,
         incoming: bool,
+        secured: bool = True,
     ) -> None:
+        """`secured`: our signalling is encrypted, so that it may carry keys."""
         super().__init__()
         self.name = name
         self.peer = peer
@@ -110,7 +117,15 @@ class Call(Outbox):
         self._source = CallSource(early_source, source)
         self._sink = sink
         self._agent = Agent(f"{name}/ice", config.ways.agent_config(controlling=not incoming), rng)
-        self._negotiation = AudioNegotiation(rng, config.codecs, allow_clear=config.allow_clear)
+        self._negotiation = AudioNegotiation(
+            rng,
+            config.codecs,
+            allow_clear=config.allow_clear,
+            sdes=secured and config.keys is not Keys.DTLS,
+            fingerprint=config.dtls.fingerprint if config.dtls else None,
+        )
+        self._keys = CallKeys(f"{name}/dtls", config.dtls)
+        self._unkeyed: Negotiated | None = None  # agreed on, but for the keys
         self._exchange = CandidateExchange(self._agent)
         self._trickle = Trickle(self, self._negotiation, self._exchange, signalling)
         self._session: AudioSession | None = None
@@ -301,6 +316,7 @@ class Call(Outbox):
 
     def handle_timeout(self, now: float) -> None:
         self._agent.handle_timeout(now)
+        self._keys.handle_timeout(now)
         if self._session is not None:
             self._session.handle_timeout(now)
         self._drain(now)
@@ -312,7 +328,8 @@ class Call(Outbox):
     def poll_timeout(self) -> float | None:
         session = self._session.poll_timeout() if self._session else None
         hurry = self._describe_by if self._agent.local_candidates else None
-        return earliest(self._agent.poll_timeout(), session, self._keeper.poll_timeout(), hurry)
+        keys = self._keys.poll_timeout()
+        return earliest(self._agent.poll_timeout(), session, keys, self._keeper.poll_timeout(), hurry)
 
     # --- the children's outputs ---------------------------------------------------------------------------
     def _drain(self, now: float) -> None:
@@ -322,6 +339,9 @@ class Call(Outbox):
             while (output := self._agent.poll_output()) is not None:
                 quiet = False
                 self._from_agent(output, now)
+            while (output := self._keys.poll_output()) is not None:
+                quiet = False
+                self._from_keys(output, now)
             while self._session is not None and (output := self._session.poll_output()) is not None:
                 quiet = False
                 self._from_session(output, now)
@@ -331,7 +351,9 @@ class Call(Outbox):
     def _from_agent(self, output: object, now: float) -> None:
         match output:
             case DataReceived(data=data, remote=remote):
-                if self._session is not None:
+                if is_dtls(data):
+                    self._keys.receive(data, now)
+                elif self._session is not None:
                     self._session.receive(data, now)
                 self._keeper.heard(remote, now)
             case GatheringSettled():
@@ -356,6 +378,18 @@ class Call(Outbox):
                 self._trickle.tell(now)
             case StateChanged():
                 pass  # records tell
+            case _:
+                self.emit(output)
+
+    def _from_keys(self, output: object, now: float) -> None:
+        match output:
+            case SendHandshake(data=data):
+                self._agent.send(data, now)
+            case KeysAgreed():
+                if self._unkeyed is not None:
+                    self._start_session(self._unkeyed, now)
+            case KeysFailed(reason=reason):
+                self.emit(CallKeyless(self.name, reason))
             case _:
                 self.emit(output)
 
@@ -419,10 +453,15 @@ class Call(Outbox):
             self._keeper.looked_for(now)
         elif known != self._agent.remote_ufrag:
             self._keeper.another_end()
+            self._keys.another_end()
         return True
 
     # --- media --------------------------------------------------------------------------------------------
-    def _start_session(self, negotiated: Negotiated, now: float) -> None:
+    def _start_session(self, agreed: Negotiated, now: float) -> None:
+        """…or go on under what was agreed, as soon as there are keys; until then nothing is sent or played."""
+        negotiated = self._keyed(agreed, now)
+        if negotiated is None:
+            return
         if self._session is None:
             self._session = AudioSession(
                 f"{self.name}/audio",
@@ -431,7 +470,7 @@ class Call(Outbox):
                 self._sink,
                 self._rng,
                 self.call_id,
-                early=not self.answered,
+                early=not self._source.answered,
                 cname=self._config.identity,
             )
             if self._clock is not None:
@@ -439,6 +478,13 @@ class Call(Outbox):
         else:
             self._session.renegotiate(negotiated, now)
         self._send_when_possible(now)
+
+    def _keyed(self, agreed: Negotiated, now: float) -> Negotiated | None:
+        negotiated = self._keys.keyed(agreed, self.call_id)
+        self._unkeyed = agreed if negotiated is None else None
+        if self.path is not None:
+            self._keys.path_found(now, self.path.round_trip)
+        return negotiated
 
     def _send_when_possible(self, now: float) -> None:
         """The called side sends early media; the calling side is silent until somebody has picked up."""
@@ -453,11 +499,11 @@ class Call(Outbox):
 
     def renegotiated(self, negotiated: Negotiated, now: float) -> None:
         """Sound goes on under what a re-INVITE agreed."""
-        if self._session is not None:
-            self._session.renegotiate(negotiated, now)
+        self._start_session(negotiated, now)
 
     def _usable(self, path: CandidatePath, now: float) -> None:
         self._keeper.usable(path, now)
+        self._keys.path_found(now, path.round_trip)
         self._send_when_possible(now)
 
     # --- settling -----------------------------------------------------------------------------------------
@@ -486,6 +532,7 @@ class Call(Outbox):
         self.end_reason = reason
         self._keeper.stop()
         self._describe_by = None
+        self._keys.close(now)
         answered = self.answered
         self.phase = Phase.ENDED
         if not self.call_id:  # SIP never heard of it; what it hears of, it records itself

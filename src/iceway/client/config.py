@@ -8,6 +8,8 @@ from iceway.client.ways import Ways
 from iceway.core.address import Transport
 from iceway.core.errors import UsageError
 from iceway.ice.config import IceServer
+from iceway.media.dtls import DtlsIdentity
+from iceway.media.keying import Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,10 @@ class PhoneConfig:
     `ask_for_relays=False` never asks the front end. `ways` says which ways media may take. `relay_limit` bounds, in
     seconds, how long a call waits for relay credentials that are still on their way. `ring_for` is how long a called
     client rings before it picks up by itself (None: somebody else decides).
+
+    `keys` says how keys for the media may be agreed on. DTLS needs a `certificate` (`io/selfsigned.py` makes one);
+    without it "both" is SDES alone. SDES is neither offered nor taken over signalling in clear, where everybody on
+    the way could read the keys.
     """
 
     identity: str
@@ -58,8 +64,12 @@ class PhoneConfig:
     allow_clear: bool = False
     relay_limit: float = 3.0
     ring_for: float | None = None
+    keys: Keys = Keys.BOTH
+    certificate: DtlsIdentity | None = None
 
     def __post_init__(self) -> None:
+        if self.keys is Keys.DTLS and self.certificate is None:
+            raise UsageError("keys by DTLS need a certificate; make one with io.selfsigned.media_identity()")
         scheme, _, rest = self.identity.partition(":")
         user, at, domain = rest.rpartition("@")
         if scheme not in ("sip", "sips") or not at or not user or not domain:
@@ -68,6 +78,11 @@ class PhoneConfig:
     @property
     def user(self) -> str:
         return self.identity.partition(":")[2].rpartition("@")[0]
+
+    @property
+    def dtls(self) -> DtlsIdentity | None:
+        """By which we are known in a handshake, if there may be one."""
+        return None if self.keys is Keys.SDES else self.certificate
 
     @property
     def domain(self) -> str:

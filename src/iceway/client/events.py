@@ -95,6 +95,14 @@ class CallInterrupted:
 
 
 @dataclass(frozen=True, slots=True)
+class CallKeyless:
+    """There are no keys for the sound and there will be none: the call goes on in silence, or is hung up."""
+
+    call: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallRestored:
     """Sound goes on over another path."""
 

@@ -90,6 +90,7 @@ class Phone(Outbox):
         self._ready = False
         self._stopping = False
         self._outside = False
+        self._secured = True
         self._service: str | None = None
         self._asking: str | None = None
         self._granted: tuple[IceServer, ...] = ()
@@ -141,6 +142,11 @@ class Phone(Outbox):
         """Call somebody; the name by which events and commands speak of the call."""
         if self._ua is None or not self._registered or self._stopping:
             raise UsageError("not registered, so nobody can be called")
+        if not (self._secured or self.config.dtls or self.config.allow_clear):
+            raise UsageError(
+                "keys for the media would cross the network in clear, since the server is not reached over TLS; "
+                "connect with tls:, or agree on keys by DTLS"
+            )
         try:
             NameAddr.parse(peer)
         except ParseError as error:
@@ -287,6 +293,7 @@ class Phone(Outbox):
             info_types=(telephone_event.RELAY,),
             option_tags=("trickle-ice",),  # RFC 8840 §10
         )
+        self._secured = all(target.transport is Transport.TLS for target in targets)
         self._ua = UserAgent("ua", config, self._rng)
         self._board.add("ua", self._ua)
         for event in (self._clock, AddressesChanged(self._ips)):
@@ -397,6 +404,7 @@ class Phone(Outbox):
             sink=media.sink,
             early_source=media.early,
             incoming=incoming,
+            secured=self._secured,
         )
         self._calls[call.name] = call
         self._board.add(call.name, call)

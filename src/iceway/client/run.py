@@ -32,13 +32,17 @@ from iceway.io.driver import Driver
 from iceway.io.keystore import KeyStore
 from iceway.io.recorder import Recorder
 from iceway.io.resolver import Resolver
+from iceway.io.selfsigned import media_identity
 from iceway.media.files import FileSource, NullSink, SilenceSource, Sink, Source, ToneSource, WavSink
+from iceway.media.keying import Keys
 from iceway.media.session import MediaStats
 from iceway.trace.entry import Entry
 from iceway.trace.records import Measured, Record
 
 T = TypeVar("T")
-News = events.CallPathless | events.CallInterrupted | events.CallRestored | events.CallDigit
+News = (
+    events.CallPathless | events.CallInterrupted | events.CallRestored | events.CallKeyless | events.CallDigit
+)
 MAX_DIGITS = 256  # keys kept for a program that does not ask for them
 STOP_LIMIT = 3.0  # seconds for BYE, unregistering and giving relays back
 
@@ -169,6 +173,7 @@ class Client:
         ways: Ways | None = None,
         codecs: Sequence[str] = ("opus", "PCMU", "PCMA"),
         allow_clear: bool = False,
+        keys: Keys = Keys.BOTH,
         ring_for: float | None = None,
         media: Callable[[str], Media] | None = None,
         on_registration: Callable[[str | None], None] | None = None,
@@ -180,7 +185,11 @@ class Client:
         """`media` gives an incoming caller's URI its source and sink; silence for nobody's ears if None.
 
         `on_registration` hears the reason when the registration is lost, and None when it is back; `on_news` what
-        befalls a call between its steps: no path yet, the path lost, another one found, a telephone key.
+        befalls a call between its steps: no path yet, the path lost, another one found, no keys for the
+        sound, a telephone key.
+
+        `keys`: how keys for the media are agreed on, by DTLS on the media path, by SDES over TLS, or whichever the
+        other side can.
         """
         config = PhoneConfig(
             identity=identity,
@@ -192,6 +201,8 @@ class Client:
             codecs=tuple(codecs),
             allow_clear=allow_clear,
             ring_for=ring_for,
+            keys=keys,
+            certificate=None if keys is Keys.SDES else media_identity(),
         )
         self.phone = Phone(config, random.SystemRandom(), media or (lambda _: make_media()))
         self._recorder = Recorder(Path(trace) if trace else None, keep=True, listeners=listeners)
@@ -325,7 +336,12 @@ class Client:
                     self._calls[name]._digits.put_nowait(digit)
                 if self._on_news is not None:
                     self._on_news(self._calls[name], event)
-            case events.CallPathless() | events.CallInterrupted() | events.CallRestored():
+            case (
+                events.CallPathless()
+                | events.CallInterrupted()
+                | events.CallRestored()
+                | events.CallKeyless()
+            ):
                 if self._on_news is not None:
                     self._on_news(self._calls[event.call], event)
             case events.CallEnded(call=name, reason=reason) if name in self._calls:

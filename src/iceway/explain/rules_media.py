@@ -12,6 +12,7 @@ from iceway.trace.entry import Entry
 from iceway.trace.records import (
     CallState,
     ConsentLost,
+    MediaKeyFailed,
     MediaRejected,
     MediaStarted,
     MediaSummary,
@@ -150,6 +151,18 @@ def _one_way_finding(case: Case, speaker: str, deaf: str, seen: list[Entry]) -> 
     )
 
 
+def _keyless(case: Case) -> Iterator[Finding]:
+    for entry, record in case.of(MediaKeyFailed):
+        yield Finding(
+            Severity.ERROR,
+            f"No sound: {case.name(entry.node)} has no keys for it",
+            (entry.id,),
+            f"{record.reason[:1].upper()}{record.reason[1:]}.",
+            "If it happens again with the same two ends, let one of them agree on keys by SDES over TLS; a fingerprint "
+            "that does not fit is a reason to look for who stands in between.",
+        )
+
+
 def _late(case: Case) -> Iterator[Finding]:
     for one in case.verdicts:
         wait = one.answer_to_media
@@ -215,6 +228,7 @@ MEDIA_RULES: tuple[Rule, ...] = (
     _symmetric_nats,
     _blocked_udp,
     _one_way,
+    _keyless,
     _late,
     _consent,
     _loss,

@@ -30,6 +30,8 @@ from iceway.trace.records import (
     GatheringStarted,
     IceStateChanged,
     Measured,
+    MediaKeyed,
+    MediaKeyFailed,
     MediaRejected,
     MediaStarted,
     MediaSummary,
@@ -110,12 +112,12 @@ _CHAPTER_OF: tuple[tuple[tuple[type[Record], ...], str], ...] = (
          PairSelected, RoleConflict, PermissionInstalled, ChannelBound),
         "check",
     ),
-    ((MediaStarted, MediaRejected, ConsentLost), "talk"),
+    ((MediaStarted, MediaRejected, MediaKeyed, MediaKeyFailed, ConsentLost), "talk"),
     ((MediaSummary, AllocationEnded, Measured), "hang up"),
 )  # fmt: skip
 _CHAPTERS_BY_TYPE = {kind: chapter for kinds, chapter in _CHAPTER_OF for kind in kinds}
 _KINDS: tuple[tuple[tuple[type[Record], ...], str], ...] = (
-    ((MediaStarted, MediaSummary, MediaRejected, ConsentLost), "media"),
+    ((MediaStarted, MediaSummary, MediaRejected, MediaKeyed, MediaKeyFailed, ConsentLost), "media"),
     ((PairFormed, PairPruned, PairChecked, PairSucceeded, PairFailed, PairNominated, PairSelected, RoleConflict,
       CandidateReceived), "check"),
     ((GatheringStarted, GatheringFinished, ServerAnswered, ServerRefused, ServerSkipped, ServerUnreachable,

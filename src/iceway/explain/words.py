@@ -465,6 +465,12 @@ _RECORDS: dict[str, Callable[[Any, str, Words], str]] = {
         f"{who}'s search for a path: {r.state}{': ' + r.reason if r.reason else ''}"
     ),
     "MediaStarted": _media_started,
+    "MediaKeyed": lambda r, who, w: (
+        f"{who} and the other end have proved who they are and agreed on a secret: the sound is encrypted"
+    ),
+    "MediaKeyFailed": lambda r, who, w: (
+        f"{who} has no secret in common with the other end, so no sound: {r.reason}"
+    ),
     "MediaSummary": _media_summary,
     "MediaRejected": lambda r, who, w: f"{who} does not play what came in: {r.reason}",
     "PacketTranslated": _translated,

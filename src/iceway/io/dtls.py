@@ -37,13 +37,11 @@ from iceway.io import reasons
 from iceway.io.keystore import HandshakeFacts, KeyStore
 from iceway.io.stream import socket_address
 from iceway.trace.records import ConnectionClosed, Record
+from iceway.wire.dtls import MTU, datagrams, is_hello
 
-MTU = 1200  # bytes of one datagram in a handshake
 BATCH = 32
 COOKIE_LENGTH = 16
-CLIENT_HELLO = 1
 _LARGEST = 65535
-_HEADER = 13  # RFC 6347 §4.1
 _BUFFER = 1 << 20
 
 
@@ -378,23 +376,6 @@ class DtlsConnections:
             self._record(ConnectionClosed(connection.name, reason, connection.remote))
         else:
             self._deliver(StreamClosed(connection.name, reason))
-
-
-def is_hello(data: bytes) -> bool:
-    """Whether a datagram may be a ClientHello: the only thing that strangers are listened to for."""
-    return len(data) > _HEADER + 12 and data[0] == 22 and data[1] == 0xFE and data[_HEADER] == CLIENT_HELLO
-
-
-def datagrams(records: bytes) -> list[bytes]:
-    """Whole records, as many to a datagram as the path is sure to take."""
-    found = [b""]
-    while records:
-        size = _HEADER + int.from_bytes(records[11:13], "big")
-        record, records = records[:size], records[size:]
-        if found[-1] and len(found[-1]) + len(record) > MTU:
-            found.append(b"")
-        found[-1] += record
-    return [datagram for datagram in found if datagram]
 
 
 def described_certificate(tls: SSL.Connection) -> dict[str, object] | None:

@@ -26,7 +26,9 @@ from iceway.lab.topologies import ACCESS_PORT, DOMAIN, EDGE_INNER, EDGE_OUTER, F
 from iceway.lab.topology import Topology
 from iceway.lab.world import World
 from iceway.lab.world.tls import Certificate
+from iceway.media.dtls import DtlsIdentity
 from iceway.media.files import MemorySink, SilenceSource, Source, ToneSource
+from iceway.media.keying import Keys
 from iceway.trace.entry import Entry
 
 PEOPLE = ("alice", "bob")
@@ -151,13 +153,21 @@ class VirtualOffice:
         password: str | None = None,
         relay_only: bool = False,
         wall_skew: float = 0.0,
+        keys: Keys = Keys.SDES,
+        certificate: DtlsIdentity | None = None,
     ) -> VirtualPerson:
-        """Somebody registers; wait for `events.Ready`. `says` gives what they say in each call they take."""
+        """Somebody registers; wait for `events.Ready`. `says` gives what they say in each call they take.
+
+        Keys are those of SDP unless said otherwise: OpenSSL draws numbers of its own, so that no two runs of a
+        handshake have the same trace.
+        """
         config = PhoneConfig(
             f"sip:{name}@{DOMAIN}",
             password if password is not None else password_of(name),
             ways=Ways(policy=Policy.RELAY if relay_only else Policy.ALL),
             ring_for=ring_for,
+            keys=keys,
+            certificate=certificate,
         )
         phone = Phone(config, self.world.rng(name), lambda _: person.media(says()))
         person = self.people[name] = VirtualPerson(name, phone, self.world)

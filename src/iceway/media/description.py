@@ -4,7 +4,7 @@ An `AudioNegotiation` lives as long as its call. Whoever offers says `offer`, se
 to `receive_answer`; who is offered gives the body to `receive_offer` (which refuses at once what cannot
 become a call) and says `answer` when candidates are there. Re-INVITEs go through the same four, in either
 direction; keys, session id and payload types stay, the version grows when the text changes. Media is
-encrypted with keys from `a=crypto` (RFC 4568) unless `allow_clear` says that clear media will do.
+encrypted, with keys from DTLS or from `a=crypto` (`keying.py`), unless `allow_clear` says that clear media will do.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from iceway.core.address import Address, is_ip
 from iceway.core.errors import IcewayError, ParseError, UsageError
-from iceway.media.srtp import DEFAULT_SUITE, KEY_AND_SALT_LENGTH, SUITES, SrtpKey
+from iceway.media.keying import DtlsTerms, dtls_lines, fingerprints_of, role_in_answer, setup_of
+from iceway.media.srtp import DEFAULT_SUITE, KEY_AND_SALT_LENGTH, SDES_SUITES, SrtpKey
 from iceway.wire import sdp
+from iceway.wire.fingerprint import Fingerprint, Setup
 from iceway.wire.sdp import (
     Crypto,
     IceParameters,
@@ -37,6 +39,7 @@ PTIME = 20  # ms of sound a packet; every peer takes it (RFC 3551 §4.2)
 _REVERSED = {"sendonly": "recvonly", "recvonly": "sendonly"}
 _CLEAR = ("RTP/AVP", "RTP/AVPF")
 _SECURE = ("RTP/SAVP", "RTP/SAVPF")
+_UNDER_DTLS = ("UDP/TLS/", "DTLS/")  # RFC 5764 §9, and "TCP/DTLS/" of RFC 7850
 
 
 class NegotiationError(IcewayError):
@@ -76,10 +79,11 @@ EVENTS = (Codec(EVENT, 110, 48000), Codec(EVENT, 101, 8000))
 class Negotiated:
     """What offer and answer came to, from our side.
 
-    `codec` is what we send; any of `receives` may arrive. Keys are None for clear media. `ice` is what the
-    other side said, None if it speaks no ICE; then `remote` (its `m=` and `c=` lines, None when they name no
-    IP address) is all there is. `direction` is ours: "recvonly" means that we do not send. `events` is the form of
-    telephone keys that we send (None: the other side takes none), `hears_events` those that may arrive.
+    `codec` is what we send; any of `receives` may arrive. Keys are None for clear media, and while `dtls` says
+    how to get them: then nothing may be sent. `ice` is what the other side said, None if it speaks no ICE; then
+    `remote` (its `m=` and `c=` lines, None when they name no IP address) is all there is. `direction` is ours:
+    "recvonly" means that we do not send. `events` is the form of telephone keys that we send (None: the other side
+    takes none), `hears_events` those that may arrive.
     """
 
     codec: Codec
@@ -93,6 +97,7 @@ class Negotiated:
     rtcp_mux: bool = True
     events: Codec | None = None
     hears_events: tuple[Codec, ...] = ()
+    dtls: DtlsTerms | None = None
 
     @property
     def sends(self) -> bool:
@@ -100,7 +105,10 @@ class Negotiated:
 
 
 class AudioNegotiation:
-    """Our side of the offers and answers of one call. `rng` draws the key and the session id."""
+    """Our side of the offers and answers of one call. `rng` draws the key and the session id.
+
+    `sdes`: keys in `a=crypto` are offered and taken; `fingerprint`, of our certificate: so is DTLS.
+    """
 
     def __init__(
         self,
@@ -108,6 +116,8 @@ class AudioNegotiation:
         codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA"),
         *,
         allow_clear: bool = False,
+        sdes: bool = True,
+        fingerprint: Fingerprint | None = None,
         session_name: str = "-",
     ) -> None:
         unknown = [name for name in codecs if name not in CODECS]
@@ -119,6 +129,8 @@ class AudioNegotiation:
         rates = {8000, *(codec.clock_rate for codec in self._ours)}
         self._events = tuple(event for event in EVENTS if event.clock_rate in rates)
         self._allow_clear = allow_clear
+        self._sdes = sdes
+        self._fingerprint = fingerprint
         self._session_name = session_name
         self._origin: Origin | None = None
         self._last_text = ""
@@ -127,7 +139,8 @@ class AudioNegotiation:
         self._received: _Offer | None = None
         self._our_direction = "sendrecv"
         # What a later offer must repeat (RFC 3264 §8): the streams, refused ones too, and how ours is named.
-        self._protocol = "RTP/AVP" if allow_clear else "RTP/SAVP"
+        secure = "RTP/SAVP" if sdes or fingerprint is None else "UDP/TLS/RTP/SAVP"
+        self._protocol = "RTP/AVP" if allow_clear else secure
         self._streams: tuple[MediaDescription | None, ...] = (None,)
         self._mid: str | None = None
 
@@ -146,11 +159,10 @@ class AudioNegotiation:
         self._our_direction = direction
         if self._mid is None and ice is not None and "trickle" in ice.options:
             self._mid = "0"  # by which candidates that come later name the stream (RFC 8840 §4.1)
-        suite = self._send_key.suite if self._send_key else DEFAULT_SUITE
-        crypto = Crypto(1, suite, self._our_key(suite).key_and_salt)
+        keys = self._keys_offered()
         self._events = _renumbered(self._events, self._ours)
         formats = self._ours + self._events
-        ours = _audio(formats, self._protocol, (crypto,), ice, address, direction, True, self._mid)
+        ours = _audio(formats, self._protocol, keys, ice, address, direction, True, self._mid)
         description = self._described(ours, ice, address)
         self._offered = description
         return sdp.serialize(description)
@@ -170,12 +182,14 @@ class AudioNegotiation:
         media = description.media[index]
         if media.port == 0:
             raise NegotiationError("the other side refused audio (port 0 in its answer)")
-        if media.kind != "audio" or _base_protocol(media) not in _CLEAR + _SECURE:
+        unasked = _under_dtls(media) and not offered.has("fingerprint")
+        if media.kind != "audio" or unasked or _base_protocol(media) not in _CLEAR + _SECURE:
             raise NegotiationError(f"the answer is {media.kind} over {media.protocol}, not what was offered")
         theirs = _codecs_of(media, self._ours)
         if not theirs:
             raise NegotiationError(f"the answer takes none of {_names(self._ours)}")
-        send_key, recv_key = self._keys_answered(offered, media)
+        dtls = self._dtls_answered(offered, description, media)
+        send_key, recv_key = (None, None) if dtls else self._keys_answered(offered, media)
         self.negotiated = Negotiated(
             codec=theirs[0],
             # We receive under the numbers of our own offer (RFC 3264 §5.1).
@@ -188,6 +202,7 @@ class AudioNegotiation:
             rtcp_mux=media.has("rtcp-mux"),
             events=_event_of(media, theirs[0]),
             hears_events=self._events,
+            dtls=dtls,
         )
         return self.negotiated
 
@@ -207,7 +222,7 @@ class AudioNegotiation:
                 refusals.append(error.reason)
                 continue
             # Of several audio streams (one clear, one encrypted, as some offer) take the encrypted.
-            if best is None or (best.crypto is None and found.crypto is not None):
+            if best is None or (not best.encrypted and found.encrypted):
                 best = found
         if best is None:
             raise NegotiationError("; ".join(dict.fromkeys(refusals)) or "the offer describes no media")
@@ -224,9 +239,13 @@ class AudioNegotiation:
         offer = self._received
         theirs = offer.description.media[offer.index]
         negotiated = replace(offer.negotiated, direction=_intersect(offer.negotiated.direction, direction))
-        cryptos: tuple[Crypto, ...] = ()
+        keys: tuple[Line, ...] = ()
         if offer.crypto is not None and negotiated.send_key is not None:
-            cryptos = (Crypto(offer.crypto.tag, offer.crypto.suite, negotiated.send_key.key_and_salt),)
+            crypto = Crypto(offer.crypto.tag, offer.crypto.suite, negotiated.send_key.key_and_salt)
+            keys = (attribute("crypto", str(crypto)),)
+        elif negotiated.dtls is not None and self._fingerprint is not None:
+            role = Setup.ACTIVE if negotiated.dtls.active else Setup.PASSIVE
+            keys = dtls_lines(self._fingerprint, role)
         self._streams = tuple(
             None if index == offer.index else MediaDescription(media.kind, 0, media.protocol, media.formats)
             for index, media in enumerate(offer.description.media)
@@ -248,7 +267,7 @@ class AudioNegotiation:
         ours = _audio(
             (negotiated.codec, *negotiated.hears_events),
             self._protocol,
-            cryptos,
+            keys,
             said_ice,
             address,
             negotiated.direction,
@@ -261,14 +280,17 @@ class AudioNegotiation:
     def _acceptable(self, description: SessionDescription, index: int, media: MediaDescription) -> _Offer:
         if media.kind != "audio" or media.port == 0:
             raise NegotiationError("the offer has no audio")
-        _refuse_unknown_protocol(media)
+        if _base_protocol(media) not in _CLEAR + _SECURE:
+            raise NegotiationError(f"{media.protocol} is not RTP as this client speaks it")
         theirs = _codecs_of(media, self._ours)
         if not theirs:
             offered = ", ".join(_described_formats(media)) or "none"
             raise NegotiationError(f"no codec in common: offered {offered}; we speak {_names(self._ours)}")
-        crypto = next((crypto for crypto in media.cryptos if _usable(crypto)), None)
-        if crypto is None and not (self._allow_clear and _base_protocol(media) in _CLEAR):
-            raise NegotiationError(_why_no_key(media))
+        dtls, crypto = self._dtls_offered(description, media), None
+        if dtls is None and self._sdes:
+            crypto = next((crypto for crypto in media.cryptos if _usable(crypto)), None)
+        if not (dtls or crypto or (self._allow_clear and _base_protocol(media) in _CLEAR)):
+            raise NegotiationError(self._why_no_key(description, media))
         event = _event_of(media, theirs[0])
         negotiated = Negotiated(
             codec=theirs[0],
@@ -281,22 +303,87 @@ class AudioNegotiation:
             rtcp_mux=media.has("rtcp-mux"),
             events=event,
             hears_events=(event,) if event else (),
+            dtls=dtls,
         )
         return _Offer(description, index, crypto, negotiated)
+
+    def _keys_offered(self) -> tuple[Line, ...]:
+        """All ways that we know; in later offers the one that was agreed on."""
+        agreed = self.negotiated
+        by_dtls, by_sdes = self._fingerprint is not None, self._sdes
+        if agreed is not None and (agreed.dtls or agreed.send_key):
+            by_dtls, by_sdes = agreed.dtls is not None, agreed.dtls is None
+        lines: list[Line] = []
+        if by_sdes:
+            suite = self._send_key.suite if self._send_key else DEFAULT_SUITE
+            lines.append(attribute("crypto", str(Crypto(1, suite, self._our_key(suite).key_and_salt))))
+        if by_dtls and self._fingerprint is not None:
+            lines += dtls_lines(self._fingerprint, Setup.ACTPASS)
+        return tuple(lines)
+
+    def _dtls_offered(self, description: SessionDescription, media: MediaDescription) -> DtlsTerms | None:
+        """What we make of an offer of DTLS, None if there is none that we can take."""
+        fingerprints, setup = fingerprints_of(description, media), setup_of(description, media)
+        if self._fingerprint is None or not fingerprints or setup is None:
+            return None
+        current = self.negotiated.dtls if self.negotiated else None
+        return DtlsTerms(fingerprints, role_in_answer(setup, current, fingerprints))
+
+    def _dtls_answered(
+        self, offered: MediaDescription, description: SessionDescription, media: MediaDescription
+    ) -> DtlsTerms | None:
+        fingerprints, setup = fingerprints_of(description, media), setup_of(description, media)
+        if not offered.has("fingerprint") or not fingerprints:
+            return None
+        if setup not in (Setup.ACTIVE, Setup.PASSIVE):
+            raise NegotiationError("the answer does not say who opens the DTLS connection (a=setup)")
+        return DtlsTerms(fingerprints, setup is Setup.PASSIVE)
 
     def _keys_answered(
         self, offered: MediaDescription, media: MediaDescription
     ) -> tuple[SrtpKey | None, SrtpKey | None]:
-        ours = offered.cryptos[0]
+        if not offered.cryptos and not self._allow_clear:
+            raise NegotiationError(
+                "the answer has no fingerprint (a=fingerprint), and keys were offered by DTLS alone"
+            )
         theirs = media.cryptos
         if not theirs and not media.attributes("crypto"):
             if self._allow_clear and _base_protocol(media) in _CLEAR:
                 return None, None
             raise NegotiationError("the answer carries no key (a=crypto) and clear media is not allowed")
+        if not offered.cryptos:
+            raise NegotiationError("the answer has a key (a=crypto) where none was offered")
+        ours = offered.cryptos[0]
         accepted = next((crypto for crypto in theirs if crypto.tag == ours.tag and _usable(crypto)), None)
         if accepted is None or accepted.suite != ours.suite:
             raise NegotiationError(f"the answer's a=crypto does not accept {ours.suite} under tag {ours.tag}")
         return SrtpKey(ours.suite, ours.key_and_salt), _srtp_key(accepted)
+
+    def _why_no_key(self, description: SessionDescription, media: MediaDescription) -> str:
+        """Cause and next step, for whoever made the offer."""
+        by_dtls = description.attribute_of(media, "fingerprint") is not None
+        if by_dtls and self._fingerprint is not None:
+            return (
+                "the offered fingerprint (a=fingerprint) or role (a=setup) cannot be used; sha-256 is known"
+            )
+        if media.attributes("crypto") and not self._sdes:
+            return (
+                "keys in SDP (a=crypto) are not taken here, since others on the way could read them; "
+                "offer DTLS (a=fingerprint)"
+            )
+        if media.attributes("crypto"):
+            return (
+                f"none of the offered keys can be used: {', '.join(SDES_SUITES)} are known, "
+                "without session parameters"
+            )
+        if by_dtls or _under_dtls(media):
+            return (
+                f"media is keyed by DTLS ({media.protocol}), which is not done here; "
+                "offer RTP/SAVP with a=crypto (SDES) instead"
+            )
+        if _base_protocol(media) in _SECURE:
+            return f"{media.protocol} was offered without a key (a=crypto)"
+        return "the offer is for unencrypted media, which is not allowed here; offer RTP/SAVP with a=crypto"
 
     def _our_key(self, suite: str) -> SrtpKey:
         # One key for the whole call: a new one would only cost packets. A new suite starts its packet
@@ -335,11 +422,15 @@ class _Offer:
     crypto: Crypto | None
     negotiated: Negotiated
 
+    @property
+    def encrypted(self) -> bool:
+        return self.crypto is not None or self.negotiated.dtls is not None
+
 
 def _audio(
     codecs: tuple[Codec, ...],
     protocol: str,
-    cryptos: tuple[Crypto, ...],
+    keys: tuple[Line, ...],
     ice: IceParameters | None,
     address: Address,
     direction: str,
@@ -359,7 +450,7 @@ def _audio(
             lines.append(attribute("fmtp", f"{codec.payload_type} 0-15"))
     lines.append(attribute("ptime", str(PTIME)))
     lines.append(attribute(direction))
-    lines += [attribute("crypto", str(crypto)) for crypto in cryptos]
+    lines += keys
     if rtcp_mux:
         lines.append(attribute("rtcp-mux"))
     if mid is not None:
@@ -453,36 +544,25 @@ def _described_formats(media: MediaDescription) -> list[str]:
     return names
 
 
+def _under_dtls(media: MediaDescription) -> bool:
+    return media.protocol.removeprefix("TCP/").startswith(_UNDER_DTLS)
+
+
 def _base_protocol(media: MediaDescription) -> str:
-    # Microsoft names the transport of a relayed TCP path in front: TCP/RTP/SAVP.
-    return media.protocol.removeprefix("TCP/")
-
-
-def _refuse_unknown_protocol(media: MediaDescription) -> None:
-    if "TLS/RTP" in media.protocol:
-        raise NegotiationError(
-            f"media is keyed by DTLS ({media.protocol}), which this client does not speak; "
-            "offer RTP/SAVP with a=crypto (SDES) instead"
-        )
-    if _base_protocol(media) not in _CLEAR + _SECURE:
-        raise NegotiationError(f"{media.protocol} is not RTP as this client speaks it")
-
-
-def _why_no_key(media: MediaDescription) -> str:
-    if media.attributes("crypto"):
-        return (
-            f"none of the offered keys can be used: {', '.join(SUITES)} are known, without session parameters"
-        )
-    if _base_protocol(media) in _SECURE:
-        return f"{media.protocol} was offered without a key (a=crypto)"
-    return "the offer is for unencrypted media, which is not allowed here; offer RTP/SAVP with a=crypto"
+    """Without what carries it. Microsoft names the transport of a relayed TCP path in front: TCP/RTP/SAVP."""
+    protocol = media.protocol.removeprefix("TCP/")
+    for prefix in _UNDER_DTLS:
+        if protocol.startswith(prefix):
+            rest = protocol.removeprefix(prefix)
+            return rest if rest in _SECURE else protocol
+    return protocol
 
 
 def _usable(crypto: Crypto) -> bool:
     """Parameters that change the packets make a line unusable unless we do as they say (RFC 4568 §6.3.7)."""
     declared = [text for text in crypto.session_parameters if not text.startswith(("-", "WSH="))]
     return (
-        crypto.suite in SUITES
+        crypto.suite in SDES_SUITES
         and len(crypto.key_and_salt) == KEY_AND_SALT_LENGTH
         and not declared
         and _mki(crypto) is not None

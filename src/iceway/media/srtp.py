@@ -14,13 +14,29 @@ from pylibsrtp import Error, Policy, Session
 if TYPE_CHECKING:
     from random import Random
 
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A cipher suite: libsrtp's number for it, and its lengths in bytes. SRTCP may have a longer tag than SRTP."""
+
+    profile: int
+    key: int
+    salt: int
+    tag: int
+    rtcp_tag: int
+
+
 SUITES = {
-    "AES_CM_128_HMAC_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 10),
-    "AES_CM_128_HMAC_SHA1_32": (Policy.SRTP_PROFILE_AES128_CM_SHA1_32, 4),
+    # RFC 4568 §6.2: SRTCP keeps 80 bits even when SRTP has 32
+    "AES_CM_128_HMAC_SHA1_80": Suite(Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 16, 14, 10, 10),
+    "AES_CM_128_HMAC_SHA1_32": Suite(Policy.SRTP_PROFILE_AES128_CM_SHA1_32, 16, 14, 4, 10),
+    # RFC 7714 §12: only DTLS agrees on these here
+    "AEAD_AES_128_GCM": Suite(Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 16, 12, 16, 16),
+    "AEAD_AES_256_GCM": Suite(Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 32, 12, 16, 16),
 }
-DEFAULT_SUITE = "AES_CM_128_HMAC_SHA1_80"
-KEY_AND_SALT_LENGTH = 30  # RFC 4568 §6.2.1: 16 bytes of key, 14 of salt
-_RTCP_TAG = 10  # RFC 4568 §6.2.2: SRTCP keeps 80 bits even when SRTP has 32
+SDES_SUITES = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
+DEFAULT_SUITE = SDES_SUITES[0]
+KEY_AND_SALT_LENGTH = 30  # of those (RFC 4568 §6.2.1): 16 bytes of key, 14 of salt
 
 MAX_PACKET = 2000
 
@@ -53,13 +69,13 @@ class SrtpSender:
     def __init__(self, key: SrtpKey) -> None:
         self._session = _session(key, Policy.SSRC_ANY_OUTBOUND)
         self._mki = key.mki
-        self._tag = SUITES[key.suite][1]
+        self._suite = SUITES[key.suite]
 
     def protect(self, packet: bytes) -> bytes:
-        return self._with_mki(self._session.protect(packet), self._tag)
+        return self._with_mki(self._session.protect(packet), self._suite.tag)
 
     def protect_rtcp(self, packet: bytes) -> bytes:
-        return self._with_mki(self._session.protect_rtcp(packet), _RTCP_TAG)
+        return self._with_mki(self._session.protect_rtcp(packet), self._suite.rtcp_tag)
 
     def _with_mki(self, packet: bytes, tag: int) -> bytes:
         return packet[:-tag] + self._mki + packet[-tag:] if self._mki else packet
@@ -71,17 +87,17 @@ class SrtpReceiver:
     def __init__(self, key: SrtpKey) -> None:
         self._session = _session(key, Policy.SSRC_ANY_INBOUND)
         self._mki = key.mki
-        self._tag = SUITES[key.suite][1]
+        self._suite = SUITES[key.suite]
 
     def unprotect(self, packet: bytes) -> bytes:
-        packet = self._without_mki(packet, self._tag)
+        packet = self._without_mki(packet, self._suite.tag)
         try:
             return self._session.unprotect(packet)
         except Error as error:
             raise _refusal(error) from None
 
     def unprotect_rtcp(self, packet: bytes) -> bytes:
-        packet = self._without_mki(packet, _RTCP_TAG)
+        packet = self._without_mki(packet, self._suite.rtcp_tag)
         try:
             return self._session.unprotect_rtcp(packet)
         except Error as error:
@@ -99,7 +115,7 @@ class SrtpReceiver:
 
 
 def _session(key: SrtpKey, direction: int) -> Session:
-    return Session(Policy(key.key_and_salt, direction, 0, SUITES[key.suite][0]))
+    return Session(Policy(key.key_and_salt, direction, 0, SUITES[key.suite].profile))
 
 
 def _refusal(error: Error) -> SrtpRefused:

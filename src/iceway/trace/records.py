@@ -498,6 +498,28 @@ class MediaRejected(Record):
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class MediaKeyed(Record):
+    """A DTLS handshake on the media path gave the keys. `role` is ours (RFC 5763 §5): active opened it.
+
+    `duration` counts from the path on, `repeated` how often a flight of ours went out again.
+    """
+
+    call_id: str
+    role: str
+    suite: str
+    duration: float
+    repeated: int
+
+
+@dataclass(frozen=True, slots=True)
+class MediaKeyFailed(Record):
+    """No keys, so no sound, in neither direction; the call itself goes on."""
+
+    call_id: str
+    reason: str
+
+
 # --- the laboratory -------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class PacketTranslated(Record):

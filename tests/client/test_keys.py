@@ -1,0 +1,111 @@
+"""Keys of one call: from SDP at once, by DTLS later; forks, early hellos, what changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from iceway.client.keys import MAX_EARLY, CallKeys
+from iceway.core.machine import drain
+from iceway.io.selfsigned import media_identity
+from iceway.media.description import CODECS, Negotiated
+from iceway.media.dtls import DtlsAssociation, DtlsIdentity, KeysAgreed, SendHandshake
+from iceway.media.keying import DtlsTerms
+from iceway.media.srtp import SrtpKey
+
+US, FIRST, SECOND = media_identity(), media_identity(), media_identity()
+CODEC = CODECS["PCMU"]
+KEY = SrtpKey("AES_CM_128_HMAC_SHA1_80", bytes(30))
+BY_SDES = Negotiated(CODEC, (CODEC,), KEY, KEY, None, None)
+
+
+def by_dtls(who: DtlsIdentity, *, active: bool = False) -> Negotiated:
+    terms = DtlsTerms((who.fingerprint,), active)
+    return Negotiated(CODEC, (CODEC,), None, None, None, None, dtls=terms)
+
+
+def answered_by(who: DtlsIdentity) -> DtlsAssociation:
+    """The other end, which opens."""
+    end = DtlsAssociation("them", who, (US.fingerprint,), active=True)
+    end.begin(0.0)
+    return end
+
+
+def shake(keys: CallKeys, end: DtlsAssociation) -> KeysAgreed:
+    """Until nothing is left to say; what the other end got."""
+    found = []
+    for _ in range(10):
+        for output in drain(end):
+            if isinstance(output, SendHandshake):
+                keys.receive(output.data, 0.1)
+            elif isinstance(output, KeysAgreed):
+                found.append(output)
+        while (output := keys.poll_output()) is not None:
+            if isinstance(output, SendHandshake):
+                end.receive(output.data, 0.1)
+    (agreed,) = found
+    return agreed
+
+
+def test_keys_of_sdp_are_there_at_once() -> None:
+    assert CallKeys("dtls", US).keyed(BY_SDES, "call") is BY_SDES
+    assert CallKeys("dtls", None).keyed(BY_SDES, "call") is BY_SDES
+
+
+def test_keys_by_dtls_are_there_after_the_handshake_and_stay() -> None:
+    keys = CallKeys("dtls", US)
+    assert keys.keyed(by_dtls(FIRST), "call") is None
+    keys.path_found(0.0, None)
+    theirs = shake(keys, answered_by(FIRST))
+    keyed = keys.keyed(by_dtls(FIRST), "call")
+    assert keyed is not None
+    assert (keyed.send_key, keyed.recv_key) == (theirs.recv_key, theirs.send_key)
+    # A re-INVITE, a restart, another path: nothing is said again.
+    keys.path_found(1.0, 0.02)
+    assert keys.keyed(replace(by_dtls(FIRST), direction="recvonly"), "call") == replace(
+        keyed, direction="recvonly"
+    )
+    assert drain(keys) == []  # type: ignore[arg-type]
+
+
+def test_another_end_of_a_fork_has_keys_of_its_own() -> None:
+    keys = CallKeys("dtls", US)
+    keys.keyed(by_dtls(FIRST), "call")
+    keys.path_found(0.0, None)
+    first = shake(keys, answered_by(FIRST))
+    keys.another_end()
+    assert keys.keyed(by_dtls(SECOND), "call") is None
+    keys.path_found(0.0, None)
+    second = shake(keys, answered_by(SECOND))
+    keyed = keys.keyed(by_dtls(SECOND), "call")
+    assert keyed is not None
+    assert keyed.recv_key == second.send_key != first.send_key
+
+
+def test_the_same_certificate_at_another_end_shakes_hands_anew() -> None:
+    keys = CallKeys("dtls", US)
+    keys.keyed(by_dtls(FIRST), "call")
+    keys.path_found(0.0, None)
+    shake(keys, answered_by(FIRST))
+    keys.another_end()
+    assert keys.keyed(by_dtls(FIRST), "call") is None
+
+
+def test_a_hello_before_the_answer_waits_for_it() -> None:
+    keys, end = CallKeys("dtls", US), answered_by(FIRST)
+    for output in drain(end):
+        assert isinstance(output, SendHandshake)
+        keys.receive(output.data, 0.0)
+    assert drain(keys) == []  # type: ignore[arg-type]
+    keys.keyed(by_dtls(FIRST), "call")
+    keys.path_found(0.1, None)
+    assert shake(keys, end)
+
+
+def test_what_comes_early_is_kept_within_bounds_and_for_nobody_who_has_no_certificate() -> None:
+    keys, deaf = CallKeys("dtls", US), CallKeys("dtls", None)
+    for _ in range(100):
+        keys.receive(b"\x16" * 1200, 0.0)
+        keys.receive(b"\x16" * 60_000, 0.0)
+        deaf.receive(b"\x16" * 1200, 0.0)
+    assert [len(one) for one in keys._early] == [1200] * MAX_EARLY
+    assert not deaf._early
