@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from iceway.client import events
+from iceway.core.errors import UsageError
+from iceway.explain.steps import steps
 from iceway.lab import topologies
 from iceway.lab.office import VirtualOffice, VirtualPerson
+from iceway.media.files import ToneSource
+from iceway.media.sound import RATE
 from iceway.trace.entry import Entry, to_json
 from iceway.trace.records import SipReceived
-from tests.e2e.calls import both_join, hum, talk
+from tests.e2e.calls import both_join, hum, ring, talk
 from tests.e2e.story import every
 
 Office = tuple[VirtualOffice, VirtualPerson, VirtualPerson]
@@ -75,3 +80,158 @@ def test_keys_that_come_by_info(company: Office) -> None:
     alice.hangs_up(call)
     for person in (alice, bob):
         assert person.waits_for(events.CallEnded)
+
+
+# --- hold -------------------------------------------------------------------------------------------------
+def name_of(person: VirtualPerson) -> str:
+    """Of the call that a person answered last."""
+    return [event.call for event in person.events if isinstance(event, events.CallAnswered)][-1]
+
+
+def holds(person: VirtualPerson, holding: bool = True) -> None:
+    call = name_of(person)
+    person.world.call(person.name, lambda now: person.phone.hold(call, holding, now))
+
+
+def held(person: VirtualPerson) -> tuple[bool, bool] | None:
+    """What they were told last: held here, held there."""
+    told = [event for event in person.events if isinstance(event, events.CallHeld)]
+    return (told[-1].here, told[-1].there) if told else None
+
+
+def loudness(person: VirtualPerson, seconds: float) -> float:
+    """Of what they heard lately."""
+    samples = person.heard[-1].samples[-round(seconds * RATE) :].astype(np.float64)
+    return float(np.sqrt((samples**2).mean()))
+
+
+def hang_up(one: VirtualPerson, other: VirtualPerson) -> None:
+    one.hangs_up(name_of(one))
+    for person in (one, other):
+        assert person.waits_for(events.CallEnded), person.events
+
+
+def humming() -> Office:
+    """As `company`, where both hum without a pause."""
+    office = VirtualOffice(topologies.relayed_udp(), 1)
+    alice = office.joins("alice", says=ToneSource)
+    bob = office.joins("bob", says=ToneSource, ring_for=1.0)
+    for person in (alice, bob):
+        assert person.waits_for(events.Ready)
+    hum(alice, bob)
+    return office, alice, bob
+
+
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_a_call_is_held_and_resumed_by_either_side(who: str) -> None:
+    office, alice, bob = humming()
+    holder, other = (alice, bob) if who == "alice" else (bob, alice)
+    office.world.advance(2.0)
+    assert loudness(alice, 1.0) > 100
+    assert loudness(bob, 1.0) > 100
+    holds(holder)
+    office.world.advance(3.0)
+    assert (held(holder), held(other)) == ((True, False), (False, True))
+    assert loudness(holder, 1.0) < 10
+    assert loudness(other, 1.0) < 10
+    office.world.advance(60.0)
+    assert not holder.saw(events.CallInterrupted), "a quiet call is no dead one"
+    assert not other.saw(events.CallInterrupted)
+    holds(holder, False)
+    office.world.advance(3.0)
+    assert (held(holder), held(other)) == ((False, False), (False, False))
+    assert loudness(alice, 1.0) > 100
+    assert loudness(bob, 1.0) > 100
+    hang_up(alice, bob)
+    lines = [step.plain for step in steps(office.close())]
+    assert f"{who.title()} holds the call" in lines, [line for line in lines if "hold" in line]
+
+
+def test_both_hold_and_each_ends_its_own() -> None:
+    office, alice, bob = humming()
+    holds(alice)
+    office.world.advance(2.0)
+    holds(bob)
+    office.world.advance(2.0)
+    assert (held(alice), held(bob)) == ((True, True), (True, True))
+    holds(alice, False)
+    office.world.advance(2.0)
+    assert (held(alice), held(bob)) == ((False, True), (True, False))
+    holds(bob, False)
+    office.world.advance(2.0)
+    assert (held(alice), held(bob)) == ((False, False), (False, False))
+    assert loudness(alice, 0.5) > 100
+    hang_up(alice, bob)
+    office.close()
+
+
+def test_holds_that_cross_are_both_heard() -> None:
+    """Glare (RFC 3261 §14.1): both are told 491, one waits longer."""
+    office, alice, bob = humming()
+    office.world.advance(1.0)
+    holds(alice)
+    holds(bob)
+    office.world.advance(6.0)
+    assert every(office.world.trace, SipReceived, "alice", start="SIP/2.0 491")
+    assert (held(alice), held(bob)) == ((True, True), (True, True))
+    holds(alice, False)
+    holds(bob, False)
+    office.world.advance(6.0)
+    assert (held(alice), held(bob)) == ((False, False), (False, False))
+    assert loudness(alice, 0.5) > 100
+    assert loudness(bob, 0.5) > 100
+    hang_up(alice, bob)
+    office.close()
+
+
+def test_who_resumes_while_the_other_one_begins_to_hold() -> None:
+    office, alice, bob = humming()
+    holds(alice)
+    office.world.advance(2.0)
+    holds(alice, False)
+    holds(bob)
+    office.world.advance(6.0)
+    assert (held(alice), held(bob)) == ((False, True), (True, False))
+    hang_up(alice, bob)
+    office.close()
+
+
+def test_a_held_call_finds_another_path_and_stays_held() -> None:
+    office, alice, bob = humming()
+    holds(alice)
+    office.world.advance(2.0)
+    call = alice.phone._calls[name_of(alice)]
+    office.world.call("alice", lambda now: call._keeper.lost("a test says so", now, ours=True))
+    office.world.advance(8.0)
+    assert alice.saw(events.CallRestored)
+    assert (held(alice), held(bob)) == ((True, False), (False, True))
+    assert loudness(bob, 1.0) < 10
+    hang_up(alice, bob)
+    office.close()
+
+
+def test_muted_is_not_held() -> None:
+    office, alice, bob = humming()
+    call = name_of(alice)
+    office.world.call("alice", lambda now: alice.phone.mute(call, True, now))
+    office.world.advance(2.0)
+    assert loudness(bob, 1.0) < 10
+    assert loudness(alice, 1.0) > 100
+    assert held(alice) is None
+    office.world.call("alice", lambda now: alice.phone.mute(call, False, now))
+    office.world.advance(2.0)
+    assert loudness(bob, 1.0) > 100
+    hang_up(alice, bob)
+    office.close()
+
+
+def test_nothing_is_held_before_it_is_answered() -> None:
+    office, alice, bob = both_join(topologies.one_lan(), ring_for=None)
+    call, _ = ring(alice, bob)
+    with pytest.raises(UsageError, match="not answered yet"):
+        office.world.call("alice", lambda now: alice.phone.hold(call, True, now))
+    with pytest.raises(UsageError, match="not answered yet"):
+        office.world.call("alice", lambda now: alice.phone.press(call, "1", 0.1, now))
+    alice.hangs_up(call)
+    assert bob.waits_for(events.CallEnded)
+    office.close()

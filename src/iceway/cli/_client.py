@@ -302,8 +302,16 @@ def tell_news(tell: Teller, news: News) -> None:
             tell.step("keyless", f"there will be no sound: {reason}", reason=reason)
         case events.CallRestored(path=path):
             tell.step("restored", f"the sound goes on: {path}", path=str(path))
+        case events.CallHeld(here=here, there=there):
+            tell.step("held", _held(here, there), here=here, there=there)
         case events.CallDigit(digit=digit):
             tell.step("digit", f"they press {digit}", digit=digit)
+
+
+def _held(here: bool, there: bool) -> str:
+    if here and there:
+        return "both hold the call"
+    return "on hold" if here else "they hold the call" if there else "the call goes on"
 
 
 def not_registered(tell: Teller, failure: RegistrationFailed, client: Client) -> int:

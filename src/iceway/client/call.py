@@ -21,6 +21,7 @@ from iceway.client.events import (
     CallAnswered,
     CallDigit,
     CallEnded,
+    CallHeld,
     CallKeyless,
     CallPlayed,
     CallProgress,
@@ -136,6 +137,9 @@ class Call(Outbox):
         self._picked_up = False
         self._accepted = False
         self._unreadable = 0
+        self._muted = False
+        self._holding = False
+        self._held = (False, False)  # here, there; as last told
         restarts = Restarts(incoming=incoming)
         self._keeper = PathKeeper(self, self._agent, signalling, restarts)
         self._renegotiation = Renegotiation(
@@ -215,6 +219,23 @@ class Call(Outbox):
         if self._session is None or not self.answered:
             raise UsageError(f"{self.name} is not answered yet; telephone keys need somebody who listens")
         self._session.press(digits, duration, now)
+        self._drain(now)
+
+    def mute(self, muted: bool, now: float) -> None:
+        """Send silence; the call goes on otherwise."""
+        self._muted = muted
+        if self._session is not None:
+            self._session.mute(muted)
+
+    def hold(self, holding: bool, now: float) -> None:
+        """Hold the call, or resume it. Raises UsageError before it is answered; `CallHeld` says when both know."""
+        if self.ended or holding == self._holding:
+            return
+        if self._session is None or not self.answered:
+            raise UsageError(f"{self.name} is not answered yet, so it cannot be held")
+        self._holding = holding
+        self._session.hold(holding)
+        self._renegotiation.hold(holding, now)
         self._drain(now)
 
     def renew_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
@@ -473,6 +494,7 @@ class Call(Outbox):
                 early=not self._source.answered,
                 cname=self._config.identity,
             )
+            self._session.mute(self._muted)
             if self._clock is not None:
                 self._session.handle_input(self._clock, now)
         else:
@@ -500,6 +522,10 @@ class Call(Outbox):
     def renegotiated(self, negotiated: Negotiated, now: float) -> None:
         """Sound goes on under what a re-INVITE agreed."""
         self._start_session(negotiated, now)
+        held = (not negotiated.hears, not negotiated.sends)
+        if held != self._held:
+            self._held = held
+            self.emit(CallHeld(self.name, *held))
 
     def _usable(self, path: CandidatePath, now: float) -> None:
         self._keeper.usable(path, now)

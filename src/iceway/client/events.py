@@ -120,6 +120,15 @@ class CallDigit:
 
 
 @dataclass(frozen=True, slots=True)
+class CallHeld:
+    """Who holds the call changed: this end, the other one, both or (resumed) nobody."""
+
+    call: str
+    here: bool
+    there: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """`answered`: whether it ever was a call."""
 

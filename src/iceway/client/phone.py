@@ -175,6 +175,17 @@ class Phone(Outbox):
             call.press(digits, duration, now)
         self._settle(now)
 
+    def mute(self, name: str, muted: bool, now: float) -> None:
+        """Send silence in place of what the source says, until told otherwise."""
+        if (call := self._calls.get(name)) is not None:
+            call.mute(muted, now)
+
+    def hold(self, name: str, holding: bool, now: float) -> None:
+        """Hold a call, or resume it. Raises UsageError before it is answered."""
+        if (call := self._calls.get(name)) is not None:
+            call.hold(holding, now)
+        self._settle(now)
+
     def hang_up(self, name: str, now: float) -> None:
         if (call := self._calls.get(name)) is not None:
             call.hang_up(now)

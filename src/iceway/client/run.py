@@ -41,7 +41,12 @@ from iceway.trace.records import Measured, Record
 
 T = TypeVar("T")
 News = (
-    events.CallPathless | events.CallInterrupted | events.CallRestored | events.CallKeyless | events.CallDigit
+    events.CallPathless
+    | events.CallInterrupted
+    | events.CallRestored
+    | events.CallKeyless
+    | events.CallDigit
+    | events.CallHeld
 )
 MAX_DIGITS = 256  # keys kept for a program that does not ask for them
 STOP_LIMIT = 3.0  # seconds for BYE, unregistering and giving relays back
@@ -64,6 +69,7 @@ class LiveCall:
         self.end_reason = ""
         self.was_answered = False
         self.selected: CandidatePath | None = None
+        self.held_here = self.held_there = False
         self._client = client
         self._reached: dict[str, asyncio.Event] = {}
         self._digits: asyncio.Queue[str] = asyncio.Queue(MAX_DIGITS)
@@ -107,6 +113,17 @@ class LiveCall:
     def send_dtmf(self, digits: str, duration: float = 0.1) -> None:
         """Press telephone keys (0–9, *, #, A–D), each for so many seconds. Raises UsageError if that cannot be."""
         self._client._command(lambda phone, now: phone.press(self.name, digits, duration, now))
+
+    def mute(self, muted: bool = True) -> None:
+        """Send silence; what is played goes on unheard."""
+        self._client._command(lambda phone, now: phone.mute(self.name, muted, now))
+
+    def hold(self) -> None:
+        """Neither speak nor listen until `resume`; what is played keeps its place. UsageError before the answer."""
+        self._client._command(lambda phone, now: phone.hold(self.name, True, now))
+
+    def resume(self) -> None:
+        self._client._command(lambda phone, now: phone.hold(self.name, False, now))
 
     def pick_up(self) -> None:
         """Answer an incoming call."""
@@ -186,7 +203,7 @@ class Client:
 
         `on_registration` hears the reason when the registration is lost, and None when it is back; `on_news` what
         befalls a call between its steps: no path yet, the path lost, another one found, no keys for the
-        sound, a telephone key.
+        sound, a telephone key, the call held or resumed.
 
         `keys`: how keys for the media are agreed on, by DTLS on the media path, by SDES over TLS, or whichever the
         other side can.
@@ -334,6 +351,10 @@ class Client:
             case events.CallDigit(call=name, digit=digit):
                 if not self._calls[name]._digits.full():
                     self._calls[name]._digits.put_nowait(digit)
+                if self._on_news is not None:
+                    self._on_news(self._calls[name], event)
+            case events.CallHeld(call=name, here=here, there=there):
+                self._calls[name].held_here, self._calls[name].held_there = here, there
                 if self._on_news is not None:
                     self._on_news(self._calls[name], event)
             case (

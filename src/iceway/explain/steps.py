@@ -6,6 +6,7 @@ filters: sip, stun, check, media, relay, note. Nothing is left out here; who sho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -167,6 +168,9 @@ def steps(entries: Sequence[Entry], cast: Cast | None = None) -> list[Step]:
     return _filled(found)
 
 
+_FROM_TAG = re.compile(
+    r"^(?:from|f)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=[ \t]*([^;,\s]+)", re.IGNORECASE | re.MULTILINE
+)
 _SETTLED = 2.0  # seconds after the choice from which on checks only keep the path alive
 
 
@@ -175,6 +179,7 @@ class _Calls:
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self._answered: dict[str, int] = {}
+        self._callers: dict[str, str] = {}  # by Call-ID: the From tag of whoever called
         self._settled_at: dict[str, float] = {}
         self._heard: set[tuple[str, ...]] = set()
         self._checks = {m.record.transaction_id for m in messages if is_check(m.record)}  # type: ignore[union-attr]
@@ -184,13 +189,22 @@ class _Calls:
         number, _, method = record.cseq.partition(" ")
         if method.upper() not in ("INVITE", "ACK") or not number.isdecimal():
             return False
+        if not self._is_caller_s(record):
+            return True  # each side counts its own requests
         if method.upper() == "INVITE" and record.start_line.startswith("SIP/2.0 2"):
             self._answered.setdefault(record.call_id, int(number))
         return int(number) > self._answered.get(record.call_id, int(number))
 
     def confirms(self, record: SipSent | SipReceived) -> bool:
         """An ACK of an answer that began the call, rather than of a refusal."""
-        return self._answered.get(record.call_id) == int(record.cseq.partition(" ")[0] or 0)
+        number = int(record.cseq.partition(" ")[0] or 0)
+        return self._is_caller_s(record) and self._answered.get(record.call_id) == number
+
+    def _is_caller_s(self, record: SipSent | SipReceived) -> bool:
+        """Whether a request, or what it was answered, is of the side that began the call."""
+        found = _FROM_TAG.search(record.text)
+        tag = found[1] if found else ""
+        return self._callers.setdefault(record.call_id, tag) == tag
 
     def selected(self, node: str, at: float) -> None:
         self._settled_at.setdefault(node, at)

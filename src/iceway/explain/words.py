@@ -175,6 +175,9 @@ class Words:
                 "{A} tells {b}: {user} is not to be reached here any more",
                 "{A} passes it on to {b}: {user} signs off",
             )
+        if method == "RE-INVITE" and (held := _HELD.search(record.text)) is not None:
+            wish = "holds the call" if held[1] == "sendonly" else "keeps the call on hold"
+            own, passing = f"{{A}} {wish}", f"{{A}} tells {{b}} that {{user}} {wish}"
         line = self._fill(passing if onward else own, message, user, _person(_header(record.text, "to")))
         proof = method in ("REGISTER", "INVITE", "SERVICE") and not onward
         return line + (
@@ -229,6 +232,7 @@ def signs_off(text: str) -> bool:
     return bool(_NO_EXPIRY.search(head))
 
 
+_HELD = re.compile(r"^a=(sendonly|inactive)\r?$", re.MULTILINE)
 _NO_EXPIRY = re.compile(
     r"^expires[ \t]*:[ \t]*0[ \t]*\r?$|;[ \t]*expires[ \t]*=[ \t]*0\b", re.IGNORECASE | re.MULTILINE
 )

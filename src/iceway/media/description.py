@@ -103,6 +103,10 @@ class Negotiated:
     def sends(self) -> bool:
         return self.direction in ("sendrecv", "sendonly")
 
+    @property
+    def hears(self) -> bool:
+        return self.direction in ("sendrecv", "recvonly")
+
 
 class AudioNegotiation:
     """Our side of the offers and answers of one call. `rng` draws the key and the session id.

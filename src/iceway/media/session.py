@@ -143,6 +143,7 @@ class AudioSession(Outbox):
         self._outgoing: Outgoing | None = None
         self._wants_to_send = False
         self._silent = True
+        self._muted = self._on_hold = False
         self._source_finished = False
         self._send_at = 0.0
         self._sent_at_last_report = 0
@@ -175,6 +176,14 @@ class AudioSession(Outbox):
         self._send_at = now
         self._timers.arm("send", now)
         self._arm_report(now)
+
+    def mute(self, muted: bool) -> None:
+        """Say nothing while the source goes on."""
+        self._muted = muted
+
+    def hold(self, holding: bool) -> None:
+        """Neither say nor play anything; the source keeps its place. The path is kept warm with silence."""
+        self._on_hold = holding
 
     def press(self, digits: str, duration: float, now: float) -> None:
         """Send telephone keys in place of sound, one after the other (RFC 4733). Raises UsageError."""
@@ -273,7 +282,8 @@ class AudioSession(Outbox):
                 self._send_frame()
                 self._send_at = self._next_tick("send", self._send_at, now)
             elif timer == "play":
-                self._play(self._buffer.get())
+                heard = self._buffer.get()
+                self._play(silence() if self._on_hold else heard)
                 self._play_at = self._next_tick("play", self._play_at, now)
             elif timer == "digit":
                 self._tell_digits(self._hears.released(now))
@@ -316,13 +326,14 @@ class AudioSession(Outbox):
             outgoing.skip(codec.clock_rate)
             self._silent = True
             return
-        frame = self._source.read()
+        frame = silence() if self._on_hold else self._source.read()
         if frame is None:
             frame = silence()
             if not self._source_finished:
                 self._source_finished = True
                 self.emit(SourceFinished(self.name))
-        packet = serialize_rtp(self._digit_packet() or self._sound_packet(frame))
+        heard = silence() if self._muted else frame
+        packet = serialize_rtp(self._digit_packet() or self._sound_packet(heard))
         self.emit(SendMedia(self.name, self._sender.protect(packet) if self._sender else packet))
         if outgoing.packets == 1:
             self.emit(MediaStarted(self._call_id, "sent", str(codec), self._early))
