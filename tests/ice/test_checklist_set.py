@@ -150,6 +150,22 @@ def test_a_stream_that_stopped_holds_up_nobody() -> None:
     assert two.sent == [second]
 
 
+def test_a_pair_whose_turn_never_comes_holds_up_nobody() -> None:
+    _, (one, two) = streams(2)
+    (first,), (second,) = one.has("a"), two.has("a")
+    one.checklist.enough[1] = first.priority  # what it has is as good
+    assert two.send_next(0.0)
+    assert two.sent == [second]
+
+
+def test_a_restart_does_not_wait_for_what_the_stream_tried_before() -> None:
+    together = ChecklistSet(True)
+    before, now = Stream(together, "audio"), Stream(together, "audio")
+    before.has("a")
+    (again,) = now.has("a")
+    assert again.state is PairState.WAITING
+
+
 def test_who_waited_for_a_stream_that_leaves_goes_on() -> None:
     together, (one, two) = streams(2)
     one.has("a")

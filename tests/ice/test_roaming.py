@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from iceway.core.address import Address, Transport
 from iceway.core.errors import UsageError
 from iceway.core.machine import AddressesChanged, CloseUdp, UdpOpened, drain
-from iceway.ice.candidate import Candidate
+from iceway.ice.candidate import Candidate, CandidateType
 from iceway.ice.config import AgentConfig, Policy
 from iceway.ice.events import (
     CandidateFound,
@@ -354,3 +354,31 @@ def test_wherever_it_went_the_call_goes_on_and_nothing_is_left(
         assert (peer.agent.closed, peer.sockets, peer.agent.poll_timeout()) == (True, [], None)
     network.run(900)
     assert edge.allocations == (), "what could not be given back has expired"
+
+
+def test_a_restart_tries_at_once_what_came_too_late_to_be_worth_it_before() -> None:
+    """Bob's NAT lets the relay in only after a check of his own, and his old session never made one."""
+    network = Network()
+    network.renominates = True
+    network.edge()
+    network.nats["home"] = Nat(HOME)
+    alice = network.agent("alice", {"203.0.113.20": None}, controlling=True)
+    bob = network.agent("bob", WIFI, controlling=False)
+    alice.gather()
+    bob.gather(stun_server())
+    network.run(1)
+    exchange(alice, bob)
+    assert network.run(5, until=lambda: mirrored(alice, bob))
+    alice.do(lambda agent, now: agent.add_servers((turn(),), now))
+    trickle(network, alice, bob, 2)
+    network.run(10)
+    network.drop = lambda source, target, data: (
+        "203.0.113.20" in (source.ip, target.ip) and EDGE not in (source.ip, target.ip)
+    )
+    for peer in (alice, bob):
+        peer.do(lambda agent, now: agent.restart(now))
+        peer.told = 0
+    network.run(0.5)
+    exchange(alice, bob)
+    assert network.run(6, until=lambda: mirrored(alice, bob))
+    assert alice.agent.selected.local.type is CandidateType.RELAY

@@ -8,7 +8,7 @@ as the peer saw it) stands in the pair as `valid_local`: together with `remote` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -46,7 +46,6 @@ TRANSITIONS: dict[PairState, tuple[PairState, ...]] = {
     PairState.FAILED: (PairState.WAITING, PairState.SUCCEEDED),
 }
 
-NOTHING: Mapping[int, int] = {}
 UNFINISHED = (PairState.FROZEN, PairState.WAITING, PairState.IN_PROGRESS)
 
 
@@ -151,6 +150,8 @@ class Checklist:
         self.limit = limit
         self.awaited: set[tuple[str, str]] = set()
         """Foundations whose trial here others wait for."""
+        self.enough: dict[int, int] = {}
+        """Priorities of what components have already: ordinary checks look for better alone."""
         self._together = together
         self._controlling = together.role.controlling
         self._pairs: list[CandidatePair] = []
@@ -230,20 +231,18 @@ class Checklist:
         self._controlling = self._together.role.controlling
         self._rank()
 
-    def next_ordinary(
-        self, queued: Sequence[CandidatePair] = (), enough: Mapping[int, int] = NOTHING
-    ) -> CandidatePair | None:
+    def next_ordinary(self, queued: Sequence[CandidatePair] = ()) -> CandidatePair | None:
         """The pair to check next, `queued` ones aside: the best waiting one, else the best frozen one thaws.
-
-        Components that have something whose priority is `enough` only look for better.
 
         As long as nothing works, pairs that hardly will come after the others. A frozen pair does not wait for its
         kin in this checklist to end (RFC 8445 §6.1.4.2 would): with nothing else to check, sparing a check only costs
         time. It waits for other checklists, which need the slot more.
         """
         working = {pair.component for pair in self._pairs if pair.state is PairState.SUCCEEDED}
-        wanted = [p for p in self._pairs if self.hoped_priority(p) > enough.get(p.component, -1)]
-        order = sorted(wanted, key=lambda p: p.prospect is not Prospect.GOOD and p.component not in working)
+        order = sorted(
+            filter(self._wanted, self._pairs),
+            key=lambda p: p.prospect is not Prospect.GOOD and p.component not in working,
+        )
         for pair in order:
             if pair.state is PairState.WAITING and pair not in queued:
                 return pair
@@ -259,9 +258,12 @@ class Checklist:
 
     @property
     def tried(self) -> frozenset[tuple[str, str]]:
-        """The foundations of pairs that wait or are in progress."""
-        under_way = (PairState.WAITING, PairState.IN_PROGRESS)
-        return frozenset(pair.foundation for pair in self._pairs if pair.state in under_way)
+        """The foundations of pairs that are in progress, or whose turn will come."""
+        return frozenset(
+            pair.foundation
+            for pair in self._pairs
+            if pair.state is PairState.IN_PROGRESS or (pair.state is PairState.WAITING and self._wanted(pair))
+        )
 
     def reached(self, foundation: tuple[str, str]) -> bool:
         """Whether a pair of this kind works."""
@@ -286,6 +288,9 @@ class Checklist:
     def busy(self) -> int:
         """Pairs waiting or in progress, which set the pace of retransmissions (RFC 8445 §14.3)."""
         return sum(pair.state in (PairState.WAITING, PairState.IN_PROGRESS) for pair in self._pairs)
+
+    def _wanted(self, pair: CandidatePair) -> bool:
+        return self.hoped_priority(pair) > self.enough.get(pair.component, -1)
 
     def _rank(self) -> None:
         for pair in self._pairs:

@@ -121,9 +121,11 @@ class ChecklistSet:
         return sum(member.checklist.busy() for member in self._agents)
 
     def tried_elsewhere(self, foundation: tuple[str, str], than: Checklist) -> bool:
-        """Whether another checklist has, or soon will have, an answer about pairs of this kind."""
-        for member in self._agents:
-            if member.checklist is not than and not member.stopped and foundation in member.checklist.tried:
+        """Whether the checklist of another stream has, or soon will have, an answer about pairs of this kind. What the
+        same stream tries with its credentials from before a restart says nothing."""
+        asking = {agent for member, agent in self._agents.items() if member.checklist is than}
+        for member, agent in self._agents.items():
+            if agent not in asking and not member.stopped and foundation in member.checklist.tried:
                 member.checklist.awaited.add(foundation)
                 return True
         return False

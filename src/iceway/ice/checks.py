@@ -122,7 +122,6 @@ class Checks:
         self._transactions: dict[bytes, Check] = {}
         self._ta = max(config.ta, DEFAULT_TA)
         self._in_a_row = 0
-        self._enough: dict[int, int] = {}
         self.stopped = False
 
     def agree(self, proposed: float | None) -> None:
@@ -174,7 +173,7 @@ class Checks:
 
     def settle_for(self, component: int, priority: int) -> None:
         """Ordinary checks of this component go on for better pairs alone; what the peer triggers is always checked."""
-        self._enough[component] = priority
+        self.checklist.enough[component] = priority
 
     def stop_ordinary(self) -> None:
         """Only what the peer triggers is checked from now on (RFC 8445 §8.1.2)."""
@@ -204,7 +203,11 @@ class Checks:
             pair.move(PairState.IN_PROGRESS)
         id, data = self._standing.request(pair, nominate=cause is Cause.NOMINATION)
         pair.rto = self._rto(cause, pair)
-        schedule = _BRIEF if cause is Cause.ORDINARY and pair.component in self._enough else _SCHEDULE[cause]
+        schedule = (
+            _BRIEF
+            if cause is Cause.ORDINARY and pair.component in self.checklist.enough
+            else _SCHEDULE[cause]
+        )
         transaction = Transaction(
             data,
             now,
@@ -266,7 +269,7 @@ class Checks:
 
     def _next_ordinary(self) -> tuple[CandidatePair, Cause] | None:
         queued = [pair for pair, _ in self._queue]
-        pair = None if self.stopped else self.checklist.next_ordinary(queued, self._enough)
+        pair = None if self.stopped else self.checklist.next_ordinary(queued)
         return (pair, Cause.ORDINARY) if pair else None
 
     def _hoped_for(self, component: int) -> list[CandidatePair]:
