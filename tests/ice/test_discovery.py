@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -267,6 +268,22 @@ def test_one_server_without_an_address_does_not_hide_the_others() -> None:
 def test_naptr_records_of_others_and_loops_lead_back_to_srv(record: Answer) -> None:
     zone = COMPATIBLE | {("example.com", "NAPTR"): (record,)}
     assert len(Search("turn:example.com", zone).end().found) == 3
+
+
+def test_a_zone_that_leads_to_itself_in_many_ways_is_walked_once() -> None:
+    """Each of these records leads to all of them: four steps deep those are a million ways."""
+    loop = tuple(naptr(n, "", "turn.udp:turn.tcp", "example.com") for n in range(32))
+    visits = 0
+
+    class Counted(tuple[Answer, ...]):
+        def __iter__(self) -> Iterator[Answer]:
+            nonlocal visits
+            visits += len(self)
+            return super().__iter__()
+
+    search = Search("turn:example.com", COMPATIBLE | {("example.com", "NAPTR"): Counted(loop)}).end()
+    assert len(search.found) == 3
+    assert visits < 32 * 20
 
 
 def test_a_zone_that_branches_without_end_costs_a_bounded_number_of_look_ups() -> None:

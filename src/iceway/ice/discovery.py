@@ -80,6 +80,7 @@ class _Pending:
 
 _Step = Target | _Pending | Dead
 _Question = tuple[str, str]  # name, record type
+_Lead = tuple[str, str, Transport]  # place, flags
 
 
 class Discovery:
@@ -205,22 +206,25 @@ class Discovery:
         if answer is None:
             yield _Pending(frozenset(transports))
             return
-        ways = list(self._along(answer.answers, transports, 1))
+        ways = list(self._along(answer.answers, transports, 1, set()))
         if ways:
             yield from ways
         else:
             yield from spare
 
-    def _along(self, records: Iterable[Answer], wanted: tuple[Transport, ...], depth: int) -> Iterator[_Step]:
-        """S-NAPTR (RFC 3958 §2.2): records of ours, in their order, to where each leads."""
+    def _along(
+        self, records: Iterable[Answer], wanted: tuple[Transport, ...], depth: int, been: set[_Lead]
+    ) -> Iterator[_Step]:
+        """S-NAPTR (RFC 3958 §2.2): records of ours, in their order, to where each leads, and nowhere twice."""
         for record in sorted(records, key=lambda record: (record.order, record.preference)):
             service, *protocols = record.service.lower().split(":")
             leads = [_NAPTR[name] for name in protocols if name in _NAPTR]
-            transports = tuple(transport for transport in leads if transport in wanted)
-            place = record.data.rstrip(".").lower()
+            place, flags = record.data.rstrip(".").lower(), record.flags.lower()
+            transports = tuple(t for t in leads if t in wanted and (place, flags, t) not in been)
             if service != "relay" or not transports or record.regexp or not place:
                 continue
-            match record.flags.lower():
+            been.update((place, flags, transport) for transport in transports)
+            match flags:
                 case "s":
                     yield from self._servers(place, transports)
                 case "a":
@@ -231,7 +235,7 @@ class Discovery:
                     if further is None:
                         yield _Pending(frozenset(transports))
                     else:
-                        yield from self._along(further.answers, transports, depth + 1)
+                        yield from self._along(further.answers, transports, depth + 1, been)
 
     def _by_srv(self, transports: tuple[Transport, ...]) -> Iterator[_Step]:
         """SRV records of each transport; if there are none at all, the host itself at the default ports."""
