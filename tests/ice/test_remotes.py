@@ -55,6 +55,15 @@ def test_there_is_an_end_to_announcements_and_learned_ones_do_not_count() -> Non
     assert known.useless(candidate(port=3)) == "more than 2 candidates"
 
 
+def test_there_is_an_end_to_announcements_of_any_type() -> None:
+    known = remotes(max_remote_candidates=2)
+    for port in (5000, 5001):
+        known.add(candidate(port=port, type=CandidateType.PRFLX))
+    assert known.useless(candidate(port=5000)) == "repeats prflx 10.0.0.2:5000"
+    assert known.useless(candidate(port=5002, type=CandidateType.PRFLX)) == "more than 2 candidates"
+    assert known.learned() == []
+
+
 def test_a_learned_candidate_has_the_priority_of_the_check() -> None:
     known = remotes()
     first, second = known.learn(1, check(1)), known.learn(1, check(2))

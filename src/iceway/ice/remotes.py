@@ -37,6 +37,7 @@ class RemoteCandidates:
         self._config = config
         self._known: dict[tuple[int, Transport, Address], Candidate] = {}
         self._early: dict[tuple[Address, Address], HeardCheck] = {}
+        self._unannounced: dict[Candidate, None] = {}
         self._learned = 0
         self.ips: tuple[str, ...] = ()
         """Every IP of the peer; asked for with every packet, so it is kept ready."""
@@ -51,11 +52,14 @@ class RemoteCandidates:
         return self._known.get((component, transport, address))
 
     def add(self, candidate: Candidate) -> None:
-        self._known[candidate.component, candidate.transport, candidate.address] = candidate
+        key = candidate.component, candidate.transport, candidate.address
+        self._unannounced.pop(self._known.get(key, candidate), None)
+        self._known[key] = candidate
         self._note_ips()
 
     def forget(self, candidate: Candidate) -> None:
         del self._known[candidate.component, candidate.transport, candidate.address]
+        self._unannounced.pop(candidate, None)
         self._note_ips()
 
     def useless(self, candidate: Candidate) -> str:
@@ -70,13 +74,14 @@ class RemoteCandidates:
             return "nothing can be sent to this address"
         known = self.get(candidate.component, candidate.address, candidate.transport)
         if known is not None:
-            return "" if known.type is CandidateType.PRFLX else f"repeats {known}"
-        if len(self._known) - len(self.learned()) >= self._config.max_remote_candidates:
+            return "" if known in self._unannounced else f"repeats {known}"
+        if len(self._known) - len(self._unannounced) >= self._config.max_remote_candidates:
             return f"more than {self._config.max_remote_candidates} candidates"
         return ""
 
     def learned(self) -> list[Candidate]:
-        return [candidate for candidate in self._known.values() if candidate.type is CandidateType.PRFLX]
+        """Those that nobody announced, whatever type announced ones have."""
+        return list(self._unannounced)
 
     def learn(
         self,
@@ -97,6 +102,7 @@ class RemoteCandidates:
             tcp_type=tcp_type,
         )
         self.add(candidate)
+        self._unannounced[candidate] = None
         return candidate
 
     def keep(self, check: HeardCheck) -> bool:
