@@ -298,6 +298,24 @@ def test_candidates_may_come_late_and_one_by_one() -> None:
     assert alice.agent.selected.local.type == "srflx"
 
 
+def test_a_candidate_that_a_check_taught_first_is_tried_from_every_interface() -> None:
+    """Bob's check comes before his candidate, and only from her other interface can Alice reach him."""
+    network = Network()
+    network.nats["left"] = Nat("198.51.100.10")
+    alice = network.agent("alice", {"203.0.113.1": None, "192.168.1.10": "left"}, controlling=True)
+    bob = network.agent("bob", {"203.0.113.9": None}, controlling=False)
+    for peer in (alice, bob):
+        peer.gather()
+    network.run(0.5)
+    network.drop = lambda source, target, data: (source.ip, target.ip) == ("203.0.113.1", "203.0.113.9")
+    ufrag, pwd = bob.agent.local_ufrag, bob.agent.local_pwd
+    alice.do(lambda agent, now: agent.set_remote(ufrag, pwd, now))
+    alice.meets(bob)
+    network.run(0.5)
+    bob.tells(alice)
+    assert network.run(5, until=lambda: mirrored(alice, bob))
+
+
 def test_a_late_credential_still_helps() -> None:
     network, alice, bob = far_apart(Nat(HOME, mapping=PORT), Nat(HQ))
     gathered(network, alice, bob, servers=(stun_server(),))

@@ -171,15 +171,14 @@ class Session:
         learned = self._remotes.get(candidate.component, candidate.address, candidate.transport)
         self._remotes.add(candidate)
         if learned is not None:
-            # RFC 8838 §11.4: what a check taught us now gets its real type and priority.
+            # RFC 8838 §11.4: what a check taught us now gets its real type and priority. That check came to one base
+            # of ours; the others have no pair with it yet.
             self._checklist.replace_remote(learned, candidate)
-            self._appraise(now)
-            self._paths.settle(candidate.component, now)
-            return
         self._began_at = max(self._began_at, now)
         for local in self._locals:
             self._form(local, candidate)
         self._go_on(now)
+        self._paths.settle(candidate.component, now)
 
     def end_of_remote_candidates(self, now: float) -> None:
         self._ended = True
