@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from iceway.core.machine import OpenMulticast
+from iceway.ice.candidate import parse
 from iceway.ice.events import ConsentLostEvent, Failed, IceState, PairValid
 from iceway.trace import records
 from iceway.wire import stun
@@ -136,3 +138,14 @@ def test_a_lite_agent_survives_a_restart() -> None:
     meet(alice, lite)
     assert network.run(5, until=lambda: mirrored(alice, lite))
     assert lite.agent.state is IceState.COMPLETED
+
+
+def test_a_lite_agent_asks_no_link_for_names_that_it_never_needs() -> None:
+    network = Network()
+    server = network.agent("server", {"203.0.113.1": None}, controlling=False, lite=True)
+    server.gather()
+    server.do(lambda agent, now: agent.set_remote("theirs", "p" * 24, now))
+    named = parse("1 1 UDP 2130706431 5ce7ab0a-7a1f-4a2f-8e9b-01b1d8c1f5a7.local 5000 typ host")
+    server.do(lambda agent, now: agent.add_remote_candidate(named, now))
+    network.run(8)
+    assert not server.events(OpenMulticast)

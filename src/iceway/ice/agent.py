@@ -426,6 +426,8 @@ class Agent(Outbox):
     def _find(self, named: NamedCandidate, now: float) -> None:
         if self._config.policy is Policy.RELAY:
             refusal: str | None = "a relay cannot reach what only neighbours can"
+        elif self._config.lite:
+            refusal = "a lite agent checks nothing, so it need not know where"
         elif len(self._named) >= self._config.max_remote_candidates:
             refusal = f"more than {self._config.max_remote_candidates} candidates"
         else:
