@@ -68,3 +68,12 @@ def test_each_is_closed_once_be_it_before_the_start_or_while_it_opens() -> None:
     late.ports.opened("m/tcp.1", TCP)
     assert late.said() == [CloseListener("m/tcp.1")]
     assert len(late.ports) == 0
+
+
+def test_a_fixed_port_that_udp_was_given_by_chance_is_not_asked_for_again() -> None:
+    out: list[object] = []
+    ports = Ports("m", MuxConfig((Address(IP, 0),), (Address(IP, 40000),)), out.append)
+    ports.start()
+    ports.opened("m/udp.1", Address(IP, 40000))
+    assert "UDP" in ports.opened("m/tcp.1", Address(IP, 40000)).failure
+    assert len([asked for asked in out if isinstance(asked, Listen)]) == 1

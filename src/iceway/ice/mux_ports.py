@@ -127,8 +127,10 @@ class Ports:
     def opened(self, key: str, local: Address) -> Port:
         port = self._ports[key]
         if port.transport is Transport.TCP and local in self.open(Transport.UDP):
-            # Only with port 0, by chance. The listener that comes next has another one.
+            # By chance, where one of the two was any port. A listener of any port comes to another one next.
             self._emit(CloseListener(key))
+            if port.wanted.port:
+                return self.failed(key, "UDP was given this port; take a fixed one there as well")
             self._emit(Listen(key, port.wanted))
             return port
         port.local = local
