@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iceway.core.errors import ParseError
+from iceway.wire.rtcp_feedback import PictureLoss
 from iceway.wire.rtp import (
     Goodbye,
     ReceiverReport,
@@ -71,10 +72,11 @@ def test_a_compound_report() -> None:
 
 
 def test_unknown_types_are_skipped_and_reduced_size_is_read() -> None:
-    feedback = bytes.fromhex("81ce0002 00000001 00000002")
+    extended = bytes.fromhex("80cf0002 00000001 00000002")
     receiver = ReceiverReport(9, (REPORT, REPORT))
-    assert parse_rtcp(feedback + serialize_rtcp(receiver)) == (receiver,)
-    assert parse_rtcp(feedback) == ()
+    assert parse_rtcp(extended + serialize_rtcp(receiver)) == (receiver,)
+    assert parse_rtcp(extended) == ()
+    assert parse_rtcp(bytes.fromhex("81ce0002 00000001 00000002")) == (PictureLoss(1, 2),)
 
 
 def test_padding_of_the_last_packet_is_taken_off() -> None:

@@ -53,12 +53,17 @@ class NegotiationError(IcewayError):
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """A codec under the payload type that one side gave it."""
+    """A codec under the payload type that one side gave it.
+
+    `feedback` is what the other side may be asked by RTCP (`a=rtcp-fb`), `parameters` what `a=fmtp` says.
+    """
 
     name: str
     payload_type: int
     clock_rate: int
     channels: int = 1
+    feedback: tuple[str, ...] = ()
+    parameters: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.clock_rate}"
@@ -68,6 +73,17 @@ CODECS = {
     "opus": Codec("opus", 111, 48000, 2),  # RFC 7587 §7: always 48000/2, whatever is in it
     "PCMU": Codec("PCMU", 0, 8000),
     "PCMA": Codec("PCMA", 8, 8000),
+}
+FEEDBACK = ("nack", "nack pli", "ccm fir")  # RFC 4585 §4.2, RFC 5104 §7.1
+VIDEO_CODECS = {
+    "VP8": Codec("VP8", 96, 90000, feedback=FEEDBACK),
+    "H264": Codec(
+        "H264",
+        97,
+        90000,
+        feedback=FEEDBACK,
+        parameters="packetization-mode=1;profile-level-id=42e01f;level-asymmetry-allowed=1",
+    ),
 }
 
 EVENT = "telephone-event"

@@ -21,9 +21,10 @@ from iceway.media.description import Negotiated
 from iceway.media.digits import DigitReceiver, DigitSender
 from iceway.media.files import NullSink, Sink, Source
 from iceway.media.jitter import START_DELAY, JitterBuffer
+from iceway.media.secured import FarSide, Protection, Refusals
 from iceway.media.sound import FRAME_DURATION, RATE, Samples, silence
-from iceway.media.srtp import MAX_PACKET, SrtpKey, SrtpReceiver, SrtpRefused, SrtpSender
-from iceway.media.stream import Incoming, Outgoing, middle, ntp_time
+from iceway.media.srtp import SrtpRefused
+from iceway.media.stream import Incoming, Outgoing, ntp_time
 from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary, Note
 from iceway.wire import telephone_event
 from iceway.wire.rtp import (
@@ -45,10 +46,6 @@ if TYPE_CHECKING:
 
 REPORT_INTERVAL = 5.0  # RFC 3550 §6.2
 _CATCH_UP = 10 * FRAME_DURATION  # a clock later than this has stood still; frames of that time are skipped
-_SHORTEST_SRTP = 12 + 4  # a header and the shortest tag
-_SHORTEST_SRTCP = 8 + 4 + 10
-_MAX_CAUSES = 32
-_MAX_ROUND_TRIP = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +135,7 @@ class AudioSession(Outbox):
         self._closed = False
 
         self._encoder = encoder(negotiated.codec.name)
-        self._last_sender: tuple[SrtpKey, SrtpSender] | None = None
-        self._sender = self._sender_with(negotiated.send_key)
+        self._keys = Protection(negotiated)
         self._outgoing: Outgoing | None = None
         self._wants_to_send = False
         self._silent = True
@@ -153,7 +149,6 @@ class AudioSession(Outbox):
         self._event_types = {event.payload_type: event for event in negotiated.hears_events}
         self._hears = DigitReceiver()
 
-        self._receiver = SrtpReceiver(negotiated.recv_key) if negotiated.recv_key else None
         self._codecs = {codec.payload_type: codec for codec in negotiated.receives}
         self._decoders: dict[str, Decoder] = {}
         self._playing: Decoder | None = None
@@ -162,9 +157,8 @@ class AudioSession(Outbox):
         self._play_at = 0.0
         self._received = 0
         self._replayed = 0
-        self._rejected: dict[str, int] = {}
-        self._round_trip: float | None = None
-        self._fraction_lost: float | None = None
+        self._refusals = Refusals()
+        self._far_side = FarSide()
 
     # --- commands -----------------------------------------------------------------------------------
     def start_sending(self, now: float) -> None:
@@ -204,10 +198,7 @@ class AudioSession(Outbox):
     def renegotiate(self, negotiated: Negotiated, now: float) -> None:
         """Go on under what a re-INVITE negotiated. Streams whose key and codec stay are not disturbed."""
         before, self.negotiated = self.negotiated, negotiated
-        if negotiated.send_key != before.send_key:
-            self._sender = self._sender_with(negotiated.send_key)
-        if negotiated.recv_key != before.recv_key:
-            self._receiver = SrtpReceiver(negotiated.recv_key) if negotiated.recv_key else None
+        self._keys.change(negotiated)
         if negotiated.codec.name != before.codec.name:
             self._encoder = encoder(negotiated.codec.name)
         # What was under way under the old numbers can still be played.
@@ -216,15 +207,13 @@ class AudioSession(Outbox):
 
     def receive(self, data: bytes, now: float) -> None:
         """A datagram of the other side that is neither STUN nor TURN."""
-        if self._closed:
+        if self._closed or self._keys.stray(data):
             return
-        if self._receiver is not None and len(data) < (_SHORTEST_SRTCP if is_rtcp(data) else _SHORTEST_SRTP):
-            return  # some peers open the path with a few bytes in clear (RFC 6263 keepalives, baresip's PING)
         try:
             if is_rtcp(data):
-                self._receive_rtcp(parse_rtcp(self._opened(data, rtcp=True)), now)
+                self._receive_rtcp(parse_rtcp(self._keys.opened(data)), now)
             else:
-                self._receive_rtp(parse_rtp(self._opened(data, rtcp=False)), now)
+                self._receive_rtp(parse_rtp(self._keys.opened(data)), now)
         except SrtpRefused as refusal:
             if refusal.replayed:
                 self._replayed += 1
@@ -264,11 +253,11 @@ class AudioSession(Outbox):
             packets_lost=self._buffer.lost,
             packets_late=self._buffer.late,
             packets_duplicate=self._buffer.duplicate + self._replayed,
-            packets_rejected=sum(self._rejected.values()),
+            packets_rejected=self._refusals.total,
             jitter=self._incoming.jitter if self._incoming else 0.0,
             buffered=self._buffer.delay,
-            round_trip=self._round_trip,
-            fraction_lost=self._fraction_lost,
+            round_trip=self._far_side.round_trip,
+            fraction_lost=self._far_side.fraction_lost,
         )
 
     # --- the machine contract -----------------------------------------------------------------------
@@ -311,15 +300,6 @@ class AudioSession(Outbox):
             self.emit(Note("warning", f"the recording may lack its end: {error.strerror}"))
 
     # --- sending ------------------------------------------------------------------------------------
-    def _sender_with(self, key: SrtpKey | None) -> SrtpSender | None:
-        """A key that comes back after a while in clear goes on counting where it was: begun anew, it would
-        encrypt other packets with the same key stream (RFC 3711 §9.1)."""
-        if key is None:
-            return None
-        if self._last_sender is None or self._last_sender[0] != key:
-            self._last_sender = key, SrtpSender(key)
-        return self._last_sender[1]
-
     def _send_frame(self) -> None:
         codec, outgoing = self.negotiated.codec, self._our_stream()
         if not self.negotiated.sends:
@@ -334,7 +314,7 @@ class AudioSession(Outbox):
                 self.emit(SourceFinished(self.name))
         heard = silence() if self._muted else frame
         packet = serialize_rtp(self._digit_packet() or self._sound_packet(heard))
-        self.emit(SendMedia(self.name, self._sender.protect(packet) if self._sender else packet))
+        self.emit(SendMedia(self.name, self._keys.protect(packet)))
         if outgoing.packets == 1:
             self.emit(MediaStarted(self._call_id, "sent", str(codec), self._early))
             self.emit(FirstMediaSent(self.name, self._early))
@@ -406,7 +386,7 @@ class AudioSession(Outbox):
         if goodbye:
             packets.append(Goodbye((stream.ssrc,)))
         data = serialize_rtcp(*packets)
-        self.emit(SendMedia(self.name, self._sender.protect_rtcp(data) if self._sender else data))
+        self.emit(SendMedia(self.name, self._keys.protect_rtcp(data)))
 
     def _arm_report(self, now: float) -> None:
         """Half to one and a half intervals from now (RFC 3550 §6.3.1), the first in half that time."""
@@ -416,13 +396,6 @@ class AudioSession(Outbox):
             self._timers.arm("report", now + interval * (0.5 + self._rng.random()))
 
     # --- receiving ----------------------------------------------------------------------------------
-    def _opened(self, data: bytes, *, rtcp: bool) -> bytes:
-        if self._receiver is None:
-            if len(data) > MAX_PACKET:
-                raise ParseError("longer than any voice packet")
-            return data
-        return self._receiver.unprotect_rtcp(data) if rtcp else self._receiver.unprotect(data)
-
     def _receive_rtp(self, packet: RtpPacket, now: float) -> None:
         codec = self._codecs.get(packet.payload_type)
         if codec is None and packet.payload_type in self._event_types:
@@ -485,19 +458,10 @@ class AudioSession(Outbox):
             if isinstance(packet, SenderReport) and self._incoming and packet.ssrc == self._incoming.ssrc:
                 self._incoming.heard_report(packet, now)
             for block in packet.reports:
-                if self._outgoing is None or block.ssrc != self._outgoing.ssrc:
-                    continue
-                self._fraction_lost = block.fraction_lost / 256
-                if block.last_sr:
-                    elapsed = middle(ntp_time(now + self._wall_offset)) - block.last_sr - block.delay
-                    round_trip = (elapsed & 0xFFFF_FFFF) / 65536
-                    # A clock set meanwhile, or a report on somebody else's packet, shows as nonsense.
-                    if round_trip < _MAX_ROUND_TRIP:
-                        self._round_trip = round_trip
+                if self._outgoing is not None and block.ssrc == self._outgoing.ssrc:
+                    self._far_side.reports(block, now + self._wall_offset)
 
     def _reject(self, reason: str) -> None:
-        if reason not in self._rejected and len(self._rejected) >= _MAX_CAUSES:
-            reason = "other causes"
-        if reason not in self._rejected:
-            self.emit(MediaRejected(self._call_id, reason))
-        self._rejected[reason] = self._rejected.get(reason, 0) + 1
+        cause = self._refusals.count(reason)
+        if cause is not None:
+            self.emit(MediaRejected(self._call_id, cause))

@@ -43,11 +43,17 @@ class Outgoing:
         self.octets = 0
 
     def next_packet(self, payload_type: int, payload: bytes, clock_rate: int, marker: bool) -> RtpPacket:
+        """The packet of one frame of sound, after which a frame's time has passed."""
+        packet = self.part(payload_type, payload, marker)
+        self.skip(clock_rate)
+        return packet
+
+    def part(self, payload_type: int, payload: bytes, marker: bool) -> RtpPacket:
+        """The next packet, at an instant that others may share: a piece of a picture."""
         packet = RtpPacket(payload_type, self._sequence, self._timestamp, self.ssrc, payload, marker)
         self._sequence = (self._sequence + 1) & 0xFFFF
         self.packets += 1
         self.octets += len(payload)
-        self.skip(clock_rate)
         return packet
 
     def event_packet(
@@ -63,7 +69,10 @@ class Outgoing:
 
     def skip(self, clock_rate: int) -> None:
         """One frame's time passes."""
-        self._timestamp = (self._timestamp + FRAME * clock_rate // RATE) & 0xFFFF_FFFF
+        self.advance(FRAME * clock_rate // RATE)
+
+    def advance(self, ticks: int) -> None:
+        self._timestamp = (self._timestamp + ticks) & 0xFFFF_FFFF
 
     @property
     def timestamp(self) -> int:

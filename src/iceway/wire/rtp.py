@@ -1,8 +1,9 @@
 """RTP and RTCP packets (RFC 3550) ⇄ values, and how to tell them apart on one port (RFC 5761).
 
 Parsers raise ParseError and nothing else. RTCP reads what a call needs (sender and receiver reports, source
-descriptions, goodbyes); packets of other types are skipped over, since RFC 3550 §6.1 allows any after the
-first. Timestamps and sequence numbers stay modular here; `media/jitter.py` unwraps them.
+descriptions, goodbyes, and the feedback of `wire/rtcp_feedback.py`); packets of other types are skipped over,
+since RFC 3550 §6.1 allows any after the first. Timestamps and sequence numbers stay modular here;
+`media/stream.py` unwraps them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,15 @@ import struct
 from dataclasses import dataclass
 
 from iceway.core.errors import ParseError
+from iceway.wire.rtcp_feedback import (
+    EstimatedBitRate,
+    Feedback,
+    FullIntraRequest,
+    GenericNack,
+    PictureLoss,
+    parse_feedback,
+    serialize_feedback,
+)
 
 VERSION = 2
 MAX_PACKET = 65_535
@@ -85,7 +95,7 @@ class Goodbye:
     reason: str = ""
 
 
-RtcpPacket = SenderReport | ReceiverReport | SourceDescription | Goodbye
+RtcpPacket = SenderReport | ReceiverReport | SourceDescription | Goodbye | Feedback
 
 
 def is_rtcp(data: bytes) -> bool:
@@ -188,6 +198,9 @@ def _parse_one(kind: int, count: int, body: bytes) -> list[RtcpPacket]:
             return list(_chunks(body, count))
         case 203:
             return [_goodbye(body, count)]
+        case 205 | 206:
+            feedback = parse_feedback(kind, count, body)
+            return [] if feedback is None else [feedback]
         case _:
             return []
 
@@ -255,6 +268,8 @@ def _serialize_one(packet: RtcpPacket) -> bytes:
             text = bytes([len(reason)]) + reason if reason else b""
             body = struct.pack(f"!{len(packet.ssrcs)}I", *packet.ssrcs) + text + bytes(-len(text) % 4)
             kind, count = GOODBYE, len(packet.ssrcs)
+        case GenericNack() | PictureLoss() | FullIntraRequest() | EstimatedBitRate():
+            kind, count, body = serialize_feedback(packet)
     return _RTCP_HEADER.pack(VERSION << 6 | count, kind, len(body) // 4) + body
 
 

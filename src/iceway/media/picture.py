@@ -1,0 +1,45 @@
+"""What a picture is here: an array of bytes, the planes of 4:2:0 video one below the other.
+
+`height × width` bytes of luma, then a quarter as much of each colour: FFmpeg's "yuv420p" as PyAV gives and takes it.
+Width and height are even.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[np.uint8]
+
+MAX_PIXELS = 4096 * 2304
+
+
+def size(picture: Picture) -> tuple[int, int]:
+    """Width and height."""
+    return picture.shape[1], picture.shape[0] * 2 // 3
+
+
+def luma(picture: Picture) -> Picture:
+    return picture[: picture.shape[0] * 2 // 3]
+
+
+def plain(width: int, height: int, level: int = 16) -> Picture:
+    """A picture of one grey; 16 is black."""
+    picture = np.full((height * 3 // 2, width), 128, np.uint8)
+    picture[:height] = level
+    return picture
+
+
+def frame_of(picture: Picture) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(picture, format="yuv420p")
+
+
+def picture_of(frame: av.VideoFrame, width: int = 0, height: int = 0) -> Picture:
+    """The frame as a picture, scaled to `width` × `height` or made even."""
+    width, height = width or frame.width - frame.width % 2, height or frame.height - frame.height % 2
+    if (frame.format.name, frame.width, frame.height) != ("yuv420p", width, height):
+        frame = frame.reformat(width=width, height=height, format="yuv420p")
+    return cast(Picture, frame.to_ndarray())

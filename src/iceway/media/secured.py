@@ -1,0 +1,100 @@
+"""What sessions of any kind have in common below their codecs: keys, refusals counted by cause, what reports tell.
+
+`Protection` protects and opens packets under what was negotiated last. `Refusals` keeps count without end and speaks once a
+cause. `FarSide` reads the report blocks about our stream.
+"""
+
+from __future__ import annotations
+
+from iceway.core.errors import ParseError
+from iceway.media.description import Negotiated
+from iceway.media.srtp import MAX_PACKET, SrtpKey, SrtpReceiver, SrtpSender
+from iceway.media.stream import middle, ntp_time
+from iceway.wire.rtp import ReceptionReport, is_rtcp
+
+_SHORTEST_SRTP = 12 + 4  # a header and the shortest tag
+_SHORTEST_SRTCP = 8 + 4 + 10
+_MAX_CAUSES = 32
+_MAX_ROUND_TRIP = 30.0
+
+
+class Protection:
+    """SRTP both ways, or packets in clear where no key was negotiated."""
+
+    def __init__(self, negotiated: Negotiated) -> None:
+        self._terms = negotiated
+        self._last_sender: tuple[SrtpKey, SrtpSender] | None = None
+        self._sender = self._sender_with(negotiated.send_key)
+        self._receiver = SrtpReceiver(negotiated.recv_key) if negotiated.recv_key else None
+
+    def change(self, negotiated: Negotiated) -> None:
+        """Protection that stay go on where they are."""
+        before, self._terms = self._terms, negotiated
+        if negotiated.send_key != before.send_key:
+            self._sender = self._sender_with(negotiated.send_key)
+        if negotiated.recv_key != before.recv_key:
+            self._receiver = SrtpReceiver(negotiated.recv_key) if negotiated.recv_key else None
+
+    def protect(self, packet: bytes) -> bytes:
+        return self._sender.protect(packet) if self._sender else packet
+
+    def protect_rtcp(self, packet: bytes) -> bytes:
+        return self._sender.protect_rtcp(packet) if self._sender else packet
+
+    def stray(self, data: bytes) -> bool:
+        """Too short to be protected: some peers open the path with a few bytes in clear (RFC 6263 keepalives)."""
+        return self._receiver is not None and len(data) < (
+            _SHORTEST_SRTCP if is_rtcp(data) else _SHORTEST_SRTP
+        )
+
+    def opened(self, data: bytes) -> bytes:
+        """Raises SrtpRefused, and ParseError for what is too long."""
+        if self._receiver is None:
+            if len(data) > MAX_PACKET:
+                raise ParseError("longer than any packet of a call")
+            return data
+        return self._receiver.unprotect_rtcp(data) if is_rtcp(data) else self._receiver.unprotect(data)
+
+    def _sender_with(self, key: SrtpKey | None) -> SrtpSender | None:
+        """A key that comes back after a while in clear goes on counting where it was: begun anew, it would
+        encrypt other packets with the same key stream (RFC 3711 §9.1)."""
+        if key is None:
+            return None
+        if self._last_sender is None or self._last_sender[0] != key:
+            self._last_sender = key, SrtpSender(key)
+        return self._last_sender[1]
+
+
+class Refusals:
+    """How often a packet was refused, by cause."""
+
+    def __init__(self) -> None:
+        self._causes: dict[str, int] = {}
+
+    def count(self, reason: str) -> str | None:
+        """The cause, if this is the first refusal for it. Causes past a bound are one."""
+        if reason not in self._causes and len(self._causes) >= _MAX_CAUSES:
+            reason = "other causes"
+        self._causes[reason] = self._causes.get(reason, 0) + 1
+        return reason if self._causes[reason] == 1 else None
+
+    @property
+    def total(self) -> int:
+        return sum(self._causes.values())
+
+
+class FarSide:
+    """What the other side reports of our stream."""
+
+    def __init__(self) -> None:
+        self.round_trip: float | None = None
+        self.fraction_lost: float | None = None
+
+    def reports(self, block: ReceptionReport, wall: float) -> None:
+        self.fraction_lost = block.fraction_lost / 256
+        if block.last_sr:
+            elapsed = middle(ntp_time(wall)) - block.last_sr - block.delay
+            round_trip = (elapsed & 0xFFFF_FFFF) / 65536
+            # A clock set meanwhile, or a report on somebody else's packet, shows as nonsense.
+            if round_trip < _MAX_ROUND_TRIP:
+                self.round_trip = round_trip

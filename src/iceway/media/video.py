@@ -1,0 +1,485 @@
+"""A video session: one stream of pictures each way over whatever path carries datagrams, as a pure machine.
+
+It has the shape of `AudioSession`: at each frame's time a picture is taken from the source and leaves as some
+`SendMedia`; what arrives goes through `receive`, and a picture is shown as soon as it and all that it needs are there.
+Packets that are missing are asked for again (RFC 4585), a whole picture is asked for when there is no other way on
+(PLI, or FIR of RFC 5104), and both are done for the other side, within bounds. Bad packets are counted by cause, the
+first of each cause is recorded, and none ends the session.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from iceway.core.errors import ParseError
+from iceway.core.machine import ClockSet, Input, Outbox
+from iceway.core.timers import Timers
+from iceway.media import h264, vp8
+from iceway.media.description import Negotiated
+from iceway.media.frames import CodedPicture, PictureBuffer
+from iceway.media.missing import MissingPackets
+from iceway.media.picture import size
+from iceway.media.pictures import NullSink, PictureSink, PictureSource
+from iceway.media.rate import RateControl
+from iceway.media.resending import SentPackets
+from iceway.media.secured import FarSide, Protection, Refusals
+from iceway.media.session import FirstMediaReceived, FirstMediaSent, SendMedia, SourceFinished
+from iceway.media.sound import RATE
+from iceway.media.srtp import SrtpRefused
+from iceway.media.stream import Incoming, Outgoing, ntp_time
+from iceway.media.video_codecs import VIDEO_CLOCK, VideoDecoder, VideoEncoder
+from iceway.media.video_stats import Flow, VideoStats
+from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary, Note
+from iceway.wire.rtcp_feedback import EstimatedBitRate, FullIntraRequest, GenericNack, PictureLoss
+from iceway.wire.rtp import (
+    Goodbye,
+    ReceiverReport,
+    RtcpPacket,
+    RtpPacket,
+    SenderReport,
+    SourceDescription,
+    is_rtcp,
+    parse_rtcp,
+    parse_rtp,
+    serialize_rtcp,
+    serialize_rtp,
+)
+
+if TYPE_CHECKING:
+    from random import Random
+
+PAYLOAD = 1100
+"""The most bytes of a payload: what IPv6, SRTP and a relay add keeps the packet under 1280."""
+REPORT_INTERVAL = 1.0  # RFC 4585 §3.4 lets feedback be this frequent at video's rates
+WHOLE_INTERVAL = 0.5
+"""Seconds between two whole pictures on request at least, and between two requests for one."""
+_CATCH_UP = 0.5  # a clock later than this has stood still; pictures of that time are skipped
+_FIRST_PATIENCE = 0.1  # a stream begins with a whole picture, which may be overtaken
+_IN_VAIN = 10  # requests for a whole picture to somebody from whom nothing comes
+_BURST, _PACE = 8, 0.005  # packets that leave together, and seconds to the next ones
+
+
+class VideoSession(Outbox):
+    """The pictures of one stream of a call. `early` until `confirm`; `sink` is closed by `close`.
+
+    `frame_rate` is how often the source is read; `budget` the bit/s that the stream may take (`set_budget`).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        negotiated: Negotiated,
+        source: PictureSource,
+        sink: PictureSink,
+        rng: Random,
+        call_id: str = "",
+        *,
+        early: bool = True,
+        cname: str = "",
+        frame_rate: float = 15.0,
+        budget: int = 600_000,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.negotiated = negotiated
+        self._source = source
+        self._sink = sink
+        self._rng = rng
+        self._call_id = call_id
+        self._early = early
+        self._cname = cname
+        self._frame_rate = frame_rate
+        self._timers = Timers()
+        self._wall_offset = 0.0
+        self._closed = False
+        self._keys = Protection(negotiated)
+        self._refusals = Refusals()
+
+        self._rate = RateControl(budget // 2, budget)
+        self._encoder: VideoEncoder | None = None
+        self._outgoing = Outgoing(rng)
+        self._sent = SentPackets()
+        self._queue: deque[bytes] = deque()
+        self._sending = False
+        self._source_finished = False
+        self._frame_at = 0.0
+        self._frames_sent = 0
+        self._whole_sent = 0
+        self._whole_wanted = True
+        self._whole_at: float | None = None
+        self._last_command: int | None = None
+        self._sent_at_last_report = 0
+        self._far_side = FarSide()
+
+        self._codecs = {codec.payload_type: codec for codec in negotiated.receives}
+        self._incoming: Incoming | None = None
+        self._received = 0
+        self._replayed = 0
+        self._buffer = PictureBuffer()
+        self._missing = MissingPackets()
+        self._decoder: VideoDecoder | None = None
+        self._decodes = ""
+        self._flow = Flow()
+        self._base = 0
+        self._asked_whole = 0
+        self._asked_in_vain = 0
+        self._ask_whole_at: float | None = None
+        self._commands = 0
+
+    # --- commands -----------------------------------------------------------------------------------
+    def start_sending(self, now: float) -> None:
+        """Send from now on (as far as the negotiated direction lets us), beginning with a whole picture."""
+        if self._closed or self._sending:
+            return
+        self._sending = self._whole_wanted = True
+        self._frame_at = now
+        self._timers.arm("frame", now)
+        self._arm_report(now)
+
+    def stop_sending(self, now: float) -> None:
+        """Send no more, but go on watching. The source keeps its place."""
+        self._sending = False
+        self._timers.cancel("frame")
+
+    def confirm(self, now: float) -> None:
+        """The call was answered: what starts from now on is not early."""
+        self._early = False
+
+    def renegotiate(self, negotiated: Negotiated, now: float) -> None:
+        """Go on under what a re-INVITE negotiated. Streams whose key and codec stay are not disturbed."""
+        before, self.negotiated = self.negotiated, negotiated
+        self._keys.change(negotiated)
+        if negotiated.send_key != before.send_key:
+            self._sent.clear()  # kept under the key that is gone
+        if negotiated.codec.name != before.codec.name:
+            self._encoder = None
+        if negotiated.sends and not before.sends:
+            self._whole_wanted = True
+        # What was under way under the old numbers can still be shown.
+        self._codecs.update({codec.payload_type: codec for codec in negotiated.receives})
+
+    def set_budget(self, bit_rate: int, now: float) -> None:
+        """The bit/s that this stream may take: lowered by whoever sees that sound would suffer."""
+        self._rate.set_budget(bit_rate)
+
+    def path_changed(self, now: float) -> None:
+        """Media takes another path: what was under way may be lost, so the next picture is a whole one."""
+        self._whole_wanted = True
+        self._rate.path_changed()
+
+    def receive(self, data: bytes, now: float) -> None:
+        """A datagram of the other side that is neither STUN nor TURN."""
+        if self._closed or self._keys.stray(data):
+            return
+        try:
+            if is_rtcp(data):
+                self._receive_rtcp(parse_rtcp(self._keys.opened(data)), now)
+            else:
+                self._receive_rtp(parse_rtp(self._keys.opened(data)), now)
+        except SrtpRefused as refusal:
+            if refusal.replayed:
+                self._replayed += 1
+            else:
+                self._reject(refusal.reason)
+        except ParseError as error:
+            self._reject(str(error))
+
+    def close(self, now: float) -> None:
+        """Say goodbye (RTCP BYE), sum up, close the sink. Nothing comes out after that."""
+        if self._closed:
+            return
+        if self._outgoing.packets:
+            self._send_report(now, goodbye=True)
+        self._closed = True
+        self._timers.clear()
+        self._queue.clear()
+        self._close_sink()
+        stats = self.stats(now)
+        self.emit(
+            MediaSummary(
+                call_id=self._call_id,
+                codec=stats.codec,
+                packets_sent=stats.packets_sent,
+                packets_received=stats.packets_received,
+                packets_lost=stats.packets_lost,
+                packets_late=stats.packets_late,
+                jitter=stats.jitter,
+                round_trip=stats.round_trip,
+            )
+        )
+
+    def stats(self, now: float) -> VideoStats:
+        return VideoStats(
+            codec=str(self.negotiated.codec),
+            width=self._flow.width,
+            height=self._flow.height,
+            frames_sent=self._frames_sent,
+            frames_shown=self._flow.shown,
+            frame_rate=self._flow.rate(now),
+            freezes=self._flow.freezes,
+            frozen=self._flow.frozen,
+            whole_sent=self._whole_sent,
+            whole_requested=self._asked_whole,
+            packets_sent=self._outgoing.packets,
+            packets_resent=self._sent.resent,
+            packets_received=self._received,
+            packets_requested=self._missing.requested,
+            packets_recovered=self._missing.recovered,
+            packets_lost=self._buffer.lost,
+            packets_late=self._buffer.late,
+            packets_duplicate=self._buffer.duplicate + self._replayed,
+            packets_rejected=self._refusals.total,
+            bit_rate=self._rate.bit_rate,
+            jitter=self._incoming.jitter if self._incoming else 0.0,
+            round_trip=self._far_side.round_trip,
+            fraction_lost=self._far_side.fraction_lost,
+        )
+
+    # --- the machine contract -----------------------------------------------------------------------
+    def handle_input(self, event: Input, now: float) -> None:
+        if isinstance(event, ClockSet):
+            self._wall_offset = event.wall_offset
+
+    def handle_timeout(self, now: float) -> None:
+        for timer in self._timers.due(now):
+            if timer == "frame":
+                self._send_frame(now)
+            elif timer == "pace":
+                self._send_queued(now)
+            elif timer == "repair":
+                self._show_what_is_ready(now)
+            else:
+                self._send_report(now)
+                self._arm_report(now)
+
+    def poll_timeout(self) -> float | None:
+        return self._timers.next_at()
+
+    # --- sending ------------------------------------------------------------------------------------
+    def _send_frame(self, now: float) -> None:
+        if self.negotiated.sends and not self._source_finished:
+            picture = self._source.read()
+            if picture is None:
+                self._source_finished = True
+                self.emit(SourceFinished(self.name))
+            else:
+                codec = self.negotiated.codec
+                if self._encoder is None:
+                    self._encoder = VideoEncoder(codec.name, self._frame_rate, self._rate.bit_rate)
+                self._encoder.set_bit_rate(self._rate.bit_rate)
+                whole = self._whole_wanted and (
+                    self._whole_at is None or now >= self._whole_at + WHOLE_INTERVAL
+                )
+                if whole:
+                    self._whole_wanted, self._whole_at = False, now
+                    self._whole_sent += 1
+                self._send_picture(self._encoder.encode(picture, whole), now)
+        self._outgoing.advance(round(VIDEO_CLOCK / self._frame_rate))
+        self._frame_at += 1 / self._frame_rate
+        if self._frame_at < now - _CATCH_UP:
+            stood_still = int((now - self._frame_at) * self._frame_rate) + 1
+            self._outgoing.advance(round(stood_still * VIDEO_CLOCK / self._frame_rate))
+            self._frame_at += stood_still / self._frame_rate
+        if self._sending and not self._source_finished:
+            self._timers.arm("frame", self._frame_at)
+
+    def _send_picture(self, coded: bytes, now: float) -> None:
+        if not coded:
+            return  # an encoder may leave a picture out to keep to its rate
+        codec, first = self.negotiated.codec, not self._outgoing.packets
+        if codec.name == "VP8":
+            payloads = vp8.packetize(coded, self._frames_sent, PAYLOAD)
+        else:
+            payloads = h264.packetize(coded, PAYLOAD)
+        self._frames_sent += 1
+        for at, payload in enumerate(payloads):
+            packet = self._outgoing.part(codec.payload_type, payload, marker=at == len(payloads) - 1)
+            protected = self._keys.protect(serialize_rtp(packet))
+            self._sent.keep(packet.sequence, protected)
+            self._queue.append(protected)
+        if self._timers.at("pace") is None:
+            self._send_queued(now)
+        if first:
+            self.emit(MediaStarted(self._call_id, "sent", str(codec), self._early))
+            self.emit(FirstMediaSent(self.name, self._early))
+
+    def _send_queued(self, now: float) -> None:
+        """A whole picture is many packets; at once they would be too many for some queue on the path."""
+        for _ in range(min(_BURST, len(self._queue))):
+            self.emit(SendMedia(self.name, self._queue.popleft()))
+        if self._queue:
+            self._timers.arm("pace", now + _PACE)
+
+    def _send_rtcp(self, *packets: RtcpPacket) -> None:
+        if self.negotiated.rtcp_mux:
+            ssrc = self._outgoing.ssrc
+            named = SourceDescription(ssrc, self._cname or f"{ssrc:08x}")
+            data = serialize_rtcp(packets[0], named, *packets[1:])
+            self.emit(SendMedia(self.name, self._keys.protect_rtcp(data)))
+
+    def _send_report(self, now: float, *, goodbye: bool = False) -> None:
+        """A report on both streams (RFC 3550 §6.1)."""
+        stream = self._outgoing
+        blocks = (self._incoming.report(now),) if self._incoming else ()
+        report: RtcpPacket = ReceiverReport(stream.ssrc, blocks)
+        if stream.packets > self._sent_at_last_report:
+            # The stream's timestamp is that of the next picture, which is due at `_frame_at`.
+            timestamp = stream.timestamp + round((now - self._frame_at) * VIDEO_CLOCK)
+            report = SenderReport(
+                stream.ssrc,
+                ntp_time(now + self._wall_offset),
+                timestamp & 0xFFFF_FFFF,
+                stream.packets & 0xFFFF_FFFF,
+                stream.octets & 0xFFFF_FFFF,
+                blocks,
+            )
+        self._sent_at_last_report = stream.packets
+        self._send_rtcp(report, *([Goodbye((stream.ssrc,))] if goodbye else []))
+
+    def _arm_report(self, now: float) -> None:
+        """Half to one and a half intervals from now (RFC 3550 §6.3.1)."""
+        if self.negotiated.rtcp_mux and self._timers.at("report") is None:
+            self._timers.arm("report", now + REPORT_INTERVAL * (0.5 + self._rng.random()))
+
+    # --- receiving ----------------------------------------------------------------------------------
+    def _receive_rtp(self, packet: RtpPacket, now: float) -> None:
+        codec = self._codecs.get(packet.payload_type)
+        if codec is None:
+            raise ParseError(f"payload type {packet.payload_type} was not negotiated")
+        if not packet.payload:
+            raise ParseError("a packet without a payload")  # padding, with which some probe the path
+        piece = vp8.parse(packet.payload) if codec.name == "VP8" else h264.parse(packet.payload)
+        place = None
+        if self._incoming is not None and self._incoming.ssrc == packet.ssrc:
+            place = self._incoming.accept(packet, codec.clock_rate, now)
+        if self._incoming is None or place is None:
+            self._begin(packet, now)
+            assert self._incoming is not None
+            place = self._incoming.accept(packet, codec.clock_rate, now)
+        assert place is not None
+        self._received += 1
+        self._asked_in_vain = 0
+        self._missing.arrived(place.sequence, self._incoming.jitter, now)
+        self._buffer.put(place.sequence, place.timestamp, packet.payload_type, piece, packet.marker, now)
+        if self._received == 1:
+            self._arm_report(now)
+            self.emit(MediaStarted(self._call_id, "received", str(codec), self._early))
+            self.emit(FirstMediaReceived(self.name, self._early))
+        self._show_what_is_ready(now)
+
+    def _begin(self, packet: RtpPacket, now: float) -> None:
+        """A stream of theirs begins, or begins anew: another source, or numbers that jumped."""
+        clock_rate = self._codecs[packet.payload_type].clock_rate
+        self._incoming = Incoming(packet, clock_rate)
+        self._buffer.restart()
+        self._missing.restart()
+        self._decodes = ""
+        self._base = packet.timestamp * RATE // clock_rate - self._flow.elapsed(now)
+        self._ask_whole_at = now + _FIRST_PATIENCE
+
+    def _show_what_is_ready(self, now: float) -> None:
+        """Also asks for what is missing, and arms the timer for when there is something of it to do."""
+        round_trip = self._far_side.round_trip
+        if round_trip is not None:
+            self._buffer.patience = min(max(0.3, 4 * round_trip), 1.0)
+        while (picture := self._buffer.take(now)) is not None:
+            self._show(picture, now)
+        self._ask(now)
+        instants = [self._buffer.gives_up_at(), self._missing.next_at(), self._ask_whole_at]
+        waiting = [at for at in instants if at is not None]
+        if waiting:
+            self._timers.arm("repair", max(now, min(waiting)))
+        else:
+            self._timers.cancel("repair")
+
+    def _show(self, coded: CodedPicture, now: float) -> None:
+        name = self._codecs[coded.payload_type].name
+        if self._decoder is None or self._decodes != name:
+            self._decoder, self._decodes = VideoDecoder(name), name
+        try:
+            pictures = self._decoder.decode(coded.data)
+        except ParseError:
+            self._reject(f"not decodable as {name}")
+            self._buffer.lose_ground()
+            return
+        for picture in pictures:
+            self._flow.shows(*size(picture), now)
+            try:
+                self._sink.show(picture, max(0.0, (coded.timestamp - self._base) / RATE))
+            except OSError as error:
+                # A sink that cannot take any more (a full disk) is let go of; the call goes on unrecorded.
+                self.emit(Note("warning", f"what is seen is not recorded from here on: {error.strerror}"))
+                self._close_sink()
+                self._sink = NullSink()
+
+    def _close_sink(self) -> None:
+        try:
+            self._sink.close()
+        except OSError as error:
+            self.emit(Note("warning", f"the recording may lack its end: {error.strerror}"))
+
+    def _ask(self, now: float) -> None:
+        """For packets that are missing, and for a whole picture when they are no help any more."""
+        assert self._incoming is not None
+        ours, theirs = self._outgoing.ssrc, self._incoming.ssrc
+        accepted = self.negotiated.codec.feedback
+        if (first := self._buffer.wanted_from) is not None:
+            self._missing.forget_before(first)
+        sequences = self._missing.due(now, self._far_side.round_trip)
+        if sequences and "nack" in accepted:
+            self._send_rtcp(ReceiverReport(ours), GenericNack(ours, theirs, sequences))
+        if not self._buffer.needs_whole:
+            # Whatever comes to need one may ask at once, but not sooner after the last time.
+            if self._ask_whole_at is not None and now >= self._ask_whole_at:
+                self._ask_whole_at = None
+            return
+        if self._ask_whole_at is not None and now < self._ask_whole_at:
+            return
+        if self._asked_in_vain >= _IN_VAIN:
+            self._ask_whole_at = None
+            return
+        self._ask_whole_at = now + max(WHOLE_INTERVAL, 1.5 * (self._far_side.round_trip or 0.0))
+        if "nack pli" in accepted:
+            self._send_rtcp(ReceiverReport(ours), PictureLoss(ours, theirs))
+        elif "ccm fir" in accepted:
+            self._send_rtcp(ReceiverReport(ours), FullIntraRequest(ours, ((theirs, self._commands & 0xFF),)))
+            self._commands += 1
+        else:
+            return
+        self._asked_whole += 1
+        self._asked_in_vain += 1
+
+    def _receive_rtcp(self, packets: tuple[RtcpPacket, ...], now: float) -> None:
+        ours = self._outgoing.ssrc
+        for packet in packets:
+            match packet:
+                case SenderReport() | ReceiverReport():
+                    self._receive_report(packet, now)
+                case GenericNack(media=media, sequences=sequences) if media == ours:
+                    for data in self._sent.again(sequences, now, self._far_side.round_trip):
+                        self.emit(SendMedia(self.name, data))
+                case PictureLoss(media=media) if media == ours:
+                    self._whole_wanted = True
+                case FullIntraRequest(entries=entries):
+                    # The same number is the same command, said again (RFC 5104 §4.3.1.2).
+                    for source, command in entries:
+                        if source == ours and command != self._last_command:
+                            self._last_command, self._whole_wanted = command, True
+                case EstimatedBitRate(sources=sources, bit_rate=bit_rate) if ours in sources:
+                    self._rate.estimated(bit_rate)
+
+    def _receive_report(self, packet: SenderReport | ReceiverReport, now: float) -> None:
+        if isinstance(packet, SenderReport) and self._incoming and packet.ssrc == self._incoming.ssrc:
+            self._incoming.heard_report(packet, now)
+        for block in packet.reports:
+            if block.ssrc == self._outgoing.ssrc:
+                self._far_side.reports(block, now + self._wall_offset)
+                # What was sent again in time is not lost any more, but the path did lose it.
+                lost = max(block.fraction_lost / 256, self._sent.share_resent())
+                self._rate.reported(lost, self._far_side.round_trip if block.last_sr else None)
+
+    def _reject(self, reason: str) -> None:
+        cause = self._refusals.count(reason)
+        if cause is not None:
+            self.emit(MediaRejected(self._call_id, cause))

@@ -1,0 +1,91 @@
+"""How a video stream fares: counters for whoever asks, and how evenly its pictures came."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from iceway.media.sound import RATE
+
+_LONGER, _AT_LEAST = 3.0, 0.15  # a freeze: three times the usual gap, and 150 ms over it
+_SMOOTHING = 1 / 8
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStats:
+    """`lost`: packets never shown; `requested`: asked for again; `recovered`: came on that. Times in seconds.
+
+    `frame_rate` is that of the last second shown, `freezes` and `frozen` count the standstills and their time.
+    `bit_rate` is what the encoder is held to; `fraction_lost` what the other side last reported of our packets (0–1).
+    """
+
+    codec: str
+    width: int
+    height: int
+    frames_sent: int
+    frames_shown: int
+    frame_rate: float
+    freezes: int
+    frozen: float
+    whole_sent: int
+    whole_requested: int
+    packets_sent: int
+    packets_resent: int
+    packets_received: int
+    packets_requested: int
+    packets_recovered: int
+    packets_lost: int
+    packets_late: int
+    packets_duplicate: int
+    packets_rejected: int
+    bit_rate: int
+    jitter: float
+    round_trip: float | None
+    fraction_lost: float | None
+
+
+class Flow:
+    """The pictures shown and the time between them."""
+
+    def __init__(self) -> None:
+        self.width = 0
+        self.height = 0
+        self.shown = 0
+        self.freezes = 0
+        self.frozen = 0.0
+        self._first_at: float | None = None
+        self._last_at = 0.0
+        self._usual_gap: float | None = None
+        self._lately: deque[float] = deque()
+
+    def shows(self, width: int, height: int, now: float) -> None:
+        self.width, self.height = width, height
+        self.shown += 1
+        if self._first_at is None:
+            self._first_at = now
+        else:
+            self._gap(now - self._last_at)
+        self._last_at = now
+        self._lately.append(now)
+        self._forget(now)
+
+    def rate(self, now: float) -> float:
+        """Pictures shown in the last second."""
+        self._forget(now)
+        return float(len(self._lately))
+
+    def elapsed(self, now: float) -> int:
+        """Samples at 48 kHz since the first picture."""
+        return 0 if self._first_at is None else int((now - self._first_at) * RATE)
+
+    def _gap(self, gap: float) -> None:
+        usual = self._usual_gap
+        if usual is not None and gap > max(_LONGER * usual, usual + _AT_LEAST):
+            self.freezes += 1
+            self.frozen += gap - usual
+            return  # a standstill is not what is usual
+        self._usual_gap = gap if usual is None else usual + (gap - usual) * _SMOOTHING
+
+    def _forget(self, now: float) -> None:
+        while self._lately and self._lately[0] <= now - 1.0:
+            self._lately.popleft()
