@@ -84,6 +84,17 @@ def test_what_is_public_may_differ_from_what_is_here() -> None:
     assert (inside.host, inside.location) == ("av.int.example.test", Location.INTRANET)
 
 
+def test_a_door_for_browsers_is_closed_unless_named(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, SHORTEST)).access_config().websocket_listen == ()
+    text = SHORTEST + (
+        '[access]\nwebsocket = ["0.0.0.0:443"]\nwebsocket_path = "/sip"\n'
+        'websocket_origins = ["https://phone.example.test"]\n'
+    )
+    access = load_config(written(tmp_path, text)).access_config()
+    assert access.websocket_listen == (Address("0.0.0.0", 443),)
+    assert (access.websocket.path, access.websocket.origins) == ("/sip", ("https://phone.example.test",))
+
+
 def test_retired_keys_are_found_beside_the_file(tmp_path: Path) -> None:
     text = SHORTEST + '[credentials]\nretired_keys = [{ key = "old.key", until = 2026-01-02T08:00:00Z }]'
     (old,) = load_config(written(tmp_path, text)).credentials.retired_keys
@@ -109,6 +120,10 @@ def test_a_relay_that_listens_on_one_address_relays_from_it() -> None:
         ("edge.example.test", "edge example", "name: "),
         ("frontend =", "access = {listen = []}\nfrontend =", "access.listen names no port"),
         ("frontend =", 'access = {listen = ["edge:5061"]}\nfrontend =', "access.listen.0: "),
+        ("frontend =", 'access = {websocket = ["443"]}\nfrontend =', "access.websocket.0: "),
+        ("frontend =", 'access = {websocket = ["0.0.0.0:5061"]}\nfrontend =', "both want 0.0.0.0:5061"),
+        ("frontend =", 'access = {websocket_path = "sip"}\nfrontend =', "access.websocket_path: "),
+        ("frontend =", 'access = {websocket_origins = ["phone.test"]}\nfrontend =', "write https://phone"),
         ("frontend =", "relay = {ip = 7}\nfrontend =", "relay.ip: "),
         ("frontend =", 'relay = {ip = "edge"}\nfrontend =', "relay.ip: 'edge' is not an IP address"),
         ("frontend =", 'relay = {allow_peers = ["ten"]}\nfrontend =', "relay.allow_peers.0: "),

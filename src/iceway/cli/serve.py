@@ -34,6 +34,7 @@ frontend_name = "fe.{domain}"
 [access]
 listen = ["{ip}:{access}"]
 public = "{ip}:{access}"
+websocket = {websocket}
 
 [credentials]
 listen = "{ip}:{mras}"
@@ -67,6 +68,9 @@ def serve(
     relay_port: Annotated[int, typer.Option(help="STUN and TURN, over UDP and TCP.")] = 3478,
     relay_tls_port: Annotated[int, typer.Option(help="TURN over TLS.")] = 5349,
     frontend_port: Annotated[int, typer.Option(help="SIP over TLS, for the edge and clients inside.")] = 5071,
+    websocket_port: Annotated[
+        int | None, typer.Option(help="SIP in WebSockets over TLS, for browsers. None by default.")
+    ] = None,
     mras_port: Annotated[int, typer.Option(help="Relay credentials, for the front end.")] = 5062,
     trace: _server.Trace = None,
 ) -> int:
@@ -96,6 +100,7 @@ def serve(
         "relay_tls": relay_tls_port,
         "frontend": frontend_port,
         "mras": mras_port,
+        "websocket": f'["{where}:{websocket_port}"]' if websocket_port else "[]",
         "allow_peers": str(allow).replace("'", '"'),
     }
     for name, text in (("frontend.toml", _FRONTEND), ("edge.toml", _EDGE)):

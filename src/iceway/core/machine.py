@@ -44,10 +44,14 @@ class TlsClient:
 
 @dataclass(frozen=True, slots=True)
 class TlsServer:
-    """Offer TLS on a listener, with the certificate that the driver's key store knows as `identity`."""
+    """Offer TLS on a listener, with the certificate that the driver's key store knows as `identity`.
+
+    Clients are asked for a certificate, unless `anonymous`: browsers break a WebSocket off when they are asked.
+    """
 
     identity: str
     require_client_certificate: bool = False
+    anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """The access proxy: the door for clients outside.
 
-Clients come in over TLS and everything they say goes to the front end over mutual TLS, and nowhere else. The
-edge asks nobody for a password; it adds itself to the Path of a REGISTER and to the routes of a dialog, with a
-token for the client's flow, and lets in from the front end only what such a token addresses to a living flow
-(RFC 3327, RFC 5626 §5). What does not concern the domain is refused here, as is too much of anything.
+Clients come in over TLS, browsers in WebSockets over TLS (RFC 7118), and everything they say goes to the front
+end over mutual TLS, and nowhere else. The edge asks nobody for a password; it adds itself to the Path of a
+REGISTER and to the routes of a dialog, with a token for the client's flow, and lets in from the front end only
+what such a token addresses to a living flow (RFC 3327, RFC 5626 §5). What does not concern the domain is refused
+here, as is too much of anything.
 
 One connection to the front end is kept open, in both directions, and opened again when it breaks.
 """
@@ -20,6 +21,7 @@ from iceway.core.timers import Timers
 from iceway.sip.endpoint import EndpointConfig, Flow, FlowClosed, FlowOpened, Target, TransportConfig
 from iceway.sip.locate import Located, Locator, NotLocated
 from iceway.sip.proxy import Granted, Hop, HopFailed, Proxy, ProxyConfig, RequestArrived
+from iceway.sip.websocket import WebSocketConfig
 from iceway.trace.records import Note
 from iceway.wire import mras
 from iceway.wire.sip import Request, SipUri
@@ -56,6 +58,8 @@ class AccessConfig:
     frontend_name: str
     identity: str = "edge"
     max_connections_per_ip: int = 200
+    websocket_listen: tuple[Address, ...] = ()
+    websocket: WebSocketConfig = field(default_factory=WebSocketConfig)
 
 
 @dataclass(slots=True)
@@ -129,6 +133,9 @@ class AccessProxy(Outbox):
         self._running = True
         for address in self._config.listen:
             self._proxy.listen(Transport.TLS, address, now, TlsServer(self._config.identity))
+        for address in self._config.websocket_listen:
+            tls = TlsServer(self._config.identity, anonymous=True)
+            self._proxy.listen(Transport.TLS, address, now, tls, self._config.websocket)
         self._look_for_frontend(now)
         self._settle(now)
 

@@ -7,6 +7,7 @@ frontend = "fe.example.test"
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from ipaddress import ip_network
 from pathlib import Path
@@ -20,6 +21,7 @@ from iceway.core.errors import ParseError
 from iceway.core.machine import TlsServer
 from iceway.edge.access import AccessConfig
 from iceway.edge.mras_service import MrasServiceConfig
+from iceway.sip.websocket import WebSocketConfig
 from iceway.turn.config import TurnListener, TurnServerConfig
 from iceway.wire.mras import Location, MediaRelay
 from iceway.wire.sip import SipUri
@@ -46,9 +48,19 @@ def _network(text: str) -> str:
     return str(ip_network(text, strict=False))
 
 
+def _origin(text: str) -> str:
+    if re.fullmatch(r"https?://[a-z0-9.\-]+(:[0-9]{1,5})?", text) is None:
+        raise ValueError(
+            f"{text!r} is no origin; write https://phone.example.org, in lower case, without a path"
+        )
+    return text
+
+
 Host = Annotated[str, AfterValidator(_host)]
 """A host name or IP address, with a port or without."""
 Ip = Annotated[str, AfterValidator(_ip)]
+Origin = Annotated[str, AfterValidator(_origin)]
+"""Where a page comes from, as browsers say it (RFC 6454 §6.2)."""
 Network = Annotated[str, AfterValidator(_network)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -69,11 +81,18 @@ class RetiredKey(Section):
 
 
 class AccessSection(Section):
-    """The door for clients outside. `public` is how they reach it, if not by `name` and the port listened on."""
+    """The door for clients outside. `public` is how they reach it, if not by `name` and the port listened on.
+
+    `websocket` is the door for browsers: SIP in WebSockets over TLS, at one path, from pages of any origin or of
+    `websocket_origins`.
+    """
 
     listen: tuple[ListenAddress, ...] = ("0.0.0.0:5061",)
     public: Host | None = None
     max_connections_per_ip: Annotated[int, Field(ge=1)] = 200
+    websocket: tuple[ListenAddress, ...] = ()
+    websocket_path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/\-]*$", max_length=200)] = "/"
+    websocket_origins: tuple[Origin, ...] = ()
 
 
 class CredentialsSection(Section):
@@ -117,6 +136,10 @@ class EdgeConfig(Section):
     def _consistent(self) -> Self:
         if not self.access.listen:
             raise ValueError("access.listen names no port, so no client could come in")
+        if both := set(self.access.listen) & set(self.access.websocket):
+            raise ValueError(
+                f"access.listen and access.websocket both want {min(both)}; give one another port"
+            )
         if self.relay.udp_port is None and self.relay.tcp_port is None:
             raise ValueError("relay has neither udp_port nor tcp_port, so no client could use it")
         if self.relay.ports[0] > self.relay.ports[1]:
@@ -142,6 +165,8 @@ class EdgeConfig(Section):
             frontend_name=self.frontend_host,
             identity=IDENTITY,
             max_connections_per_ip=self.access.max_connections_per_ip,
+            websocket_listen=tuple(map(Address.parse, self.access.websocket)),
+            websocket=WebSocketConfig(self.access.websocket_path, self.access.websocket_origins),
         )
 
     def mras_config(self) -> MrasServiceConfig:

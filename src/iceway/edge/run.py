@@ -67,16 +67,17 @@ async def running_edge(
     machine = Edge(config, key_ring(config, keys), SystemRandom())
     relay = config.relay
     ports = (relay.udp_port, relay.tcp_port, relay.tls_port, relay.dtls_port)
-    opening = Opening(len(config.access.listen) + 1 + sum(port is not None for port in ports))
+    doors = len(config.access.listen) + len(config.access.websocket)
+    opening = Opening(doors + 1 + sum(port is not None for port in ports))
 
     def heard(event: object, _: float) -> None:
         match event:
-            case sip.Listening(key=key, transport=transport, local=local):
-                opening.opened(_service(key, transport), local)
+            case sip.Listening(key=key, transport=transport, local=local, websocket=websocket):
+                opening.opened(_service(key, transport, websocket), local)
             case turn.Listening(transport=transport, local=local):
                 opening.opened(f"relay over {transport}", local)
-            case sip.ListenFailed(key=key, transport=transport, reason=reason):
-                opening.failed(_service(key, transport), reason)
+            case sip.ListenFailed(key=key, transport=transport, reason=reason, websocket=websocket):
+                opening.failed(_service(key, transport, websocket), reason)
             case turn.ListenFailed(transport=transport, address=address, reason=reason):
                 opening.failed(f"relay over {transport} ({address})", reason)
 
@@ -103,6 +104,8 @@ async def run_edge(config: EdgeConfig, *, recorder: Recorder | None = None) -> N
         await asyncio.Event().wait()
 
 
-def _service(key: str, transport: Transport) -> str:
+def _service(key: str, transport: Transport, websocket: bool) -> str:
     """What a SIP listener of the edge is for, by its key."""
+    if websocket:
+        return f"SIP over WebSocket over {transport}"
     return f"{'relay credentials' if '/mras/' in key else 'SIP'} over {transport}"

@@ -339,7 +339,9 @@ def _resolved(record: Any, who: str, words: Words) -> str:
 
 
 def _opened(record: Any, who: str, words: Words) -> str:
-    secure = {"tls": "an encrypted connection"}.get(record.transport, "a connection")
+    secure = {"tls": "an encrypted connection", "wss": "an encrypted WebSocket"}.get(
+        record.transport, "a connection"
+    )
     if record.incoming:
         return f"{who} accepts {secure} from {record.remote}"
     proven = f", who proves to be {record.peer_names[0]}" if record.peer_names else ""

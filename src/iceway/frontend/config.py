@@ -59,7 +59,7 @@ class AuthenticationConfig(Section):
     offered MD5 alone, because they give up when another is named as well."""
 
     algorithms: Annotated[tuple[Literal["SHA-256", "MD5"], ...], Field(min_length=1)] = ("SHA-256", "MD5")
-    md5_only_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.")
+    md5_only_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.", "JsSIP ", "SIP.js/")
 
 
 class RelayConfig(Section):

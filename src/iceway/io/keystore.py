@@ -83,13 +83,13 @@ class KeyStore:
             ) from error
 
     def server_context(self, tls: TlsServer) -> ssl.SSLContext:
-        """For a listener. A client certificate is always asked for; `require…` decides if it must come."""
+        """For a listener. A client certificate is asked for unless `anonymous`; `require…` decides if it must come."""
         context = self._contexts.get(tls)
         if context is None:
             context = self._context(ssl.PROTOCOL_TLS_SERVER, tls.identity)
             if tls.require_client_certificate:
                 context.verify_mode = ssl.CERT_REQUIRED
-            elif self._trust or self._system_trust:
+            elif not tls.anonymous and (self._trust or self._system_trust):
                 context.verify_mode = ssl.CERT_OPTIONAL
             self._contexts[tls] = context
         return context

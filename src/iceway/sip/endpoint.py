@@ -46,6 +46,7 @@ from iceway.sip.transport import (
     Unframeable,
     udp_flow_id,
 )
+from iceway.sip.websocket import WebSocketConfig
 from iceway.trace.records import Malformed, Note, SipReceived, SipSent, SipTransactionFailed
 from iceway.trace.redact import redact_sip
 from iceway.wire.sip import (
@@ -159,9 +160,16 @@ class Endpoint(Outbox):
         self._waiting: dict[str, list[Transaction | tuple[Request, str]]] = {}
 
     # --- commands -------------------------------------------------------------------------------------
-    def listen(self, transport: Transport, local: Address, now: float, tls: TlsServer | None = None) -> str:
+    def listen(
+        self,
+        transport: Transport,
+        local: Address,
+        now: float,
+        tls: TlsServer | None = None,
+        websocket: WebSocketConfig | None = None,
+    ) -> str:
         """Open a socket or listener. Answered by `Listening` or `ListenFailed` with the key returned here."""
-        return self._transports.listen(transport, local, tls)
+        return self._transports.listen(transport, local, tls, websocket)
 
     def open_flow(self, target: Target, now: float) -> str | None:
         """Make sure there is a flow to the target and give its id; None if there can be none.
@@ -499,9 +507,7 @@ class Endpoint(Outbox):
     # --- sending --------------------------------------------------------------------------------------
     def _with_via(self, request: Request, branch: str, flow: Flow) -> Request:
         host = self._config.via_host or flow.local.ip
-        via = Via(
-            flow.transport.upper(), host, flow.local.port, Params([("branch", branch), ("rport", None)])
-        )
+        via = Via(flow.protocol.upper(), host, flow.local.port, Params([("branch", branch), ("rport", None)]))
         return request.with_first("Via", str(via))
 
     def _send_response(self, flow: Flow, request: Request, response: Response) -> None:
@@ -575,7 +581,7 @@ def _seen(flow: Flow, message: Message, wire: bytes) -> tuple[str, Address, Addr
     """The fields of a SipSent or SipReceived."""
     text = redact_sip(wire.lstrip(b"\r\n").decode(errors="replace"))
     return (
-        flow.transport.value,
+        flow.protocol,
         flow.local,
         flow.remote,
         text.partition("\r\n")[0],

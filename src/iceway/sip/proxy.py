@@ -36,6 +36,7 @@ from iceway.sip.endpoint import (
 )
 from iceway.sip.flow_token import FlowTokens
 from iceway.sip.successors import Successors
+from iceway.sip.websocket import WebSocketConfig
 from iceway.trace.records import Note
 from iceway.wire.sip import NameAddr, Request, Response, SipUri, make_response, quote
 from iceway.wire.sip.syntax import number
@@ -47,6 +48,7 @@ TIMER_C = 185.0  # RFC 3261 §16.6 step 11: more than three minutes
 LINGER = 40.0  # copies of a 2xx may come for 64·T1 after the first (RFC 6026)
 MAX_FORWARDS = 70
 MAX_BREADTH = 60  # RFC 5393 §5.3.3
+_DEFAULT_PORTS = {"tls": 5061, "ws": 443}  # WebSockets are under TLS here
 _DIALOG_MAKERS = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 # What no client may tell another: who somebody is, and that a password is wanted.
 _SERVERS_ONLY = ("WWW-Authenticate", "Proxy-Authenticate", "P-Asserted-Identity", "Remote-Party-ID")
@@ -155,9 +157,16 @@ class Proxy(Outbox):
         self._timers = Timers()
 
     # --- commands -------------------------------------------------------------------------------------
-    def listen(self, transport: Transport, local: Address, now: float, tls: TlsServer | None = None) -> str:
+    def listen(
+        self,
+        transport: Transport,
+        local: Address,
+        now: float,
+        tls: TlsServer | None = None,
+        websocket: WebSocketConfig | None = None,
+    ) -> str:
         """As `Endpoint.listen`."""
-        key = self._endpoint.listen(transport, local, now, tls)
+        key = self._endpoint.listen(transport, local, now, tls, websocket)
         self._pump(now)
         return key
 
@@ -272,7 +281,7 @@ class Proxy(Outbox):
             return True
         if not is_ip(uri.host):
             return False
-        port = uri.port or (5061 if uri.transport == "tls" else 5060)
+        port = uri.port or _DEFAULT_PORTS.get(uri.transport or "", 5060)
         return canonical_ip(uri.host) in self._ips and port in self._ports
 
     def flow_of(self, uri: SipUri) -> Flow | None:

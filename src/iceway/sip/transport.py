@@ -39,6 +39,7 @@ from iceway.core.machine import (
     UdpOpened,
 )
 from iceway.core.timers import Timers
+from iceway.sip.websocket import WebSocket, WebSocketConfig
 from iceway.trace.records import ConnectionClosed, ConnectionOpened
 from iceway.wire.sip import Keepalive, MalformedMessage, StreamFramer
 
@@ -64,7 +65,8 @@ class TransportConfig:
 class Flow:
     """A path to one far end. `id` names it; `peer_names` are those of its verified certificate.
 
-    `incoming`: the far end opened the connection. A UDP flow has no such history.
+    `incoming`: the far end opened the connection. A UDP flow has no such history. `websocket`: messages travel in
+    a WebSocket inside the connection.
     """
 
     id: str
@@ -73,6 +75,14 @@ class Flow:
     remote: Address
     peer_names: tuple[str, ...] = ()
     incoming: bool = False
+    websocket: bool = False
+
+    @property
+    def protocol(self) -> str:
+        """The transport by its name in a Via, in lower case (RFC 7118 §5.2.1)."""
+        if self.websocket:
+            return "wss" if self.transport is Transport.TLS else "ws"
+        return self.transport.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +108,7 @@ class Listening:
     key: str
     transport: Transport
     local: Address
+    websocket: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +118,15 @@ class ListenFailed:
     key: str
     transport: Transport
     reason: str
+    websocket: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FlowOpened:
-    """A connection is up, ours or somebody's. (Also an event of the endpoint.)"""
+    """A connection is up, ours or somebody's. (Also an event of the endpoint.)
+
+    Messages can be sent over it from now on, but for a WebSocket, which has yet to be agreed on.
+    """
 
     flow: Flow
 
@@ -151,16 +166,25 @@ _Reuse = tuple[Address, "str | None", "str | None", Transport]
 @dataclass(slots=True)
 class _Connection:
     flow: Flow
-    framer: StreamFramer
+    framer: StreamFramer | WebSocket
     reuse: _Reuse | None = None
     up: bool = False
     last_heard: float = 0.0
     pinging: bool = False
 
+    @property
+    def can_send(self) -> bool:
+        return self.up and (not isinstance(self.framer, WebSocket) or self.framer.is_open)
+
+    def wrap(self, data: bytes) -> bytes:
+        """A message or keep-alive as it stands in the stream."""
+        return self.framer.wrap(data) if isinstance(self.framer, WebSocket) else data
+
 
 @dataclass(slots=True)
 class _Listener:
     transport: Transport
+    websocket: WebSocketConfig | None = None
     local: Address | None = None
 
 
@@ -182,9 +206,16 @@ class Transports:
         self._named = 0
 
     # --- commands -------------------------------------------------------------------------------------
-    def listen(self, transport: Transport, local: Address, tls: TlsServer | None) -> str:
-        key = self._next_name(transport.value)
-        self._listeners[key] = _Listener(transport)
+    def listen(
+        self,
+        transport: Transport,
+        local: Address,
+        tls: TlsServer | None,
+        websocket: WebSocketConfig | None = None,
+    ) -> str:
+        """`websocket`: messages come in WebSockets, from browsers for example."""
+        key = self._next_name(transport.value if websocket is None else f"{transport.value}.websocket")
+        self._listeners[key] = _Listener(transport, websocket)
         if transport is Transport.UDP:
             self._emit(OpenUdp(key, local))
         else:
@@ -219,7 +250,7 @@ class Transports:
         """The flow of that id if messages can be sent over it now."""
         connection = self._connections.get(flow_id)
         if connection is not None:
-            return connection.flow if connection.up else None
+            return connection.flow if connection.can_send else None
         return self._udp_flow(flow_id)
 
     def send(self, flow_id: str, data: bytes) -> Flow | None:
@@ -230,7 +261,7 @@ class Transports:
         if flow.transport is Transport.UDP:
             self._emit(SendDatagram(flow.local, flow.remote, data))
         else:
-            self._emit(SendStream(flow_id, data))
+            self._emit(SendStream(flow_id, self._connections[flow_id].wrap(data)))
         return flow
 
     def keep_alive(self, flow_id: str, now: float) -> None:
@@ -253,7 +284,9 @@ class Transports:
         """Close a connection; a no-op for UDP and for what is gone already."""
         self._udp_pings.discard(flow_id)
         self._timers.cancel(("ping", flow_id))
-        if flow_id in self._connections:
+        if (connection := self._connections.get(flow_id)) is not None:
+            if isinstance(connection.framer, WebSocket) and (goodbye := connection.framer.goodbye(reason)):
+                self._emit(SendStream(flow_id, goodbye))
             self._emit(CloseStream(flow_id, abort))
             yield self._forget(flow_id, reason)
 
@@ -283,10 +316,10 @@ class Transports:
             case UdpOpened(key, local) | ListenerOpened(key, local):
                 if (listener := self._listeners.get(key)) is not None:
                     listener.local = local
-                    yield Listening(key, listener.transport, local)
+                    yield Listening(key, listener.transport, local, listener.websocket is not None)
             case UdpFailed(key, reason) | ListenerFailed(key, reason):
                 if (gone := self._listeners.pop(key, None)) is not None:
-                    yield ListenFailed(key, gone.transport, reason)
+                    yield ListenFailed(key, gone.transport, reason, gone.websocket is not None)
             case StreamAccepted():
                 yield from self._accepted(event, now)
             case StreamConnected():
@@ -315,6 +348,7 @@ class Transports:
                     "half": f"a message was not finished in {self._config.half_message_timeout:g} s",
                     "unread": f"the other end has not read for {self._config.unread_timeout:g} s",
                     "connect": f"not connected after {self._config.connect_timeout:g} s",
+                    "handshake": "no WebSocket was asked for in time",
                 }
                 yield from self.close(flow_id, words[what], abort=True)
 
@@ -331,8 +365,20 @@ class Transports:
             self._emit(ConnectionClosed(event.stream, "too many connections", event.remote))
             return
         names = event.peer.names if event.peer else ()
-        flow = Flow(event.stream, listener.transport, event.local, event.remote, names, incoming=True)
-        self._connections[event.stream] = _Connection(flow, StreamFramer(opened=False))
+        flow = Flow(
+            event.stream,
+            listener.transport,
+            event.local,
+            event.remote,
+            names,
+            incoming=True,
+            websocket=listener.websocket is not None,
+        )
+        framer: StreamFramer | WebSocket = StreamFramer(opened=False)
+        if listener.websocket is not None:
+            framer = WebSocket(listener.websocket)
+            self._timers.arm(("handshake", event.stream), now + listener.websocket.handshake_timeout)
+        self._connections[event.stream] = _Connection(flow, framer)
         yield self._up(event.stream, flow, now)
 
     def _connected(self, event: StreamConnected, now: float) -> Iterator[Happened]:
@@ -351,9 +397,7 @@ class Transports:
         connection.flow, connection.up, connection.last_heard = flow, True, now
         self._timers.arm(("idle", stream), now + self._config.idle_timeout)
         self._emit(
-            ConnectionOpened(
-                stream, flow.local, flow.remote, flow.transport.value, flow.incoming, flow.peer_names
-            )
+            ConnectionOpened(stream, flow.local, flow.remote, flow.protocol, flow.incoming, flow.peer_names)
         )
         return FlowOpened(flow)
 
@@ -364,17 +408,21 @@ class Transports:
         connection.last_heard = now
         framer = connection.framer
         framer.feed(data)
+        if isinstance(framer, WebSocket):
+            self._agree(stream, connection, framer, now)
         while stream in self._connections:
             try:
                 frame = framer.next_frame()
             except MalformedMessage as error:
+                self._speak(stream, framer)
                 yield Unframeable(connection.flow, error, len(data))
                 yield from self.close(stream, f"unreadable stream: {error}")
                 return
             if frame is None:
                 break
             if frame is Keepalive.PING:
-                self._emit(SendStream(stream, Keepalive.PONG.value))
+                if pong := connection.wrap(Keepalive.PONG.value):
+                    self._emit(SendStream(stream, pong))
             elif frame is Keepalive.PONG:
                 self._timers.cancel(("pong", stream))
                 self._timers.cancel(("probe", stream))
@@ -382,11 +430,25 @@ class Transports:
                 assert isinstance(frame, bytes)
                 self._timers.cancel(("half", stream))
                 yield Arrived(connection.flow, frame)
+        if isinstance(framer, WebSocket) and framer.ended is not None:
+            yield from self.close(stream, framer.ended)
         if stream in self._connections:
             if not framer.holds_partial:
                 self._timers.cancel(("half", stream))
             elif self._timers.at(("half", stream)) is None:
                 self._timers.arm(("half", stream), now + self._config.half_message_timeout)
+
+    def _agree(self, stream: str, connection: _Connection, websocket: WebSocket, now: float) -> None:
+        """Say what the WebSocket has to say. Once it is open we ping it, since a browser cannot (RFC 7118 §6)."""
+        self._speak(stream, websocket)
+        if websocket.is_open and not connection.pinging:
+            connection.pinging = True
+            self._timers.cancel(("handshake", stream))
+            self._arm_ping(stream, now)
+
+    def _speak(self, stream: str, framer: StreamFramer | WebSocket) -> None:
+        if isinstance(framer, WebSocket) and (answer := framer.to_send()):
+            self._emit(SendStream(stream, answer))
 
     def _check_idle(self, flow_id: str, now: float) -> Iterator[Happened]:
         connection = self._connections.get(flow_id)
@@ -402,7 +464,7 @@ class Transports:
         connection = self._connections.pop(stream)
         if connection.reuse is not None:
             del self._by_target[connection.reuse]
-        for what in ("ping", "pong", "probe", "idle", "half", "unread", "connect"):
+        for what in ("ping", "pong", "probe", "idle", "half", "unread", "connect", "handshake"):
             self._timers.cancel((what, stream))
         self._emit(ConnectionClosed(stream, reason, connection.flow.remote))
         return FlowClosed(connection.flow, reason)

@@ -219,7 +219,8 @@ class _Stream:
             case tls.ClientHello() if self._server is not None and not self.is_up:
                 certificate = self._streams.keys.identities[self._server.identity]
                 # As io/ does: whoever can judge a client's certificate asks for one, needed or not.
-                hello = tls.ServerHello(certificate, bool(self._streams.keys.trusted))
+                wants = bool(self._streams.keys.trusted) and not self._server.anonymous
+                hello = tls.ServerHello(certificate, wants)
                 self._answer(hello)
             case bytes():
                 self._end("peer does not speak TLS", abort=True)
