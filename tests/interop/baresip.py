@@ -57,6 +57,7 @@ module stun.so
 module turn.so
 module ice.so
 module srtp.so
+module dtls_srtp.so
 module_tmp uuid.so
 module_tmp account.so
 module_app contact.so
@@ -69,8 +70,16 @@ module_app ctrl_tcp.so
 class Baresip:
     """The telephone of `name`, on the host of that name. Ready once entered: it is registered."""
 
-    def __init__(self, office: KernelOffice, name: str, play: Path, codecs: Sequence[str]) -> None:
+    def __init__(
+        self,
+        office: KernelOffice,
+        name: str,
+        play: Path,
+        codecs: Sequence[str],
+        encryption: str = "srtp-mand",
+    ) -> None:
         self.name = name
+        self._encryption = encryption
         self._program = f"{name}-baresip"
         self.events: list[dict[str, Any]] = []
         self._office = office
@@ -149,7 +158,7 @@ class Baresip:
             "stunserver": f'"turn:av.{DOMAIN}:3478"',
             "stunuser": relay.username,
             "stunpass": relay.password,
-            "mediaenc": "srtp-mand",
+            "mediaenc": self._encryption,
             "audio_codecs": ",".join(codecs),
         }
         return f"<{identity};transport=tls>" + "".join(f";{k}={v}" for k, v in parameters.items())

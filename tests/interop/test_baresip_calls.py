@@ -119,13 +119,13 @@ def closed(office: KernelOffice) -> list[Entry]:
 
 
 def called_by_baresip(
-    directory: Path, topology: Topology, codec: str, ring_for: float
+    directory: Path, topology: Topology, codec: str, ring_for: float, encryption: str = "srtp-mand"
 ) -> tuple[list[Entry], Baresip]:
     """Alice's baresip calls Bob, who has our client; both speak, and baresip hangs up."""
     with KernelOffice(topology, directory, allow_peers=[HEADQUARTERS]) as office:
         said = pause_before(speech("bob"), directory / "said.wav")
         office.answers("bob", said, "heard.wav", ring_for)
-        with Baresip(office, "alice", speech("alice"), [codec]) as baresip:
+        with Baresip(office, "alice", speech("alice"), [codec], encryption) as baresip:
             baresip.dials("bob")
             baresip.waits_for("CALL_ESTABLISHED")
             time.sleep(TALK)
