@@ -50,6 +50,7 @@ def frontend(tmp_path: Path) -> str:
         (["--ports", "9-8"], 2, "--ports: 9 to 8 is no range of ports"),
         (["--external-ip", "10.0.0.5"], 2, "does not name two addresses; write 10.0.0.5=203.0.113.5"),
         (["--relay-family", "5"], 2, "--relay-family: relay families are 4 and 6"),
+        (["--keys", "zrtp"], 2, "--keys: 'zrtp' is none of both, dtls, sdes"),
         (["--relay-only", "--no-relay"], 2, "--relay-only and --no-relay leave nothing"),
         (["--relay", "av.example.test"], 2, "'av.example.test' is not a relay; write stun:host"),
         (["--server", "tls:"], 2, "'tls:' is not a server; write tls:host:port"),

@@ -3,6 +3,8 @@ import pytest
 from iceway.client.config import PhoneConfig, ServerAddress
 from iceway.core.address import Transport
 from iceway.core.errors import UsageError
+from iceway.io.selfsigned import media_identity
+from iceway.media.keying import Keys
 
 
 @pytest.mark.parametrize(
@@ -32,3 +34,13 @@ def test_an_identity_is_a_sip_address_and_its_password_stays_out_of_sight() -> N
     for wrong in ("alice", "alice@example.test", "sip:@example.test", "sip:alice@", "tel:+1"):
         with pytest.raises(UsageError, match="sip:user@domain"):
             PhoneConfig(wrong, "x")
+
+
+def test_keys_by_dtls_want_a_certificate_and_nobody_is_known_by_one_who_wants_them_in_sdp() -> None:
+    certificate = media_identity()
+    with pytest.raises(UsageError, match="need a certificate"):
+        PhoneConfig("sip:alice@example.test", "x", keys=Keys.DTLS)
+    for keys, known in ((Keys.BOTH, True), (Keys.DTLS, True), (Keys.SDES, False)):
+        config = PhoneConfig("sip:alice@example.test", "x", keys=keys, certificate=certificate)
+        assert (config.dtls is certificate) is known
+    assert PhoneConfig("sip:alice@example.test", "x").dtls is None

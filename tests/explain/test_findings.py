@@ -20,6 +20,7 @@ from iceway.trace.records import (
     GatheringStarted,
     IceStateChanged,
     Malformed,
+    MediaKeyFailed,
     MediaRejected,
     MediaStarted,
     MediaSummary,
@@ -377,6 +378,15 @@ def test_one_way_sound_because_of_keys() -> None:
     entries.append(Entry(999, 5.0, "bob", MediaRejected(CALL, "bad authentication")))
     assert "thrown away: bad authentication" in only(entries, "One-way sound").meaning
     only(entries, "did not play some of what came in: bad authentication")
+
+
+def test_no_sound_for_want_of_keys() -> None:
+    entries = told("reflexive")
+    entries.append(Entry(999, 5.0, "bob", MediaKeyFailed(CALL, "the certificate is not the one announced")))
+    found = only(entries, "No sound: Bob has no keys for it")
+    assert found.severity is Severity.ERROR
+    assert found.meaning == "The certificate is not the one announced."
+    assert "SDES" in found.remedy
 
 
 def test_late_sound() -> None:

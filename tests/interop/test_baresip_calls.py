@@ -119,7 +119,12 @@ def closed(office: KernelOffice) -> list[Entry]:
 
 
 def called_by_baresip(
-    directory: Path, topology: Topology, codec: str, ring_for: float, encryption: str = "srtp-mand"
+    directory: Path,
+    topology: Topology,
+    codec: str,
+    ring_for: float,
+    encryption: str = "srtp-mand",
+    talk: float = TALK,
 ) -> tuple[list[Entry], Baresip]:
     """Alice's baresip calls Bob, who has our client; both speak, and baresip hangs up."""
     with KernelOffice(topology, directory, allow_peers=[HEADQUARTERS]) as office:
@@ -128,7 +133,7 @@ def called_by_baresip(
         with Baresip(office, "alice", speech("alice"), [codec], encryption) as baresip:
             baresip.dials("bob")
             baresip.waits_for("CALL_ESTABLISHED")
-            time.sleep(TALK)
+            time.sleep(talk)
             baresip.hangs_up()
             assert office.ends("bob") == 0, office.log("bob")
         return closed(office), baresip

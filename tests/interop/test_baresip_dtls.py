@@ -23,6 +23,7 @@ from tests.interop.baresip import CHECKS, Baresip, pause_before
 from tests.interop.test_baresip_calls import (
     OPUS,
     PCMU,
+    TALK,
     called_by_baresip,
     closed,
     heard_each_other,
@@ -70,7 +71,9 @@ def test_we_call_baresip(
     ],
 )
 def test_baresip_calls_us(tmp_path: Path, topology: Topology, path: PathClass, codec: str) -> None:
-    trace, baresip = called_by_baresip(tmp_path, topology, codec, ring_for=1.0, encryption="dtls_srtp")
+    # Nobody says a word before there are keys, which come when its checks have ended.
+    talk = TALK + CHECKS + 1.0
+    trace, baresip = called_by_baresip(tmp_path, topology, codec, 1.0, "dtls_srtp", talk)
     story = Story(trace).then(
         "bob", SipReceived, start="INVITE", says=("^m=audio .*UDP/TLS/RTP/", "^a=setup:")
     )
