@@ -67,6 +67,16 @@ def test_keys_by_dtls_are_there_after_the_handshake_and_stay() -> None:
     assert drain(keys) == []  # type: ignore[arg-type]
 
 
+def test_another_role_of_the_same_certificate_means_nothing_once_there_are_keys() -> None:
+    keys = CallKeys("dtls", US)
+    assert keys.keyed(by_dtls(FIRST, active=True), "call") is None
+    assert keys.keyed(by_dtls(FIRST), "call") is None
+    keys.path_found(0.0, None)
+    shake(keys, answered_by(FIRST))
+    assert keys.keyed(by_dtls(FIRST, active=True), "call")
+    assert keys.keyed(by_dtls(SECOND, active=True), "call") is None
+
+
 def test_another_end_of_a_fork_has_keys_of_its_own() -> None:
     keys = CallKeys("dtls", US)
     keys.keyed(by_dtls(FIRST), "call")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 
 from iceway.client import events
+from iceway.client.config import PhoneConfig, ServerAddress
+from iceway.core.address import Transport
 from iceway.core.errors import UsageError
 from iceway.explain.model import PathClass
+from iceway.frontend.config import FrontEndConfig, ListenConfig
 from iceway.io.selfsigned import media_identity
 from iceway.lab import topologies
-from iceway.lab.office import VirtualOffice, VirtualPerson
+from iceway.lab.office import VirtualOffice, VirtualPerson, frontend_config
 from iceway.lab.topology import Interface, Link, Topology
 from iceway.media.dtls import DtlsIdentity
 from iceway.media.files import Source, ToneSource
@@ -30,6 +34,7 @@ from iceway.wire.fingerprint import Fingerprint
 from tests.e2e.calls import agreed_path, connect, end_of, hum, longest_gap, shares, talk, titles, voice
 from tests.e2e.story import Story, every
 
+IN_CLEAR = ServerAddress("frontend.example.test", 5060, Transport.TCP)
 CERTIFICATES = {name: media_identity() for name in ("alice", "bob")}
 
 
@@ -146,13 +151,21 @@ def test_every_pair_of_policies(caller: Keys, callee: Keys) -> None:
     assert len(every(trace, MediaKeyed)) == (2 if by_dtls else 0)
 
 
-def test_keys_in_sdp_do_not_cross_signalling_in_clear() -> None:
-    office, alice, _ = both(topologies.one_lan(), (Keys.SDES, Keys.BOTH))
-    alice.phone._secured = False
+def test_keys_in_sdp_do_not_cross_signalling_in_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    def config() -> FrontEndConfig:
+        ports = (ListenConfig(), ListenConfig(address="0.0.0.0:5060", transport="tcp"))
+        return frontend_config().model_copy(update={"listen": ports})
+
+    monkeypatch.setattr("iceway.lab.office.frontend_config", config)
+    office = VirtualOffice(topologies.one_lan(), 1)
+    monkeypatch.setattr("iceway.lab.office.PhoneConfig", partial(PhoneConfig, server=IN_CLEAR))
+    bob = office.joins("bob", keys=Keys.SDES, ring_for=1.0)
+    assert bob.waits_for(events.Ready), bob.events
     with pytest.raises(UsageError, match="in clear"):
-        alice.calls("bob")
-    alice.phone._secured = True
-    office.people["bob"].phone._secured = False
+        bob.calls("alice")
+    monkeypatch.setattr("iceway.lab.office.PhoneConfig", PhoneConfig)
+    alice = office.joins("alice", keys=Keys.SDES)
+    assert alice.waits_for(events.Ready), alice.events
     alice.calls("bob")
     assert alice.waits_for(events.CallEnded)
     assert "others on the way could read them" in end_of(alice).reason

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 from iceway.core.machine import drain, earliest
 from iceway.io.selfsigned import media_identity
+from iceway.media import dtls
 from iceway.media.dtls import (
     FIRST_REPEAT,
     HANDSHAKE_LIMIT,
@@ -27,6 +29,7 @@ from iceway.wire.fingerprint import Fingerprint
 ALICE, BOB, MALLORY = media_identity(), media_identity(), media_identity()
 DELAY = 0.030
 Lose = Callable[[str, int], bool]
+_PAIR = {"alice": (ALICE, BOB.fingerprint), "bob": (BOB, ALICE.fingerprint)}
 
 
 def associate(who: DtlsIdentity, whom: Fingerprint, *, active: bool, name: str = "alice") -> DtlsAssociation:
@@ -55,6 +58,7 @@ class Path:
     def run(self, until: float = 60.0) -> Path:
         for end in self.ends.values():
             end.begin(self.now)
+            end.expect(self.now)
         while True:
             self._collect()
             next_one = earliest(
@@ -135,6 +139,49 @@ def test_nobody_answers() -> None:
     assert path.failure("bob") == "the DTLS handshake did not end within 20 s: nobody began it"
     assert path.now == HANDSHAKE_LIMIT
     assert 10 <= path.sent["alice"] <= 16, "it is repeated, ever less often"
+
+
+def test_while_it_rings_nobody_need_answer() -> None:
+    """The limit counts from when both are so: there is a path, and the call is answered."""
+    for active in (True, False):
+        end = associate(ALICE, BOB.fingerprint, active=active)
+        end.begin(0.0)
+        while (at := end.poll_timeout()) is not None and at < 120.0:
+            end.handle_timeout(at)
+        assert not any(isinstance(one, KeysFailed) for one in drain(end))
+        end.expect(120.0)
+        end.expect(130.0)
+        while (at := end.poll_timeout()) is not None:
+            end.handle_timeout(at)
+        assert any(isinstance(one, KeysFailed) for one in drain(end))
+        assert at is None
+        early = associate(ALICE, BOB.fingerprint, active=False)
+        early.expect(0.0)
+        assert early.poll_timeout() is None
+        early.begin(7.0)
+        assert early.poll_timeout() == 7.0 + HANDSHAKE_LIMIT
+
+
+def test_no_profile_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path()
+    suites = dict(dtls.PROFILES)
+    for who, name in zip(path.ends, suites, strict=False):
+        monkeypatch.setattr(dtls, "PROFILES", {name: suites[name]})
+        path.ends[who] = associate(*_PAIR[who], active=who == "alice", name=who)
+    path.run()
+    assert "no SRTP profile in common" in path.failure("alice")
+    assert "no SRTP profile in common" in path.failure("bob")
+
+
+def test_what_comes_after_the_end_is_not_kept() -> None:
+    path = Path().run()
+    bob = path.ends["bob"]
+    for _ in range(200):
+        bob.receive(records(23, 1, bytes(1000)), path.now)
+    bob.receive(records(22, 1, bytes(60)) + records(23, 1, bytes(100)), path.now)
+    with pytest.raises(SSL.WantReadError):
+        bob._tls.recv(65535)
+    assert bob.poll_timeout() is None
 
 
 def test_a_known_round_trip_shortens_the_first_wait() -> None:

@@ -516,6 +516,7 @@ class Call(Outbox):
     def _speak_up(self, now: float) -> None:
         self._source.answered = True
         self._agent.answered(now)
+        self._keys.expect(now)
         if self._session is not None:
             self._session.confirm(now)
 

@@ -29,6 +29,7 @@ class CallKeys(Outbox):
         self._association: DtlsAssociation | None = None
         self._terms: DtlsTerms | None = None
         self._agreed: KeysAgreed | None = None
+        self._expected = False
         self._early: deque[bytes] = deque(maxlen=MAX_EARLY)
         self._count = 0
 
@@ -37,7 +38,7 @@ class CallKeys(Outbox):
         if negotiated.dtls is None:
             self._forget()
             return negotiated
-        if negotiated.dtls != self._terms:
+        if self._is_new(negotiated.dtls):
             self._associate(negotiated.dtls, call_id)
         if self._agreed is None:
             return None
@@ -50,16 +51,24 @@ class CallKeys(Outbox):
     def path_found(self, now: float, round_trip: float | None) -> None:
         if self._association is not None:
             self._association.begin(now, round_trip)
+            if self._expected:
+                self._association.expect(now)
             while self._early:
                 self._association.receive(self._early.popleft(), now)
             self._collect()
+
+    def expect(self, now: float) -> None:
+        """Somebody has picked up."""
+        self._expected = True
+        if self._association is not None:
+            self._association.expect(now)
 
     def receive(self, data: bytes, now: float) -> None:
         """A datagram of DTLS from the path."""
         if self._association is not None:
             self._association.receive(data, now)
             self._collect()
-        elif self._identity is not None and self._terms is None and len(data) <= MAX_EARLY_BYTES:
+        elif self._identity is not None and len(data) <= MAX_EARLY_BYTES:
             self._early.append(data)
 
     def close(self, now: float) -> None:
@@ -75,6 +84,13 @@ class CallKeys(Outbox):
         return self._association.poll_timeout() if self._association else None
 
     # --- helpers ------------------------------------------------------------------------------------------
+    def _is_new(self, terms: DtlsTerms) -> bool:
+        """Another certificate is; the same one in another role is not once there are keys: softphones answer every
+        later offer with "active", and mean nothing by it."""
+        if self._terms is None or self._agreed is None:
+            return terms != self._terms
+        return terms.fingerprints != self._terms.fingerprints
+
     def _associate(self, terms: DtlsTerms, call_id: str) -> None:
         assert self._identity is not None, "DTLS is negotiated by who has a certificate"
         self._count += 1

@@ -29,7 +29,7 @@ from iceway.trace.records import Malformed, MediaKeyed, MediaKeyFailed
 from iceway.wire import dtls
 from iceway.wire.fingerprint import Fingerprint, proves
 
-HANDSHAKE_LIMIT = 20.0  # seconds from the first path to keys
+HANDSHAKE_LIMIT = 20.0  # seconds, once there is a path and somebody has picked up
 FIRST_REPEAT = 0.5  # seconds, where no round trip is known
 SHORTEST_REPEAT, LONGEST_REPEAT = 0.1, 2.0
 MAX_LAST_WORDS = 20  # times that a finished handshake answers somebody who asks again
@@ -100,6 +100,7 @@ class DtlsAssociation(Outbox):
         self._timers = Timers()  # "repeat", "deadline"
         self._pause = FIRST_REPEAT
         self._begun_at: float | None = None
+        self._expected = False
         self._flight: list[bytes] = []
         self._repeated = 0
         self._last_words = 0
@@ -115,15 +116,21 @@ class DtlsAssociation(Outbox):
 
     # --- commands -----------------------------------------------------------------------------------------
     def begin(self, now: float, round_trip: float | None = None) -> None:
-        """There is a path. The active side speaks; the other one waits to be spoken to, not for ever."""
+        """There is a path. The active side speaks, the other one waits to be spoken to."""
         if self._begun_at is not None or self._closed:
             return
         self._begun_at = now
         if round_trip is not None:
             self._pause = min(max(1.5 * round_trip, SHORTEST_REPEAT), FIRST_REPEAT)
-        self._timers.arm("deadline", now + HANDSHAKE_LIMIT)
+        self._limit(now)
         if self._active:
             self._advance(now)
+
+    def expect(self, now: float) -> None:
+        """The call is answered, so that keys are due. While it rings the other end need not listen yet."""
+        if not self._expected:
+            self._expected = True
+            self._limit(now)
 
     def receive(self, data: bytes, now: float) -> None:
         """A datagram from the path whose first byte is DTLS's (RFC 7983)."""
@@ -138,13 +145,11 @@ class DtlsAssociation(Outbox):
             return
         self._heard = True
         self.begin(now)
-        try:
-            self._tls.bio_write(data)
-        except SSL.Error:
-            return
         if not self._finished:
+            self._take(data)
             self._advance(now)
         elif any(one.content_type == dtls.HANDSHAKE for one in headers):
+            self._take(data)
             self._say_again()
 
     def close(self, now: float) -> None:
@@ -164,12 +169,20 @@ class DtlsAssociation(Outbox):
     def poll_timeout(self) -> float | None:
         return self._timers.next_at()
 
+    def _limit(self, now: float) -> None:
+        if self._expected and self._begun_at is not None and not (self._finished or self._closed):
+            self._timers.arm("deadline", now + HANDSHAKE_LIMIT)
+
     def _how_far(self) -> str:
         if self._heard:
             return "it stopped half way"
         return "nobody answered it" if self._active else "nobody began it"
 
     # --- the handshake ------------------------------------------------------------------------------------
+    def _take(self, data: bytes) -> None:
+        with contextlib.suppress(SSL.Error):
+            self._tls.bio_write(data)
+
     def _advance(self, now: float) -> None:
         """Let OpenSSL do what it can with what is there."""
         try:
@@ -253,7 +266,8 @@ class DtlsAssociation(Outbox):
     def _say_again(self) -> None:
         """We are done, the other side is not: it missed our last flight."""
         with contextlib.suppress(SSL.Error):
-            self._tls.recv(_LARGEST)
+            while True:  # to the end of the datagram: what else is in it concerns nobody
+                self._tls.recv(_LARGEST)
         if self._active or self._last_words >= MAX_LAST_WORDS:
             return
         self._last_words += 1
