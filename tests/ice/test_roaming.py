@@ -382,3 +382,26 @@ def test_a_restart_tries_at_once_what_came_too_late_to_be_worth_it_before() -> N
     exchange(alice, bob)
     assert network.run(6, until=lambda: mirrored(alice, bob))
     assert alice.agent.selected.local.type is CandidateType.RELAY
+
+
+def test_a_nat_that_forgets_is_seen_by_both_ends_under_its_new_port() -> None:
+    """RFC 7675 asks whether the peer listens; its answers also tell where it hears us from."""
+    network = Network()
+    network.nats["home"] = Nat(HOME, filtering=INDEPENDENT)
+    alice = network.agent("alice", WIFI, controlling=False)
+    bob = network.agent("bob", {"203.0.113.20": None}, controlling=True)
+    alice.gather()
+    bob.gather()
+    network.run(0.5)
+    exchange(alice, bob)
+    assert network.run(5, until=lambda: mirrored(alice, bob))
+    before = alice.agent.selected
+    network.nats["home"].mapped.clear()
+    network.run(8)
+    after = alice.agent.selected
+    assert before is not None
+    assert after is not None
+    assert after.local.address != before.local.address
+    assert after.local.base == before.local.base
+    (note,) = [note.text for note in alice.records(records.Note) if "a NAT shows" in note.text]
+    assert str(after.local.address) in note

@@ -174,3 +174,8 @@ def test_runs_of_blanks_cost_nothing_where_lines_are_folded() -> None:
     subject = parse_message(folded).headers.get("Subject")
     assert subject == "a b" + " " * 60_000 + "c"
     assert time.process_time() - before < 0.5
+
+
+def test_a_list_that_cannot_be_read_supports_nothing() -> None:
+    text = b"OPTIONS sip:a@b SIP/2.0\r\nSupported: 100rel, path,\" gruu\r\nContent-Length: 0\r\n\r\n"
+    assert not parse_message(text).supports("100rel")

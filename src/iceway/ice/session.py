@@ -316,6 +316,8 @@ class Session:
         authentic = self._standing.signed_by_peer(response)
         granted = authentic and response.message_class is MessageClass.SUCCESS
         if self._paths.is_consent(response.transaction_id, base, source, granted, now):
+            if granted:
+                self._look_again(base, source, response.get(stun.XOR_MAPPED_ADDRESS))
             return
         check = self._checks.take(response.transaction_id)
         if check is None:
@@ -468,6 +470,17 @@ class Session:
             self._together.thaw(pair.foundation)
         self._paths.works(pair, check, now)
         self._checks.wake(now)
+
+    def _look_again(self, base: Address, source: Address, mapped: Address | None) -> None:
+        """An answer to a consent request tells what the peer sees now: NATs forget, and give other ports."""
+        pair = self._checklist.find(base, source)
+        if pair is None or pair.valid_local is None or mapped in (None, pair.valid_local.address):
+            return
+        assert mapped is not None
+        text = f"{self._agent}: a NAT shows pair {pair.id} from {mapped} now, no longer from {pair.valid_local.address}"
+        self._outlet.emit(records.Note("info", text))
+        pair.valid_local = self._as_seen(pair, mapped)
+        pair.valid_priority = self._checklist.priority_of(pair.valid_local, pair.remote)
 
     def _as_seen(self, pair: CandidatePair, mapped: Address) -> Candidate:
         """The local candidate that the peer sees (RFC 8445 §7.2.5.3.1)."""

@@ -182,7 +182,11 @@ class Message:
         return self.headers.view(key, lambda h: tuple(map(NameAddr.parse, h.values(name))))
 
     def supports(self, option: str) -> bool:
-        return self.headers.has_value("Supported", option) or self.requires(option)
+        """Required or supported; a list that cannot be read supports nothing."""
+        try:
+            return self.headers.has_value("Supported", option) or self.requires(option)
+        except ParseError:
+            return False
 
     def requires(self, option: str) -> bool:
         return self.headers.has_value("Require", option)
