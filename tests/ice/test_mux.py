@@ -496,7 +496,7 @@ def test_no_bytes_of_anybody_bring_the_mux_down(data: st.DataObject) -> None:
 # --- opening and closing ---------------------------------------------------------------------------------
 def test_what_is_an_agents_own_leads_back_to_it() -> None:
     """A look-up, and the multicast group in which the peer's names are asked for."""
-    seat = Seat(lite=False)
+    seat = Seat(lite=False, resolve_names=True)
     server = IceServer(ServerKind.STUN, host="stun.example.test")
     seat.mux.command("a", lambda agent: agent.add_servers((server,), seat.now), seat.now)
     named = parse("1 1 UDP 99 4d3c7a4e-3d31-4f6c-9b6e-0a5d6f6b8c11.local 5000 typ host")
@@ -512,6 +512,14 @@ def test_what_is_an_agents_own_leads_back_to_it() -> None:
     seat.hears(stun.serialize(answer), Address(THERE.ip, 3478))
     found = [c.address.ip for c in seat.mux.agents["a"].local_candidates if c.type == "srflx"]
     assert found == ["203.0.113.99"]
+
+
+def test_names_of_peers_are_not_asked_for_unless_the_mux_is_told_to() -> None:
+    seat = Seat(lite=False)
+    named = parse("1 1 UDP 99 4d3c7a4e-3d31-4f6c-9b6e-0a5d6f6b8c11.local 5000 typ host")
+    seat.mux.command("a", lambda agent: agent.add_remote_candidate(named, seat.now), seat.now)
+    seat.settle()
+    assert not seat.saw(OpenMulticast)
 
 
 def test_agents_wait_for_the_socket_and_are_told_why_there_is_none() -> None:

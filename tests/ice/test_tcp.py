@@ -32,7 +32,7 @@ from iceway.ice.agent import Agent
 from iceway.ice.candidate import Candidate, parse, serialize
 from iceway.ice.config import AgentConfig, Policy
 from iceway.ice.events import DataReceived, Failed, GatheringDone, RestartNeeded, Selected
-from iceway.ice.tcp import MAX_ACCEPTED, Framer, frame
+from iceway.ice.tcp import MAX_ACCEPTED, MAX_ACCEPTED_PER_SITE, Framer, frame
 from iceway.trace import records
 from iceway.wire import stun
 
@@ -318,9 +318,19 @@ def test_a_stranger_that_proves_nothing_is_cut_off() -> None:
 
 def test_a_crowd_of_strangers_is_bounded() -> None:
     seat = Seat(controlling=False)
-    streams = [seat.accepts(Address("203.0.113.3", 1024 + n), str(n)) for n in range(MAX_ACCEPTED + 5)]
+    streams = [seat.accepts(Address(f"203.0.113.{n}", 1024), str(n)) for n in range(MAX_ACCEPTED + 5)]
     refused = [output.stream for output in seat.saw(CloseStream)]
     assert refused == streams[MAX_ACCEPTED:]
+
+
+def test_one_stranger_leaves_room_for_others() -> None:
+    seat = Seat(controlling=False)
+    streams = [
+        seat.accepts(Address("203.0.113.3", 1024 + n), str(n)) for n in range(MAX_ACCEPTED_PER_SITE + 2)
+    ]
+    seat.accepts(Address("203.0.113.4", 1024), "another")
+    refused = [output.stream for output in seat.saw(CloseStream)]
+    assert refused == streams[MAX_ACCEPTED_PER_SITE:]
 
 
 # --- ends ------------------------------------------------------------------------------------------------

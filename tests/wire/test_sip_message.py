@@ -177,5 +177,5 @@ def test_runs_of_blanks_cost_nothing_where_lines_are_folded() -> None:
 
 
 def test_a_list_that_cannot_be_read_supports_nothing() -> None:
-    text = b"OPTIONS sip:a@b SIP/2.0\r\nSupported: 100rel, path,\" gruu\r\nContent-Length: 0\r\n\r\n"
+    text = b'OPTIONS sip:a@b SIP/2.0\r\nSupported: 100rel, path," gruu\r\nContent-Length: 0\r\n\r\n'
     assert not parse_message(text).supports("100rel")

@@ -428,6 +428,8 @@ class Agent(Outbox):
             refusal: str | None = "a relay cannot reach what only neighbours can"
         elif self._config.lite:
             refusal = "a lite agent checks nothing, so it need not know where"
+        elif not self._config.resolve_names:
+            refusal = "the names of neighbours are not asked for here"
         elif len(self._named) >= self._config.max_remote_candidates:
             refusal = f"more than {self._config.max_remote_candidates} candidates"
         else:

@@ -133,7 +133,8 @@ class AgentConfig:
     both at once ("so"), which is what two NATs let through. Servers over TCP tell the outside of the latter two.
 
     `mdns` tells a random name in place of each host address, which only neighbours on the same link can resolve, and
-    hides the addresses that reflexive candidates come from. Names of the peer are asked for with or without it.
+    hides the addresses that reflexive candidates come from. Names of the peer are asked for
+    with or without it, unless `resolve_names` says no: a server with many peers would flood its link with questions.
 
     `ports` bounds the host candidates' ports; `interface_filter` says of an interface's IP whether to use it;
     `external_ips` are (inside, outside) addresses of a one-to-one NAT; `preference` gives a candidate another
@@ -150,6 +151,7 @@ class AgentConfig:
     tcp: bool = False
     tcp_types: tuple[str, ...] = ("active", "passive", "so")
     mdns: bool = False
+    resolve_names: bool = True
     interface_filter: Callable[[str], bool] | None = None
     external_ips: tuple[tuple[str, str], ...] = ()
     preference: Callable[[Candidate], int] | None = None

@@ -132,8 +132,8 @@ class Mux(Outbox):
         """A new agent, gathering already. `id` names it in commands and events; its records say `{mux}/{id}`.
 
         It stays until it is told to close, even when it has failed; its name is free again when the connections
-        that it made have ended. What the mux decides (ports, TCP, no relays)
-        it decides whatever `config` says.
+        that it made have ended. What the mux decides (ports, TCP, no relays,
+        whether names of peers are asked for) it decides whatever `config` says.
         """
         if self._closing or not self._started:
             raise UsageError(f"the mux {self.name} is not open")
@@ -142,7 +142,12 @@ class Mux(Outbox):
         if config.components > 1 or config.policy is Policy.RELAY:
             raise UsageError("an agent on a mux has one component and no relays")
         config = replace(
-            config, policy=Policy.NO_RELAY, ports=None, tcp=bool(self._config.tcp), tcp_types=TCP_TYPES
+            config,
+            policy=Policy.NO_RELAY,
+            ports=None,
+            tcp=bool(self._config.tcp),
+            tcp_types=TCP_TYPES,
+            resolve_names=self._config.resolve_names,
         )
         agent = Agent(f"{self.name}/{id}", config, self._rng)
         seat = self._seats[id] = _Seat(id, agent)

@@ -23,7 +23,8 @@ class MuxConfig:
     """Where to be: at most one UDP socket and one TCP listener an IP, port 0 for any, and never the same port.
 
     `prove_within` is how long a connection may take to say whom it wants; `max_unproven` how many may stand
-    there without having said it.
+    there without having said it. `resolve_names`: ask the links for mDNS names of peers; a server's neighbours
+    seldom are its peers, and many agents would flood the link with questions.
     """
 
     udp: tuple[Address, ...]
@@ -31,6 +32,7 @@ class MuxConfig:
     prove_within: float = 5.0
     max_unproven: int = 256
     max_unproven_per_site: int = 32
+    resolve_names: bool = False
 
     def __post_init__(self) -> None:
         if not self.udp:

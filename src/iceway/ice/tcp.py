@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from iceway.core.address import Address, Transport
+from iceway.core.address import Address, Transport, site_of
 from iceway.core.machine import (
     CloseListener,
     CloseStream,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 DISCARD = 9  # RFC 6544 §4.5: the port of those who never listen
 MAX_ACCEPTED = 16
+MAX_ACCEPTED_PER_SITE = 4  # so that one stranger cannot take the places of all peers
 MAX_CONNECTING = 32
 PROVE_WITHIN = 10.0
 CONNECT_WITHIN = 10.0
@@ -322,9 +323,11 @@ class TcpWays:
 
     def _accept(self, event: StreamAccepted, now: float) -> None:
         base = self._listeners.get(event.key)  # None: it crossed the end of its listener.
-        accepted = sum(connection.accepted for connection in self._streams.values())
+        accepted = [c.remote for c in self._streams.values() if c.accepted]
+        near = sum(site_of(remote.ip) == site_of(event.remote.ip) for remote in accepted)
+        full = len(accepted) >= MAX_ACCEPTED or near >= MAX_ACCEPTED_PER_SITE
         known = None if base is None else self._ways.get((base, event.remote))
-        if base is None or accepted >= MAX_ACCEPTED or (known is not None and known.up):
+        if base is None or full or (known is not None and known.up):
             self._owner.emit(CloseStream(event.stream, abort=True))
             return
         if known is not None:

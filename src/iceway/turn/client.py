@@ -50,6 +50,7 @@ CONNECT_TIMEOUT = 10.0
 """For TCP and TLS together; kernels wait two minutes for a SYN that a firewall swallows."""
 CLOSE_TIMEOUT = 2.5
 REFRESH_MARGIN = 60.0  # RFC 8656 §7.1: about a minute before the end
+LEAST_REFRESH = 5.0  # however short a life a relay gives, it is not asked more often than this
 MAX_ALTERNATES = 3
 MAX_PAYLOAD = 0xFFFF - 100
 
@@ -500,7 +501,7 @@ class TurnClient(Outbox):
 
     # --- the allocation's life ------------------------------------------------------------------------
     def _keep(self, lifetime: int, now: float) -> None:
-        self._refresh_at = now + max(lifetime - REFRESH_MARGIN, lifetime / 2)
+        self._refresh_at = now + max(lifetime - REFRESH_MARGIN, lifetime / 2, LEAST_REFRESH)
 
     def _try_alternate(self, response: StunMessage, now: float) -> bool:
         """RFC 8489 §10: ask the server that this one names, of the same family, not twice and not forever."""
