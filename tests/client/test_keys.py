@@ -7,8 +7,9 @@ from dataclasses import replace
 from iceway.client.keys import MAX_EARLY, CallKeys
 from iceway.core.machine import drain
 from iceway.io.selfsigned import media_identity
-from iceway.media.description import CODECS, Negotiated
+from iceway.media.description import Negotiated
 from iceway.media.dtls import DtlsAssociation, DtlsIdentity, KeysAgreed, SendHandshake
+from iceway.media.formats import CODECS
 from iceway.media.keying import DtlsTerms
 from iceway.media.srtp import SrtpKey
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from iceway.core.errors import ParseError
 from iceway.media.codecs import MAX_DECODED, decoder, encoder
-from iceway.media.description import CODECS
 from iceway.media.files import load
+from iceway.media.formats import CODECS
 from iceway.media.sound import FRAME, RATE, Samples
 from iceway.media.speech import speech
 

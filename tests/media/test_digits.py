@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from iceway.core.address import Address
 from iceway.core.errors import UsageError
-from iceway.media.description import AudioNegotiation, Codec
+from iceway.media.description import AudioNegotiation
 from iceway.media.digits import MAX_WAITING, DigitReceiver
 from iceway.media.files import ToneSource
+from iceway.media.formats import Codec
 from iceway.media.session import DigitReceived
 from iceway.wire.rtp import RtpPacket, is_rtcp, parse_rtp
 from iceway.wire.telephone_event import TelephoneEvent, parse

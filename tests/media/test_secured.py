@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from iceway.core.errors import ParseError
-from iceway.media.description import CODECS, Negotiated
+from iceway.media.description import Negotiated
+from iceway.media.formats import CODECS
 from iceway.media.secured import FarSide, Protection, Refusals
 from iceway.media.srtp import SrtpKey, SrtpRefused
 from iceway.media.stream import middle, ntp_time

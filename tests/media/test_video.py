@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from iceway.core.address import Address
 from iceway.core.machine import ClockSet, drain
 from iceway.media import pattern
-from iceway.media.description import VIDEO_CODECS, Negotiated
+from iceway.media.description import Negotiated
+from iceway.media.formats import VIDEO_CODECS
 from iceway.media.pattern import PatternSource
 from iceway.media.picture import Picture
 from iceway.media.pictures import MemoryPictures, MemorySink, PictureSource

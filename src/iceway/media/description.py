@@ -1,4 +1,4 @@
-"""Offer and answer for one audio stream (RFC 3264): which codec, which keys, which ICE parameters.
+"""Offer and answer for one stream (RFC 3264), of sound as a rule: which codec, which keys, which ICE parameters.
 
 An `AudioNegotiation` lives as long as its call. Whoever offers says `offer`, sends it, and gives the answer
 to `receive_answer`; who is offered gives the body to `receive_offer` (which refuses at once what cannot
@@ -14,6 +14,18 @@ from typing import TYPE_CHECKING
 
 from iceway.core.address import Address, is_ip
 from iceway.core.errors import IcewayError, ParseError, UsageError
+from iceway.media.formats import (
+    CODECS,
+    EVENTS,
+    VIDEO_CODECS,
+    Codec,
+    codec_lines,
+    codecs_of,
+    described_formats,
+    event_of,
+    names,
+    renumbered,
+)
 from iceway.media.keying import DtlsTerms, dtls_lines, fingerprints_of, role_in_answer, setup_of
 from iceway.media.srtp import DEFAULT_SUITE, KEY_AND_SALT_LENGTH, SDES_SUITES, SrtpKey
 from iceway.wire import sdp
@@ -24,7 +36,6 @@ from iceway.wire.sdp import (
     Line,
     MediaDescription,
     Origin,
-    RtpMap,
     SessionDescription,
     attribute,
     ice_lines,
@@ -49,46 +60,6 @@ class NegotiationError(IcewayError):
         super().__init__(reason)
         self.reason = reason
         self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """A codec under the payload type that one side gave it.
-
-    `feedback` is what the other side may be asked by RTCP (`a=rtcp-fb`), `parameters` what `a=fmtp` says.
-    """
-
-    name: str
-    payload_type: int
-    clock_rate: int
-    channels: int = 1
-    feedback: tuple[str, ...] = ()
-    parameters: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name}/{self.clock_rate}"
-
-
-CODECS = {
-    "opus": Codec("opus", 111, 48000, 2),  # RFC 7587 §7: always 48000/2, whatever is in it
-    "PCMU": Codec("PCMU", 0, 8000),
-    "PCMA": Codec("PCMA", 8, 8000),
-}
-FEEDBACK = ("nack", "nack pli", "ccm fir")  # RFC 4585 §4.2, RFC 5104 §7.1
-VIDEO_CODECS = {
-    "VP8": Codec("VP8", 96, 90000, feedback=FEEDBACK),
-    "H264": Codec(
-        "H264",
-        97,
-        90000,
-        feedback=FEEDBACK,
-        parameters="packetization-mode=1;profile-level-id=42e01f;level-asymmetry-allowed=1",
-    ),
-}
-
-EVENT = "telephone-event"
-# RFC 4733 §2.1: in the clock of the sound if the other side can; many know the old clock alone.
-EVENTS = (Codec(EVENT, 110, 48000), Codec(EVENT, 101, 8000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,30 +95,36 @@ class Negotiated:
         return self.direction in ("sendrecv", "recvonly")
 
 
-class AudioNegotiation:
-    """Our side of the offers and answers of one call. `rng` draws the key and the session id.
+class StreamNegotiation:
+    """Our side of the offers and answers about one stream. `rng` draws the key and the session id.
 
-    `sdes`: keys in `a=crypto` are offered and taken; `fingerprint`, of our certificate: so is DTLS.
+    `codecs` are all that we know unless said, best first. `mid` is how we name the stream where the other side does
+    not (RFC 5888). `sdes`: keys in `a=crypto` are offered and taken; `fingerprint`, of our certificate: so is DTLS.
     """
+
+    _kind = "audio"
+    _known = CODECS
 
     def __init__(
         self,
         rng: Random,
-        codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA"),
+        codecs: tuple[str, ...] | None = None,
         *,
         allow_clear: bool = False,
         sdes: bool = True,
         fingerprint: Fingerprint | None = None,
         session_name: str = "-",
+        mid: str | None = None,
     ) -> None:
-        unknown = [name for name in codecs if name not in CODECS]
+        codecs = tuple(self._known) if codecs is None else codecs
+        unknown = [name for name in codecs if name not in self._known]
         if unknown or not codecs:
-            raise UsageError(f"codecs are {', '.join(CODECS)}, not {', '.join(unknown) or 'none'}")
+            raise UsageError(f"codecs are {', '.join(self._known)}, not {', '.join(unknown) or 'none'}")
         self.negotiated: Negotiated | None = None
         self._rng = rng
-        self._ours = tuple(CODECS[name] for name in codecs)
+        self._ours = tuple(self._known[name] for name in codecs)
         rates = {8000, *(codec.clock_rate for codec in self._ours)}
-        self._events = tuple(event for event in EVENTS if event.clock_rate in rates)
+        self._events = tuple(event for event in EVENTS if event.clock_rate in rates and self._kind == "audio")
         self._allow_clear = allow_clear
         self._sdes = sdes
         self._fingerprint = fingerprint
@@ -162,7 +139,7 @@ class AudioNegotiation:
         secure = "RTP/SAVP" if sdes or fingerprint is None else "UDP/TLS/RTP/SAVP"
         self._protocol = "RTP/AVP" if allow_clear else secure
         self._streams: tuple[MediaDescription | None, ...] = (None,)
-        self._mid: str | None = None
+        self._mid = mid
 
     @property
     def mid(self) -> str | None:
@@ -180,9 +157,9 @@ class AudioNegotiation:
         if self._mid is None and ice is not None and "trickle" in ice.options:
             self._mid = "0"  # by which candidates that come later name the stream (RFC 8840 §4.1)
         keys = self._keys_offered()
-        self._events = _renumbered(self._events, self._ours)
+        self._events = renumbered(self._events, self._ours)
         formats = self._ours + self._events
-        ours = _audio(formats, self._protocol, keys, ice, address, direction, True, self._mid)
+        ours = _section(self._kind, formats, self._protocol, keys, ice, address, direction, True, self._mid)
         description = self._described(ours, ice, address)
         self._offered = description
         return sdp.serialize(description)
@@ -198,16 +175,16 @@ class AudioNegotiation:
         index = self._streams.index(None)
         offered = self._offered.media[index]
         if len(description.media) <= index:
-            raise NegotiationError("the answer leaves out the audio that was offered")
+            raise NegotiationError(f"the answer leaves out the {self._kind} that was offered")
         media = description.media[index]
         if media.port == 0:
-            raise NegotiationError("the other side refused audio (port 0 in its answer)")
+            raise NegotiationError(f"the other side refused {self._kind} (port 0 in its answer)")
         unasked = _under_dtls(media) and not offered.has("fingerprint")
-        if media.kind != "audio" or unasked or _base_protocol(media) not in _CLEAR + _SECURE:
+        if media.kind != self._kind or unasked or _base_protocol(media) not in _CLEAR + _SECURE:
             raise NegotiationError(f"the answer is {media.kind} over {media.protocol}, not what was offered")
-        theirs = _codecs_of(media, self._ours)
+        theirs = codecs_of(media, self._ours)
         if not theirs:
-            raise NegotiationError(f"the answer takes none of {_names(self._ours)}")
+            raise NegotiationError(f"the answer takes none of {names(self._ours)}")
         dtls = self._dtls_answered(offered, description, media)
         send_key, recv_key = (None, None) if dtls else self._keys_answered(offered, media)
         self.negotiated = Negotiated(
@@ -220,7 +197,7 @@ class AudioNegotiation:
             remote=_destination(description, media),
             direction=_our_direction(description, media, self._our_direction),
             rtcp_mux=media.has("rtcp-mux"),
-            events=_event_of(media, theirs[0]),
+            events=event_of(media, theirs[0]) if self._events else None,
             hears_events=self._events,
             dtls=dtls,
         )
@@ -284,7 +261,8 @@ class AudioNegotiation:
         self._send_key = negotiated.send_key or self._send_key
         self.negotiated = negotiated
         said_ice = ice if negotiated.ice is not None else None
-        ours = _audio(
+        ours = _section(
+            self._kind,
             (negotiated.codec, *negotiated.hears_events),
             self._protocol,
             keys,
@@ -298,20 +276,20 @@ class AudioNegotiation:
 
     # --- helpers ------------------------------------------------------------------------------------
     def _acceptable(self, description: SessionDescription, index: int, media: MediaDescription) -> _Offer:
-        if media.kind != "audio" or media.port == 0:
-            raise NegotiationError("the offer has no audio")
+        if media.kind != self._kind or media.port == 0:
+            raise NegotiationError(f"the offer has no {self._kind}")
         if _base_protocol(media) not in _CLEAR + _SECURE:
             raise NegotiationError(f"{media.protocol} is not RTP as this client speaks it")
-        theirs = _codecs_of(media, self._ours)
+        theirs = codecs_of(media, self._ours)
         if not theirs:
-            offered = ", ".join(_described_formats(media)) or "none"
-            raise NegotiationError(f"no codec in common: offered {offered}; we speak {_names(self._ours)}")
+            offered = ", ".join(described_formats(media)) or "none"
+            raise NegotiationError(f"no codec in common: offered {offered}; we speak {names(self._ours)}")
         dtls, crypto = self._dtls_offered(description, media), None
         if dtls is None and self._sdes:
             crypto = next((crypto for crypto in media.cryptos if _usable(crypto)), None)
         if not (dtls or crypto or (self._allow_clear and _base_protocol(media) in _CLEAR)):
             raise NegotiationError(self._why_no_key(description, media))
-        event = _event_of(media, theirs[0])
+        event = event_of(media, theirs[0]) if self._events else None
         negotiated = Negotiated(
             codec=theirs[0],
             receives=(theirs[0],),
@@ -433,6 +411,17 @@ class AudioNegotiation:
         return SessionDescription(self._origin, tuple(session), media)
 
 
+class AudioNegotiation(StreamNegotiation):
+    """The sound of a call; the whole of it, where it has nothing else."""
+
+
+class VideoNegotiation(StreamNegotiation):
+    """A stream of pictures, as one of several streams of a call (`media/negotiation.py`)."""
+
+    _kind = "video"
+    _known = VIDEO_CODECS
+
+
 @dataclass(frozen=True, slots=True)
 class _Offer:
     """An offer we can answer: the section we take, its key line, what it comes to."""
@@ -447,7 +436,8 @@ class _Offer:
         return self.crypto is not None or self.negotiated.dtls is not None
 
 
-def _audio(
+def _section(
+    kind: str,
     codecs: tuple[Codec, ...],
     protocol: str,
     keys: tuple[Line, ...],
@@ -462,13 +452,9 @@ def _audio(
         # We have no second component; without RTCP's bandwidth the peer expects none (RFC 3556 §2).
         lines += [Line("b", "RS:0"), Line("b", "RR:0")]
     for codec in codecs:
-        mapped = RtpMap(codec.payload_type, codec.name, codec.clock_rate, codec.channels)
-        lines.append(attribute("rtpmap", str(mapped)))
-        if codec.name == "opus":
-            lines.append(attribute("fmtp", f"{codec.payload_type} stereo=0;sprop-stereo=0"))
-        elif codec.name == EVENT:
-            lines.append(attribute("fmtp", f"{codec.payload_type} 0-15"))
-    lines.append(attribute("ptime", str(PTIME)))
+        lines += codec_lines(codec)
+    if kind == "audio":
+        lines.append(attribute("ptime", str(PTIME)))
     lines.append(attribute(direction))
     lines += keys
     if rtcp_mux:
@@ -478,7 +464,7 @@ def _audio(
     if ice is not None:
         lines += ice_lines(ice)
     formats = tuple(str(codec.payload_type) for codec in codecs)
-    return MediaDescription("audio", address.port, protocol, formats, tuple(lines))
+    return MediaDescription(kind, address.port, protocol, formats, tuple(lines))
 
 
 def _parsed(body: bytes | str) -> SessionDescription:
@@ -503,65 +489,6 @@ def _destination(description: SessionDescription, media: MediaDescription) -> Ad
     if connection is None or not is_ip(connection.address):
         return None
     return Address.of(connection.address, media.port)
-
-
-def _codecs_of(media: MediaDescription, ours: tuple[Codec, ...]) -> tuple[Codec, ...]:
-    """Those codecs of a section that we speak, in its order and under its numbers."""
-    known = {codec.name.lower(): codec for codec in ours}
-    maps = media.rtpmaps
-    found: list[Codec] = []
-    for text in media.formats:
-        try:
-            number = sdp.payload_type(text)
-        except ParseError:
-            continue
-        mapped = maps.get(number) or _STATIC.get(number)
-        codec = known.get(mapped.encoding.lower()) if mapped else None
-        if codec and mapped and mapped.clock_rate == codec.clock_rate and mapped.channels == codec.channels:
-            found.append(replace(codec, payload_type=number))
-    return tuple(found)
-
-
-def _event_of(media: MediaDescription, codec: Codec) -> Codec | None:
-    """How a section takes telephone keys: in the clock of the sound, else in another that we know."""
-    found: dict[int, Codec] = {}
-    for text in media.formats:
-        try:
-            number = sdp.payload_type(text)
-        except ParseError:
-            continue
-        mapped = media.rtpmaps.get(number)
-        if mapped and mapped.encoding.lower() == EVENT and number != codec.payload_type:
-            found.setdefault(mapped.clock_rate, Codec(EVENT, number, mapped.clock_rate))
-    for event in sorted(EVENTS, key=lambda event: event.clock_rate != codec.clock_rate):
-        if event.clock_rate in found:
-            return found[event.clock_rate]
-    return None
-
-
-def _renumbered(events: tuple[Codec, ...], codecs: tuple[Codec, ...]) -> tuple[Codec, ...]:
-    """Under numbers that no codec has, which the other side may have given it."""
-    taken = {codec.payload_type for codec in codecs}
-    free = (number for number in range(96, 128) if number not in taken | {e.payload_type for e in events})
-    numbered = []
-    for event in events:
-        clashes = event.payload_type in taken
-        numbered.append(replace(event, payload_type=next(free)) if clashes else event)
-        taken.add(numbered[-1].payload_type)
-    return tuple(numbered)
-
-
-# RFC 3551 §6: what needs no rtpmap.
-_STATIC = {0: RtpMap(0, "PCMU", 8000), 8: RtpMap(8, "PCMA", 8000), 9: RtpMap(9, "G722", 8000)}
-
-
-def _described_formats(media: MediaDescription) -> list[str]:
-    maps = media.rtpmaps
-    names = []
-    for text in media.formats:
-        mapped = next((found for number, found in {**_STATIC, **maps}.items() if str(number) == text), None)
-        names.append(f"{mapped.encoding}/{mapped.clock_rate}" if mapped else text)
-    return names
 
 
 def _under_dtls(media: MediaDescription) -> bool:
@@ -622,7 +549,3 @@ def _intersect(one: str, other: str) -> str:
     return {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}.get(
         (send, receive), "inactive"
     )
-
-
-def _names(codecs: tuple[Codec, ...]) -> str:
-    return ", ".join(map(str, codecs))

@@ -1,0 +1,420 @@
+"""Offer and answer for several streams (RFC 3264): sound, pictures, slides; over one transport where both can.
+
+Each stream negotiates as if it were alone (`media/description.py`): what is here cuts a description into sections,
+hands each to its stream, and puts what they say together again, in the order that sections keep for the whole call
+(RFC 3264 §8). A stream that cannot be is refused with port 0, and the others go on.
+
+Streams are bundled (RFC 8843) when the answer says so: then all use the transport, keys and ICE parameters of the first
+of them, and sections of the others say none of their own. A stream for which we have no transport is offered for the
+bundle alone (`a=bundle-only`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from iceway.core.address import Address
+from iceway.core.errors import ParseError, UsageError
+from iceway.media.description import (
+    AudioNegotiation,
+    Negotiated,
+    NegotiationError,
+    StreamNegotiation,
+    VideoNegotiation,
+)
+from iceway.wire import sdp
+from iceway.wire.fingerprint import Fingerprint
+from iceway.wire.sdp import IceParameters, Line, MediaDescription, Origin, SessionDescription, attribute
+
+if TYPE_CHECKING:
+    from random import Random
+
+KINDS = ("audio", "video", "slides")
+"""Slides are a second stream of pictures, marked as such (RFC 4796)."""
+
+# RFC 8859: of bundled sections only the first says these.
+_OF_TRANSPORT = frozenset(
+    (
+        "ice-ufrag",
+        "ice-pwd",
+        "ice-options",
+        "ice-mismatch",
+        "candidate",
+        "remote-candidates",
+        "end-of-candidates",
+        "crypto",
+        "fingerprint",
+        "setup",
+        "tls-id",
+        "rtcp",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """Our end of a path: its default address, and its ICE parameters if there is ICE."""
+
+    address: Address
+    ice: IceParameters | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTerms:
+    """What became of a stream: terms, or None and the reason. `transport` names the stream whose path it shares."""
+
+    negotiated: Negotiated | None
+    transport: str
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Section:
+    """One section of the call's descriptions; `kind` is None for one that is nobody's."""
+
+    kind: str | None
+    refused: MediaDescription
+    mid: str = ""
+
+
+class MediaNegotiation:
+    """Our side of the offers and answers of one call with streams of these kinds.
+
+    `codecs` gives names by kind (None: all). Streams of a kind may be added to a call by naming it in a later `offer`.
+    """
+
+    def __init__(
+        self,
+        rng: Random,
+        codecs: Mapping[str, tuple[str, ...] | None] | None = None,
+        *,
+        allow_clear: bool = False,
+        sdes: bool = True,
+        fingerprint: Fingerprint | None = None,
+        session_name: str = "-",
+    ) -> None:
+        known = {"audio": None, "video": None} if codecs is None else codecs
+        unknown = [kind for kind in known if kind not in KINDS]
+        if unknown or not known:
+            raise UsageError(f"streams are {', '.join(KINDS)}, not {', '.join(unknown) or 'none'}")
+        self.terms: dict[str, StreamTerms] = {}
+        self._rng = rng
+        self._session_name = session_name
+        self._streams: dict[str, StreamNegotiation] = {}
+        for mid, kind in enumerate(known):
+            sort = AudioNegotiation if kind == "audio" else VideoNegotiation
+            self._streams[kind] = sort(
+                rng, known[kind], allow_clear=allow_clear, sdes=sdes, fingerprint=fingerprint, mid=str(mid)
+            )
+        self._sections: list[_Section] = []
+        self._origin: Origin | None = None
+        self._last_text = ""
+        self._offered: SessionDescription | None = None
+        self._received: SessionDescription | None = None
+        self._bundle: tuple[str, ...] = ()
+
+    @property
+    def bundle(self) -> tuple[str, ...]:
+        """The kinds that share the transport of the first of them."""
+        return self._bundle
+
+    # --- we offer -----------------------------------------------------------------------------------
+    def offer(self, transports: Mapping[str, Transport], directions: Mapping[str, str] | None = None) -> str:
+        """An offer of the streams that are named in `directions` (all kinds, both ways, unless said).
+
+        Each has the transport given for it; those without are offered for the bundle with the first that has one.
+        """
+        directions = dict.fromkeys(self._streams, "sendrecv") if directions is None else directions
+        first = next((kind for kind in self._in_order(directions) if kind in transports), None)
+        if first is None:
+            raise UsageError("an offer needs a transport for one of its streams at least")
+        known = {section.kind for section in self._sections}
+        self._sections += [
+            self._new_section(kind) for kind in self._in_order(directions) if kind not in known
+        ]
+        media = []
+        for section in self._sections:
+            kind = section.kind
+            if kind is None or kind not in directions:
+                media.append(section.refused)
+                continue
+            bundled = kind in self._bundle[1:] and self._bundle[0] in transports
+            own = transports.get(self._bundle[0] if bundled else kind, transports[first])
+            said = sdp.parse(self._streams[kind].offer(own.ice, own.address, directions[kind])).media[0]
+            said = self._named(said, section)
+            if bundled:
+                said = _without_transport(said)
+            elif kind not in transports:
+                said = _without_transport(replace(said, port=0))
+                said = replace(said, lines=(*said.lines, attribute("bundle-only")))
+            media.append(said)
+        self._offered = self._described(media, transports[first], self._mids(media))
+        return sdp.serialize(self._offered)
+
+    def receive_answer(self, body: bytes | str) -> dict[str, StreamTerms]:
+        """What became of each stream that was offered last. Raises NegotiationError if nothing did."""
+        if self._offered is None:
+            raise UsageError("there is no offer that this could answer")
+        description = _parsed(body)
+        bundled = _bundled(description)
+        tagged = next((media for media in description.media if bundled and media.mid == bundled[0]), None)
+        terms: dict[str, StreamTerms] = {}
+        shared: list[str] = []
+        for index, section in enumerate(self._sections):
+            kind, offered = section.kind, self._offered.media[index]
+            if kind is None or (offered.port == 0 and not offered.has("bundle-only")):
+                continue
+            if index >= len(description.media):
+                terms[kind] = StreamTerms(None, kind, f"the answer leaves out the {kind} that was offered")
+                continue
+            media = description.media[index]
+            in_bundle = tagged is not None and media.port != 0 and media.mid in bundled
+            if in_bundle and tagged is not None and media is not tagged:
+                media = _with_transport_of(tagged, media)
+            if offered.has("bundle-only") and not in_bundle:
+                terms[kind] = StreamTerms(None, kind, "the other side does not bundle streams")
+                continue
+            try:
+                negotiated = self._streams[kind].receive_answer(_alone(description, media))
+            except NegotiationError as error:
+                terms[kind] = StreamTerms(None, kind, error.reason)
+                continue
+            terms[kind] = StreamTerms(negotiated, kind)
+            if in_bundle and media.mid is not None:
+                shared.append(kind)
+        self._settle(terms, self._tagged_first(shared, bundled))
+        return self.terms
+
+    # --- we are offered -----------------------------------------------------------------------------
+    def receive_offer(self, body: bytes | str) -> dict[str, StreamTerms]:
+        """What an answer of ours would negotiate; it holds once we `answer`. Raises NegotiationError if nothing."""
+        description = _parsed(body)
+        bundled = _bundled(description)
+        tagged = next((media for media in description.media if bundled and media.mid == bundled[0]), None)
+        if tagged is not None and tagged.port == 0:
+            tagged = None
+        sections: list[_Section] = []
+        terms: dict[str, StreamTerms] = {}
+        reasons: list[str] = []
+        for index, media in enumerate(description.media):
+            refused = MediaDescription(media.kind, 0, media.protocol, media.formats)
+            before = self._sections[index].kind if index < len(self._sections) else None
+            kind = self._kind_of(media, before, {section.kind for section in sections})
+            only_bundled = media.port == 0 and media.has("bundle-only") and tagged is not None
+            if kind is None or (media.port == 0 and not only_bundled):
+                sections.append(_Section(before if kind is None else kind, refused))
+                continue
+            if tagged is not None and media is not tagged and media.mid in bundled:
+                media = _with_transport_of(tagged, media) if not _has_transport(media) else media
+            try:
+                terms[kind] = StreamTerms(self._streams[kind].receive_offer(_alone(description, media)), kind)
+            except NegotiationError as error:
+                reasons.append(error.reason)
+                terms[kind] = StreamTerms(None, kind, error.reason)
+            sections.append(_Section(kind, refused, media.mid or ""))
+        shared = [
+            section.kind
+            for section in sections
+            if tagged is not None and section.kind in terms and section.mid in bundled and section.kind
+        ]
+        shared = [kind for kind in self._tagged_first(shared, bundled, sections) if terms[kind].negotiated]
+        if tagged is None or not any(
+            section.mid == tagged.mid and section.kind in shared for section in sections
+        ):
+            shared = []  # who describes the transport is refused
+            for media in description.media:
+                for section in sections:
+                    if media.has("bundle-only") and section.mid == media.mid and section.kind in terms:
+                        terms[section.kind] = StreamTerms(None, section.kind, "its bundle is refused")
+        if not any(found.negotiated for found in terms.values()):
+            raise NegotiationError(
+                "; ".join(dict.fromkeys(reasons)) or "the offer describes no media of ours"
+            )
+        self._received, self._sections = description, sections
+        self._settle(terms, shared)
+        return self.terms
+
+    def answer(
+        self,
+        transports: Mapping[str, Transport],
+        directions: Mapping[str, str] | None = None,
+        refuse: Collection[str] = (),
+    ) -> str:
+        """The body that answers the last offer received; streams in `refuse` get port 0.
+
+        A stream that has neither a transport nor a place in the bundle is refused, too.
+        """
+        if self._received is None:
+            raise UsageError("there is no offer to answer")
+        directions = directions or {}
+        tagged = self._bundle[0] if self._bundle else None
+        if tagged is not None and (tagged in refuse or tagged not in transports):
+            tagged = None
+        media: list[MediaDescription] = []
+        first: Transport | None = None
+        shared: list[str] = []
+        for section in self._sections:
+            kind = section.kind
+            bundled = tagged is not None and kind in self._bundle
+            own = transports.get(tagged if bundled and tagged else kind or "")
+            if kind is None or kind in refuse or own is None or not self._agreed(kind):
+                media.append(section.refused)
+                if kind in self.terms and self._agreed(kind):
+                    self.terms[kind] = StreamTerms(None, kind, "refused by us")
+                continue
+            text = self._streams[kind].answer(own.ice, own.address, directions.get(kind, "sendrecv"))
+            said = self._named(sdp.parse(text).media[0], section)
+            first = first or own
+            if bundled:
+                shared.append(kind)
+                said = said if kind == tagged else _without_transport(said)
+            negotiated = self._streams[kind].negotiated
+            self.terms[kind] = StreamTerms(negotiated, kind)
+            media.append(said)
+        if first is None:
+            raise UsageError("an answer that refuses everything is a refusal of the call")
+        self._settle(self.terms, shared if tagged is not None else [])
+        mids = tuple(section.mid for section in self._sections if section.kind in self._bundle)
+        ordered = self._bundle_mids(mids)
+        return sdp.serialize(self._described(media, first, ordered))
+
+    # --- helpers ------------------------------------------------------------------------------------
+    def _agreed(self, kind: str) -> bool:
+        found = self.terms.get(kind)
+        return found is not None and found.negotiated is not None
+
+    def _in_order(self, wanted: Collection[str]) -> list[str]:
+        return [kind for kind in self._streams if kind in wanted]
+
+    def _new_section(self, kind: str) -> _Section:
+        taken = {section.mid for section in self._sections}
+        own = self._streams[kind].mid or ""
+        free = next(str(number) for number in range(100) if str(number) not in taken)
+        refused = MediaDescription("audio" if kind == "audio" else "video", 0, "RTP/SAVP", ("0",))
+        return _Section(kind, refused, free if own in taken or not own else own)
+
+    def _named(self, media: MediaDescription, section: _Section) -> MediaDescription:
+        """Under the name that the call has for it, slides marked as such."""
+        lines = [line for line in media.lines if not (line.letter == "a" and line.value.startswith("mid:"))]
+        if section.kind == "slides":
+            lines.append(attribute("content", "slides"))
+        if section.mid:
+            lines.append(attribute("mid", section.mid))
+        return replace(media, lines=tuple(lines))
+
+    def _kind_of(
+        self, media: MediaDescription, before: str | None, taken: Collection[str | None]
+    ) -> str | None:
+        """Which of our streams a section of theirs is; what it was once, it stays."""
+        if before is not None:
+            return before
+        if media.kind == "audio":
+            kind = "audio"
+        elif media.kind == "video":
+            kind = "slides" if "slides" in (media.attribute("content") or "").split(",") else "video"
+        else:
+            return None
+        return kind if kind in self._streams and kind not in taken else None
+
+    def _mids(self, media: list[MediaDescription]) -> tuple[str, ...]:
+        mids = [said.mid for said in media if said.mid and (said.port or said.has("bundle-only"))]
+        return self._bundle_mids(tuple(mids)) if len(mids) > 1 else ()
+
+    def _bundle_mids(self, mids: tuple[str, ...]) -> tuple[str, ...]:
+        """The one whose transport it is comes first, as RFC 8843 §7.2 wants."""
+        first = next((s.mid for s in self._sections if self._bundle and s.kind == self._bundle[0]), None)
+        return tuple(sorted(mids, key=lambda mid: mid != first))
+
+    def _tagged_first(
+        self, kinds: list[str], bundled: tuple[str, ...], sections: list[_Section] | None = None
+    ) -> list[str]:
+        mids = {section.kind: section.mid for section in (sections or self._sections)}
+        places = {mid: place for place, mid in enumerate(bundled)}
+        return sorted(kinds, key=lambda kind: places.get(mids.get(kind, ""), len(places)))
+
+    def _settle(self, terms: dict[str, StreamTerms], shared: list[str]) -> None:
+        """All streams of a bundle live on the first one's transport and under its keys."""
+        if not any(found.negotiated for found in terms.values()):
+            reasons = dict.fromkeys(found.reason for found in terms.values())
+            raise NegotiationError("; ".join(reasons) or "no stream was offered and answered")
+        leader = terms[shared[0]].negotiated if shared else None
+        if leader is not None:
+            for kind in shared[1:]:
+                own = terms[kind].negotiated
+                assert own is not None
+                common = replace(
+                    own,
+                    send_key=leader.send_key,
+                    recv_key=leader.recv_key,
+                    dtls=leader.dtls,
+                    ice=leader.ice,
+                    remote=leader.remote,
+                    rtcp_mux=leader.rtcp_mux,
+                )
+                terms[kind] = StreamTerms(common, shared[0])
+        self.terms, self._bundle = terms, tuple(shared) if len(shared) > 1 else ()
+
+    def _described(
+        self, media: list[MediaDescription], first: Transport, bundled: tuple[str, ...]
+    ) -> SessionDescription:
+        family = "IP6" if first.address.family == 6 else "IP4"
+        if self._origin is None:
+            self._origin = Origin("-", self._rng.getrandbits(62), 0, first.address.ip, family)
+        session = [
+            Line("s", self._session_name),
+            Line("c", f"IN {family} {first.address.ip}"),
+            Line("t", "0 0"),
+        ]
+        if bundled:
+            session.append(attribute("group", f"BUNDLE {' '.join(bundled)}"))
+        if first.ice is not None and first.ice.lite:
+            session.append(attribute("ice-lite"))
+        if first.ice is not None and first.ice.pacing is not None:
+            session.append(attribute("ice-pacing", str(first.ice.pacing)))
+        said = SessionDescription(replace(self._origin, version=0), tuple(session), tuple(media))
+        text = sdp.serialize(said)
+        if text != self._last_text:
+            self._last_text = text
+            self._origin = replace(self._origin, version=self._origin.version + 1)
+        return replace(said, origin=self._origin)
+
+
+def _parsed(body: bytes | str) -> SessionDescription:
+    try:
+        return sdp.parse(body)
+    except ParseError as error:
+        raise NegotiationError(f"the session description cannot be read: {error}") from error
+
+
+def _alone(description: SessionDescription, media: MediaDescription) -> str:
+    """The description as if it had this section only."""
+    return sdp.serialize(replace(description, media=(media,)))
+
+
+def _bundled(description: SessionDescription) -> tuple[str, ...]:
+    """The names in the first bundle; a lone one is none."""
+    mids = next((mids for semantics, mids in description.groups if semantics == "BUNDLE"), ())
+    return mids if len(mids) > 1 else ()
+
+
+def _name(line: Line) -> str:
+    return line.value.partition(":")[0] if line.letter == "a" else ""
+
+
+def _has_transport(media: MediaDescription) -> bool:
+    return media.port != 0 and any(
+        _name(line) in ("ice-ufrag", "crypto", "fingerprint") for line in media.lines
+    )
+
+
+def _without_transport(media: MediaDescription) -> MediaDescription:
+    return replace(media, lines=tuple(line for line in media.lines if _name(line) not in _OF_TRANSPORT))
+
+
+def _with_transport_of(tagged: MediaDescription, media: MediaDescription) -> MediaDescription:
+    """A bundled section with what the first one says for it."""
+    own = _without_transport(media).lines
+    shared = tuple(line for line in tagged.lines if _name(line) in _OF_TRANSPORT or line.letter == "c")
+    return replace(media, port=tagged.port, protocol=tagged.protocol, lines=(*own, *shared))
