@@ -235,3 +235,20 @@ def test_nothing_is_held_before_it_is_answered() -> None:
     alice.hangs_up(call)
     assert bob.waits_for(events.CallEnded)
     office.close()
+
+
+# --- session timers ---------------------------------------------------------------------------------------
+def test_a_long_call_is_refreshed_through_front_end_and_edge() -> None:
+    """Nobody hears anything of it; without it both would hang up after a minute."""
+    office = VirtualOffice(topologies.reflexive(), 1)
+    alice = office.joins("alice", session_expires=90)
+    bob = office.joins("bob", ring_for=1.0, session_expires=90)
+    for person in (alice, bob):
+        assert person.waits_for(events.Ready)
+    hum(alice, bob)
+    office.world.advance(100.0)
+    assert not alice.saw(events.CallEnded), alice.events
+    assert not bob.saw(events.CallEnded), bob.events
+    assert len(every(office.world.trace, SipReceived, "bob", start="UPDATE")) == 2
+    hang_up(alice, bob)
+    assert "Alice tells Bob: I am still here" in [step.plain for step in steps(office.close())]

@@ -298,6 +298,11 @@ class Call(Outbox):
         self._renegotiation.offer_failed(code, reason, now)
         self._drain(now)
 
+    def refresh(self, now: float) -> None:
+        """The other side wants to hear that we are still there."""
+        self._renegotiation.refresh(now)
+        self._drain(now)
+
     def over(self, reason: str, now: float) -> None:
         """SIP ended the call."""
         self._end(reason, now)

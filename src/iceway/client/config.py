@@ -48,6 +48,8 @@ class PhoneConfig:
     `ask_for_relays=False` never asks the front end. `ways` says which ways media may take. `relay_limit` bounds, in
     seconds, how long a call waits for relay credentials that are still on their way. `ring_for` is how long a called
     client rings before it picks up by itself (None: somebody else decides).
+    `session_expires`: after so many seconds without a sign of life from the other side's phone a call is over (0: none
+    are asked for).
 
     `keys` says how keys for the media may be agreed on. DTLS needs a `certificate` (`io/selfsigned.py` makes one);
     without it "both" is SDES alone. SDES is neither offered nor taken over signalling in clear, where everybody on
@@ -64,6 +66,7 @@ class PhoneConfig:
     allow_clear: bool = False
     relay_limit: float = 3.0
     ring_for: float | None = None
+    session_expires: int = 1800
     keys: Keys = Keys.BOTH
     certificate: DtlsIdentity | None = None
 

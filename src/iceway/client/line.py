@@ -19,6 +19,7 @@ from iceway.sip.useragent import (
     InfoAnswered,
     InfoReceived,
     Provisional,
+    RefreshDue,
     ReinviteAnswered,
     ReinviteFailed,
     ReinviteReceived,
@@ -36,6 +37,7 @@ CallEvent = (
     | ReinviteFailed
     | InfoReceived
     | InfoAnswered
+    | RefreshDue
 )
 
 MAX_BRANCHES = 16  # ends that ring at once and whose answers are kept
@@ -111,6 +113,8 @@ class Line:
                 call.receive_relayed_key(body, now)
             case InfoReceived(content_type=content_type, body=body):
                 call.receive_candidates(content_type, body, now)
+            case RefreshDue():
+                call.refresh(now)
             case InfoAnswered(status=status, reason=reason):
                 call.candidates_told(status, reason, now)
 

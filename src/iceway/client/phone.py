@@ -40,6 +40,7 @@ from iceway.sip.useragent import (
     Listening,
     Provisional,
     ProvisionalAcknowledged,
+    RefreshDue,
     RegistrationFailed,
     RegistrationSucceeded,
     ReinviteAnswered,
@@ -285,6 +286,7 @@ class Phone(Outbox):
                 | ReinviteFailed()
                 | InfoReceived()
                 | InfoAnswered()
+                | RefreshDue()
             ):
                 self._line.deliver(output, now)
             case ProvisionalAcknowledged() | Listening() | RequestAnswered() | RequestFailed():
@@ -303,6 +305,7 @@ class Phone(Outbox):
             info_packages=(sdpfrag.INFO_PACKAGE,),
             info_types=(telephone_event.RELAY,),
             option_tags=("trickle-ice",),  # RFC 8840 §10
+            session_expires=self.config.session_expires,
         )
         self._secured = all(target.transport is Transport.TLS for target in targets)
         self._ua = UserAgent("ua", config, self._rng)

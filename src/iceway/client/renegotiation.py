@@ -59,6 +59,11 @@ class Renegotiation:
         self._wanted = "sendonly" if holding else "sendrecv"
         self._say_what_changed(now)
 
+    def refresh(self, now: float) -> None:
+        """Say once more what holds, unless something is being said anyway."""
+        self._said = ""
+        self._say_what_changed(now)
+
     def _say_what_changed(self, now: float) -> None:
         if self._said == self._wanted or self._owner.ended or not self._owner.answered:
             return

@@ -62,6 +62,7 @@ _REQUESTS = {
     "BYE": ("{A} hangs up", "{A} passes the hang-up on to {b}"),
     "CANCEL": ("{A} gives up ringing", "{A} tells {b} that the caller gave up"),
     "INFO": ("{A} tells {callee} something more about the call", "{A} passes it on to {b}"),
+    "UPDATE": ("{A} tells {callee}: I am still here", "{A} passes it on to {b}"),
     "OPTIONS": ("{A} asks {b} what it can do", "{A} passes the question on to {b}"),
 }
 _ANSWERS = {

@@ -155,6 +155,7 @@ class VirtualOffice:
         wall_skew: float = 0.0,
         keys: Keys = Keys.SDES,
         certificate: DtlsIdentity | None = None,
+        session_expires: int = 1800,
     ) -> VirtualPerson:
         """Somebody registers; wait for `events.Ready`. `says` gives what they say in each call they take.
 
@@ -168,6 +169,7 @@ class VirtualOffice:
             ring_for=ring_for,
             keys=keys,
             certificate=certificate,
+            session_expires=session_expires,
         )
         phone = Phone(config, self.world.rng(name), lambda _: person.media(says()))
         person = self.people[name] = VirtualPerson(name, phone, self.world)

@@ -15,9 +15,20 @@ from typing import TYPE_CHECKING, TypeVar
 
 from iceway.core.errors import UsageError
 from iceway.core.timers import Timers
+from iceway.sip.call_events import (
+    Confirmed,
+    Ended,
+    InfoAnswered,
+    InfoReceived,
+    RefreshDue,
+    ReinviteAnswered,
+    ReinviteFailed,
+    ReinviteReceived,
+)
 from iceway.sip.dialog import Dialog
 from iceway.sip.endpoint import Endpoint, Flow, RequestReceived, Target
 from iceway.sip.exchange import Exchange, Requester
+from iceway.sip.session_timer import SessionTimer
 from iceway.sip.transaction import T1, T2, TIMEOUT
 from iceway.trace.records import CallState
 from iceway.wire.sip import Message, NameAddr, Request, Response, make_response, quote, unquote
@@ -26,75 +37,13 @@ if TYPE_CHECKING:
     from random import Random
 
 SDP = "application/sdp"
-ALLOW = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS, INFO"
-SUPPORTED = "100rel, path, outbound, gruu"
+ALLOW = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS, INFO, UPDATE"
+SUPPORTED = "100rel, path, outbound, gruu, timer"
+_REFRESH_AGAIN = 10.0  # seconds after a refresh that was refused for now
 _MAX_GLARE = 8
 _REASON_TEXT = re.compile(r';\s*text\s*=\s*("(?:[^"\\]|\\.)*")', re.IGNORECASE)
 
 M = TypeVar("M", bound=Message)
-
-
-# --- events ---------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """The ACK of our 2xx arrived. `answer` is in it when our 2xx made the offer."""
-
-    call: str
-    answer: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReinviteReceived:
-    """The other side renegotiates: `answer_reinvite` or `reject_reinvite`. No offer: ours is asked for."""
-
-    call: str
-    offer: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class ReinviteAnswered:
-    """Our re-INVITE was accepted, or the ACK brought the answer to the offer in our 2xx."""
-
-    call: str
-    answer: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class ReinviteFailed:
-    """Our re-INVITE was refused; the session goes on as it was (RFC 3261 §14.1)."""
-
-    call: str
-    status: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class InfoReceived:
-    """An INFO of a package that we take (RFC 6086), or without one and of a type that we take; it is answered."""
-
-    call: str
-    package: str
-    content_type: str
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class InfoAnswered:
-    """Our INFO got its answer; `status` as in `ReinviteFailed` if there was none."""
-
-    call: str
-    status: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The call is over. `status`: the SIP status it ended with, 0 for a BYE after an answer."""
-
-    call: str
-    reason: str
-    status: int
-    by_us: bool
 
 
 class Phase(Enum):
@@ -135,6 +84,7 @@ class Switch:
     info_packages: tuple[str, ...] = ()
     info_types: tuple[str, ...] = ()
     option_tags: tuple[str, ...] = ()
+    session_expires: int = 0
 
     @property
     def supported(self) -> str:
@@ -182,6 +132,8 @@ class Call:
         self._asked_gone = False  # …until its transaction broke
         self._owns_call_id = False
         self._info_waits: tuple[str, str, bytes] | None = None
+        self._timer = SessionTimer(switch.session_expires)
+        self._takes_update = False
 
     @property
     def is_over(self) -> bool:
@@ -228,6 +180,12 @@ class Call:
             return
         response = make_response(asked.request, 200).with_body(sdp, SDP)
         response = self._switch.dressed(response, asked.flow)
+        response = self._timer.agree(asked.request, response)
+        self._arm_session(now)
+        if asked.request.method == "UPDATE":  # no ACK follows (RFC 3311 §5.2)
+            self._switch.endpoint.respond(asked.transaction, response, now)
+            self._reinvite_if_free(now)
+            return
         self._send_2xx(asked, response, is_offer=not asked.request.body, is_initial=False, now=now)
 
     def reject_reinvite(self, status: int, now: float) -> None:
@@ -287,7 +245,12 @@ class Call:
             case "BYE":
                 self._respond(event, 200, now)
                 self._bye_received(request, now)
-            case "INVITE":
+            case "INVITE" | "UPDATE" if (least := self._timer.objection(request)) is not None:
+                response = make_response(request, 422).with_last("Min-SE", str(least))
+                self._switch.endpoint.respond(event.transaction, response, now)
+            case "UPDATE" if not request.body:
+                self._refreshed(event, dialog, now)
+            case "INVITE" | "UPDATE":
                 self._reinvited(event, dialog, now)
             case "OPTIONS":
                 self._respond(event, 200, now)
@@ -321,6 +284,12 @@ class Call:
             self._repeat_2xx(now)
         elif what == "glare":
             self._reinvite_if_free(now)
+        elif what == "refresh":
+            self._refresh(now)
+        elif what == "expiry":
+            silent = f"no sign of life for {self._timer.over_after:.0f} s"
+            self._send_bye(self._the_dialog(), now, silent)
+            self._end(f"the other side is gone: {silent}", 0, True, now)
 
     def transaction_failed(self, transaction: str, reason: str, status: int, now: float) -> bool:
         """A server transaction of this call broke; True if it was one of ours."""
@@ -353,6 +322,64 @@ class Call:
             dialog.refresh_target(event.request)
             self._asked, self._asked_gone = event, False
             self._switch.emit(ReinviteReceived(self.key, sdp_of(event.request)))
+
+    # --- the session's timer (RFC 4028) ---------------------------------------------------------------
+    def _arm_session(self, now: float) -> None:
+        """Count anew; called whenever both sides agreed on something."""
+        timers = self._switch.timers
+        timers.cancel((self.key, "refresh"))
+        timers.cancel((self.key, "expiry"))
+        if self._timer.interval and not self.is_over:
+            timers.arm((self.key, "expiry"), now + self._timer.over_after)
+            if self._timer.we_refresh:
+                timers.arm((self.key, "refresh"), now + self._timer.refresh_after)
+
+    def _refreshed(self, event: RequestReceived, dialog: Dialog, now: float) -> None:
+        """An UPDATE that says no more than that somebody is there."""
+        response = self._switch.dressed(make_response(event.request, 200), event.flow)
+        if self.phase in (Phase.CONFIRMED, Phase.ANSWERED):
+            dialog.refresh_target(event.request)
+            response = self._timer.agree(event.request, response)
+            self._arm_session(now)
+        self._switch.endpoint.respond(event.transaction, response, now)
+
+    def _refresh(self, now: float) -> None:
+        if self.phase is not Phase.CONFIRMED:
+            return
+        if not self._takes_update:
+            self._switch.timers.arm((self.key, "refresh"), now + _REFRESH_AGAIN)
+            self._switch.emit(RefreshDue(self.key))
+            return
+        dialog = self._the_dialog()
+        request = self._timer.asked(dialog.request("UPDATE"))
+        update = Exchange(
+            request, dialog.next_cseq, self._refresh_answered, self._refresh_failed, self._dress, dialog.flow
+        )
+        self._switch.requester.send(update, now)
+
+    def _refresh_answered(self, exchange: Exchange, response: Response, now: float) -> None:
+        if response.is_provisional or self.is_over:
+            return
+        if response.is_success:
+            self._the_dialog().refresh_target(response)
+            self._timer.answered(response)
+            self._arm_session(now)
+        elif response.status == 422 and self._timer.too_small(response):
+            self._refresh(now)
+        elif response.status in (405, 501):
+            self._takes_update = False
+            self._refresh(now)
+        else:
+            self._refresh_failed(exchange, f"{response.status} {response.reason}", response.status, now)
+
+    def _refresh_failed(self, exchange: Exchange, reason: str, status: int, now: float) -> None:
+        if self.is_over:
+            return
+        if status in (408, 481):  # the dialog is gone at the other end (RFC 3261 §12.2.1.2)
+            self._send_bye(self._the_dialog(), now, None)
+            self._end(f"the other side is gone: {reason}", 0, True, now)
+        else:
+            self._switch.timers.arm((self.key, "refresh"), now + _REFRESH_AGAIN)
 
     # --- INFO -----------------------------------------------------------------------------------------
     def _informed(self, event: RequestReceived, now: float) -> None:
@@ -413,7 +440,7 @@ class Call:
             return
         dialog = self._the_dialog()
         offer = self._wished
-        request = dialog.request("INVITE").with_body(offer, SDP)
+        request = self._timer.asked(dialog.request("INVITE").with_body(offer, SDP))
         if self._last_reinvite is not None:
             self._switch.requester.forget(self._last_reinvite)
         self._acks.clear()
@@ -435,6 +462,8 @@ class Call:
             is_copy = self._reinvite is not exchange
             if not is_copy:
                 dialog.refresh_target(response)
+                self._timer.answered(response)
+                self._arm_session(now)
             self._send_ack(dialog, exchange, response, now)
             if is_copy:
                 return
@@ -447,6 +476,9 @@ class Call:
             return
         self._reinvite = None
         if self.is_over:
+            return
+        if response.status == 422 and self._timer.too_small(response):
+            self._reinvite_if_free(now)
             return
         if response.status == 491 and self._glares < _MAX_GLARE:
             # Whoever made the Call-ID waits longer, so that one of the two goes first (RFC 3261 §14.1).
@@ -529,7 +561,7 @@ class Call:
         if self._asked is not None:
             self._respond(self._asked, 487, now)
             self._asked = None
-        for what in ("2xx", "glare", "answer", "reliable"):
+        for what in ("2xx", "glare", "answer", "reliable", "refresh", "expiry"):
             self._switch.timers.cancel((self.key, what))
         self._switch.timers.arm((self.key, "gone"), now + TIMEOUT)
         self._record("failed" if failed else "ended", reason)

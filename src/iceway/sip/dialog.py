@@ -132,6 +132,11 @@ def packages_of(message: Request | Response) -> frozenset[str]:
     ) - {"", "nil"}
 
 
+def takes_update(message: Request | Response) -> bool:
+    """Whether the sender says that UPDATE may be sent to it (RFC 3311 §5.1)."""
+    return any(method.strip().upper() == "UPDATE" for method in message.headers.values("Allow"))
+
+
 def _is_loose(route: NameAddr) -> bool:
     try:
         return SipUri.parse(route.uri).params.has("lr")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from iceway.core.errors import ParseError
 from iceway.sip.call import SDP, Call, Phase, Switch, reason_text, sdp_of
-from iceway.sip.dialog import Dialog
+from iceway.sip.dialog import Dialog, takes_update
 from iceway.sip.endpoint import RequestReceived
 from iceway.sip.transaction import T1, TIMEOUT
 from iceway.wire.sip import NameAddr, Request, Response, make_response
@@ -57,6 +57,7 @@ class IncomingCall(Call):
         self._queue: list[Response] = []
         self._accepting: bytes | None = None
         self._reached = False  # the caller has shown that it knows our tag
+        self._takes_update = takes_update(request)
         self._record("trying")
         switch.timers.arm((self.key, "answer"), now + switch.answer_timeout)
 
@@ -201,6 +202,8 @@ class IncomingCall(Call):
         self.phase = Phase.ANSWERED
         response = self._response(200).with_body(self._accepting, SDP)
         is_offer = self.offer is None and self._sdp is None
+        response = self._timer.agree(self.invite.request, response)
+        self._arm_session(now)
         self._send_2xx(self.invite, response, is_offer=is_offer, is_initial=True, now=now)
 
     def _refuse(self, status: int, reason: str | None, now: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from iceway.sip.call import SDP, Call, Phase, Switch, sdp_of
-from iceway.sip.dialog import Dialog
+from iceway.sip.dialog import Dialog, takes_update
 from iceway.sip.endpoint import Flow
 from iceway.sip.exchange import Exchange
 from iceway.sip.refusal import why_refused
@@ -89,6 +89,7 @@ class OutgoingCall(Call):
         if offer is not None:
             request = request.with_body(offer, SDP)
         self._offer = offer
+        request = self._timer.asked(request)
         self._invite = Exchange(request, self._next_cseq, self._responded, self._failed, dress=self._dress)
         self._switch.timers.arm((self.key, "answer"), now + self._switch.answer_timeout)
         self._record("trying")
@@ -141,12 +142,21 @@ class OutgoingCall(Call):
         if response.is_success:
             self._accepted(exchange, response, now)
         elif not response.is_provisional:
-            if self.phase is Phase.CANCELLING:
+            if response.status == 422 and self.phase is Phase.TRYING and self._timer.too_small(response):
+                self._ask_again(exchange, now)
+            elif self.phase is Phase.CANCELLING:
                 self._end(self._cancel_words, 487, True, now)
             else:
                 self._end(why_refused(response), response.status, False, now)
         elif response.status > 100 and not self.is_over:
             self._progressed(exchange, response, now)
+
+    def _ask_again(self, exchange: Exchange, now: float) -> None:
+        """For a longer session, since a proxy or the other end wants none so short (RFC 4028 §7.3)."""
+        request = self._timer.asked(exchange.request)
+        request = request.with_header("CSeq", f"{self._next_cseq()} INVITE")
+        self._invite = Exchange(request, self._next_cseq, self._responded, self._failed, dress=self._dress)
+        self._switch.requester.send(self._invite, now)
 
     def _progressed(self, exchange: Exchange, response: Response, now: float) -> None:
         tag = response.to.tag
@@ -184,6 +194,9 @@ class OutgoingCall(Call):
         self._early = {tag: _Early(dialog)}
         self._switch.timers.cancel((self.key, "answer"))
         self.phase = Phase.CONFIRMED
+        self._takes_update = takes_update(response)
+        self._timer.answered(response)
+        self._arm_session(now)
         if self._offer is None and sdp_of(response) is not None:
             self._unacknowledged = response
         else:

@@ -7,7 +7,7 @@ its end may cross them; commands that its phase forbids raise UsageError.
 Events: `RegistrationSucceeded`, `RegistrationFailed`, `Deregistered`; `RequestAnswered`, `RequestFailed` for
 requests outside of calls; `Incoming`, `ProvisionalAcknowledged`, `Confirmed` for calls received; `Provisional`,
 `Answered` for calls made; `ReinviteReceived`, `ReinviteAnswered`, `ReinviteFailed`, `InfoReceived`, `InfoAnswered`,
-`Ended` for both.
+`RefreshDue`, `Ended` for both.
 """
 
 from __future__ import annotations
@@ -23,18 +23,16 @@ from iceway.core.machine import AddressesChanged, Input, Outbox, TlsServer, earl
 from iceway.core.machine import Request as DriverRequest
 from iceway.core.switchboard import Switchboard
 from iceway.core.timers import Timers
-from iceway.sip.call import (
-    ALLOW,
-    SDP,
-    Call,
+from iceway.sip.call import ALLOW, SDP, Call, Switch
+from iceway.sip.call_events import (
     Confirmed,
     Ended,
     InfoAnswered,
     InfoReceived,
+    RefreshDue,
     ReinviteAnswered,
     ReinviteFailed,
     ReinviteReceived,
-    Switch,
 )
 from iceway.sip.dialog import Dialog
 from iceway.sip.digest import DigestClient
@@ -56,6 +54,7 @@ from iceway.sip.incoming import Incoming, IncomingCall, ProvisionalAcknowledged
 from iceway.sip.locate import Locator
 from iceway.sip.outgoing import Answered, OutgoingCall, Provisional
 from iceway.sip.registration import Deregistered, Registration, RegistrationFailed, RegistrationSucceeded
+from iceway.sip.session_timer import SessionTimer
 from iceway.sip.uplink import Uplink
 from iceway.trace.records import Malformed, Record
 from iceway.wire.sip import Headers, NameAddr, Request, Response, SipUri, make_response
@@ -74,6 +73,7 @@ __all__ = [
     "Listening",
     "Provisional",
     "ProvisionalAcknowledged",
+    "RefreshDue",
     "RegistrationFailed",
     "RegistrationSucceeded",
     "ReinviteAnswered",
@@ -86,7 +86,7 @@ __all__ = [
 ]
 
 _METHODS = frozenset(ALLOW.split(", "))
-_UNDERSTOOD = frozenset({"100rel", "path", "outbound", "gruu"})
+_UNDERSTOOD = frozenset({"100rel", "path", "outbound", "gruu", "timer"})
 _MAX_CALLS = 500
 
 
@@ -100,7 +100,8 @@ class UserAgentConfig:
     should outlive the process; one is made up without it. `retry` is the first and the longest pause between
     attempts to register. `info_packages` are those that our INFO requests may be of (RFC 6086), `info_types` the
     media types taken without a package, as before that RFC, `option_tags` what the owner understands beside what is
-    understood here.
+    understood here. `session_expires` is after how many seconds without a refresh a call counts as over (RFC 4028;
+    0: we ask for no such thing).
     """
 
     aor: str
@@ -118,6 +119,7 @@ class UserAgentConfig:
     info_packages: tuple[str, ...] = ()
     info_types: tuple[str, ...] = ()
     option_tags: tuple[str, ...] = ()
+    session_expires: int = 1800
     user_agent: str = "iceway"
     endpoint: EndpointConfig | None = None
 
@@ -200,6 +202,7 @@ class UserAgent(Outbox):
             info_packages=config.info_packages,
             info_types=config.info_types,
             option_tags=config.option_tags,
+            session_expires=config.session_expires,
         )
 
     # --- commands: reachability -----------------------------------------------------------------------
@@ -504,6 +507,8 @@ class UserAgent(Outbox):
         request = event.request
         if request.body and request.content_type != SDP:
             self._refuse(event, 415, now, ("Accept", SDP))
+        elif (least := SessionTimer(0).objection(request)) is not None:
+            self._refuse(event, 422, now, ("Min-SE", str(least)))
         elif any(_same_request(call, request) for call in self._calls.values()):
             self._refuse(event, 482, now)  # it came over two ways (RFC 3261 §8.2.2.2)
         elif len(self._calls) >= _MAX_CALLS:
