@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from iceway.core.errors import ParseError
+from iceway.core.errors import ParseError, UsageError
 from iceway.media.description import Negotiated
 from iceway.media.formats import CODECS
+from iceway.media.keying import DtlsTerms
 from iceway.media.secured import FarSide, Protection, Refusals
 from iceway.media.srtp import SrtpKey, SrtpRefused
 from iceway.media.stream import middle, ntp_time
@@ -52,6 +53,12 @@ def test_in_clear_packets_have_a_greatest_length() -> None:
     assert not keys.stray(b"PING")
     with pytest.raises(ParseError):
         keys.opened(bytes(2001))
+
+
+def test_nothing_goes_out_in_clear_while_keys_are_to_come() -> None:
+    terms = replace(TERMS, send_key=None, recv_key=None, dtls=DtlsTerms((), True))
+    with pytest.raises(UsageError):
+        Protection(terms).protect(packet(1))
 
 
 def test_each_cause_is_said_once_and_causes_are_bounded() -> None:

@@ -6,7 +6,7 @@ cause. `FarSide` reads the report blocks about our stream.
 
 from __future__ import annotations
 
-from iceway.core.errors import ParseError
+from iceway.core.errors import ParseError, UsageError
 from iceway.media.description import Negotiated
 from iceway.media.srtp import MAX_PACKET, SrtpKey, SrtpReceiver, SrtpSender
 from iceway.media.stream import middle, ntp_time
@@ -36,6 +36,8 @@ class Protection:
             self._receiver = SrtpReceiver(negotiated.recv_key) if negotiated.recv_key else None
 
     def protect(self, packet: bytes) -> bytes:
+        if self._terms.dtls is not None and self._sender is None:
+            raise UsageError("keys are still to come by DTLS; start a session once they are there")
         return self._sender.protect(packet) if self._sender else packet
 
     def protect_rtcp(self, packet: bytes) -> bytes:

@@ -39,6 +39,9 @@ DEFAULT_SUITE = SDES_SUITES[0]
 KEY_AND_SALT_LENGTH = 30  # of those (RFC 4568 §6.2.1): 16 bytes of key, 14 of salt
 
 MAX_PACKET = 2000
+_WINDOW = (
+    1024  # packets: a picture's piece that is sent again comes hundreds of packets late and is no replay
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,9 @@ class SrtpReceiver:
 
 
 def _session(key: SrtpKey, direction: int) -> Session:
-    return Session(Policy(key.key_and_salt, direction, 0, SUITES[key.suite].profile))
+    policy = Policy(key.key_and_salt, direction, 0, SUITES[key.suite].profile)
+    policy.window_size = _WINDOW
+    return Session(policy)
 
 
 def _refusal(error: Error) -> SrtpRefused:
