@@ -23,6 +23,7 @@ from iceway.trace.entry import Entry, read_lines
 
 LIMIT = 60.0  # seconds; what takes longer hangs
 DOMAIN = "example.test"
+WEBSOCKET = "websocket-port"
 PORTS = ("access-port", "relay-port", "relay-tls-port", "frontend-port", "mras-port")
 
 
@@ -98,7 +99,7 @@ class Company:
         chance = random.Random(os.urandom(8))
         self.ip = f"127.{chance.randrange(1, 255)}.{chance.randrange(1, 255)}.{chance.randrange(1, 255)}"
         free = (port for port in chance.sample(range(20000, 32000), 100) if _is_free(self.ip, port))
-        self.ports = dict(zip(PORTS, free, strict=False))
+        self.ports = dict(zip((*PORTS, WEBSOCKET), free, strict=False))
 
     def close(self) -> None:
         for program in self.programs:
@@ -117,8 +118,10 @@ class Company:
         return program
 
     # --- servers ------------------------------------------------------------------------------------------
-    def serves(self, name: str = "serve") -> Program:
-        options = [word for port in PORTS for word in (f"--{port}", str(self.ports[port]))]
+    def serves(self, name: str = "serve", *, websocket: bool = False) -> Program:
+        """Front end and edge; `websocket`: with a door for browsers."""
+        ports = (*PORTS, WEBSOCKET) if websocket else PORTS
+        options = [word for port in ports for word in (f"--{port}", str(self.ports[port]))]
         program = self.run(name, "serve", "--domain", DOMAIN, "--data", "data", "--listen", self.ip, *options)
         program.prints("^Clients must trust")
         return program
