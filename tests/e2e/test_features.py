@@ -16,7 +16,7 @@ from iceway.media.files import ToneSource
 from iceway.media.sound import RATE
 from iceway.trace.entry import Entry, to_json
 from iceway.trace.records import SipReceived
-from tests.e2e.calls import both_join, hum, ring, talk
+from tests.e2e.calls import both_join, end_of, hum, ring, talk
 from tests.e2e.story import every
 
 Office = tuple[VirtualOffice, VirtualPerson, VirtualPerson]
@@ -252,3 +252,53 @@ def test_a_long_call_is_refreshed_through_front_end_and_edge() -> None:
     assert len(every(office.world.trace, SipReceived, "bob", start="UPDATE")) == 2
     hang_up(alice, bob)
     assert "Alice tells Bob: I am still here" in [step.plain for step in steps(office.close())]
+
+
+# --- call waiting, do not disturb -------------------------------------------------------------------------
+def test_a_second_call_waits_and_is_taken_while_the_first_is_held(company: Office) -> None:
+    office, alice, bob = company
+    first = hum(alice, bob)
+    bobs_first = name_of(bob)
+    second = alice.calls("bob", ToneSource())
+    office.world.advance(4.0)
+    waiting = [event for event in bob.events if isinstance(event, events.IncomingCall)][-1]
+    assert waiting.waiting, "it does not answer itself while another call is up"
+    assert name_of(bob) == bobs_first
+    office.world.call("bob", lambda now: bob.phone.take(waiting.call, now))
+    office.world.advance(4.0)
+    assert name_of(bob) == waiting.call
+    assert held(bob) == (True, False)
+    assert [event.call for event in alice.events if isinstance(event, events.CallHeld)] == [first]
+    assert alice.phone._calls[second].answered
+    for call in (second, first):
+        alice.hangs_up(call)
+    office.world.advance(1.0)
+    assert sum(isinstance(event, events.CallEnded) for event in bob.events) == 2
+
+
+def test_a_waiting_call_is_declined_with_a_word(company: Office) -> None:
+    office, alice, bob = company
+    first = hum(alice, bob)
+    alice.calls("bob", ToneSource())
+    office.world.advance(2.0)
+    waiting = [event for event in bob.events if isinstance(event, events.IncomingCall)][-1]
+    bob.refuses(waiting.call, 603, "In a meeting")
+    assert alice.waits_for(events.CallEnded)
+    assert end_of(alice).reason == "603 In a meeting"
+    assert not any(isinstance(event, events.CallHeld) for event in bob.events)
+    alice.events.clear()
+    bob.events.clear()
+    alice.hangs_up(first)
+    assert bob.waits_for(events.CallEnded)
+    assert "Bob declines the call" in [step.plain for step in steps(office.world.trace)]
+
+
+def test_nobody_is_disturbed(company: Office) -> None:
+    office, alice, bob = company
+    office.world.call("bob", lambda now: bob.phone.do_not_disturb(True, now))
+    alice.calls("bob")
+    assert alice.waits_for(events.CallEnded)
+    assert end_of(alice).reason == "480 Do Not Disturb"
+    assert bob.saw(events.CallTurnedAway)
+    assert not bob.saw(events.IncomingCall)
+    office.world.call("bob", lambda now: bob.phone.do_not_disturb(False, now))

@@ -34,7 +34,17 @@ class RegistrationRestored:
 
 @dataclass(frozen=True, slots=True)
 class IncomingCall:
+    """It rings. `waiting`: while another call is up; `Phone.take` holds that one and answers this."""
+
     call: str
+    peer: str
+    waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallTurnedAway:
+    """Somebody called who was not let through, since nobody is to be disturbed."""
+
     peer: str
 
 

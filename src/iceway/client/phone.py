@@ -90,6 +90,7 @@ class Phone(Outbox):
         self._registered = False
         self._ready = False
         self._stopping = False
+        self._do_not_disturb = False
         self._outside = False
         self._secured = True
         self._service: str | None = None
@@ -163,6 +164,18 @@ class Phone(Outbox):
         if (call := self._calls.get(name)) is not None:
             call.pick_up(now)
         self._settle(now)
+
+    def take(self, name: str, now: float) -> None:
+        """Answer an incoming call and hold all others."""
+        if (call := self._calls.get(name)) is not None and not call.ended:
+            for other in list(self._calls.values()):
+                if other is not call and other.answered:
+                    other.hold(True, now)
+            self.pick_up(name, now)
+
+    def do_not_disturb(self, quiet: bool, now: float) -> None:
+        """Turn whoever calls away (480) from now on, or let it ring again. What rings already goes on ringing."""
+        self._do_not_disturb = quiet
 
     def refuse(self, name: str, code: int, reason: str, now: float) -> None:
         """Turn an incoming call down (486 Busy Here, 603 Decline)."""
@@ -457,6 +470,10 @@ class Phone(Outbox):
             self._ua.reject(event.call, 486, now, "Too many calls ring here already")
             return
         peer = event.caller.uri
+        if self._do_not_disturb:
+            self._ua.reject(event.call, 480, now, "Do Not Disturb")
+            self.emit(events.CallTurnedAway(peer))
+            return
         try:
             media = self._attend(peer)
         except IcewayError as error:  # such as a recording that cannot be written
@@ -466,7 +483,8 @@ class Phone(Outbox):
         call = self._new_call(peer, media, incoming=True)
         if not self._line.ring_in(call, event, now):
             return
-        self.emit(events.IncomingCall(call.name, peer))
-        if self.config.ring_for is not None:
+        waiting = any(other.answered for other in self._calls.values())
+        self.emit(events.IncomingCall(call.name, peer, waiting))
+        if self.config.ring_for is not None and not waiting:
             self._timers.arm(("pick up", call.name), now + self.config.ring_for)
         self._begin_supplied(call, now)

@@ -70,6 +70,7 @@ class LiveCall:
         self.was_answered = False
         self.selected: CandidatePath | None = None
         self.held_here = self.held_there = False
+        self.waiting = False
         self._client = client
         self._reached: dict[str, asyncio.Event] = {}
         self._digits: asyncio.Queue[str] = asyncio.Queue(MAX_DIGITS)
@@ -128,6 +129,10 @@ class LiveCall:
     def pick_up(self) -> None:
         """Answer an incoming call."""
         self._client._command(lambda phone, now: phone.pick_up(self.name, now))
+
+    def take(self) -> None:
+        """Answer an incoming call and hold all others."""
+        self._client._command(lambda phone, now: phone.take(self.name, now))
 
     def refuse(self, code: int = 486, reason: str = "Busy Here") -> None:
         self._client._command(lambda phone, now: phone.refuse(self.name, code, reason, now))
@@ -300,6 +305,10 @@ class Client:
             raise next_one
         return next_one
 
+    def do_not_disturb(self, quiet: bool = True) -> None:
+        """Turn callers away from now on, or let it ring again."""
+        self._command(lambda phone, now: phone.do_not_disturb(quiet, now))
+
     @property
     def trace(self) -> list[Entry]:
         return self._recorder.entries
@@ -335,8 +344,9 @@ class Client:
             case events.RegistrationRestored():
                 if self._on_registration is not None:
                     self._on_registration(None)
-            case events.IncomingCall(call=name, peer=peer):
+            case events.IncomingCall(call=name, peer=peer, waiting=waiting):
                 call = self._calls[name] = LiveCall(self, name, peer)
+                call.waiting = waiting
                 self._waiting.put_nowait(call)
             case events.CallConnected(call=name):
                 self._step(name, "connected")

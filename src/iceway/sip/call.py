@@ -7,7 +7,6 @@ offer and its 2xx (or reliable 183) the answer, or else the 2xx the offer and th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -28,10 +27,11 @@ from iceway.sip.call_events import (
 from iceway.sip.dialog import Dialog
 from iceway.sip.endpoint import Endpoint, Flow, RequestReceived, Target
 from iceway.sip.exchange import Exchange, Requester
+from iceway.sip.reasons import reason_words
 from iceway.sip.session_timer import SessionTimer
 from iceway.sip.transaction import T1, T2, TIMEOUT
 from iceway.trace.records import CallState
-from iceway.wire.sip import Message, NameAddr, Request, Response, make_response, quote, unquote
+from iceway.wire.sip import Message, NameAddr, Request, Response, make_response, quote
 
 if TYPE_CHECKING:
     from random import Random
@@ -41,7 +41,6 @@ ALLOW = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS, INFO, UPDATE"
 SUPPORTED = "100rel, path, outbound, gruu, timer"
 _REFRESH_AGAIN = 10.0  # seconds after a refresh that was refused for now
 _MAX_GLARE = 8
-_REASON_TEXT = re.compile(r';\s*text\s*=\s*("(?:[^"\\]|\\.)*")', re.IGNORECASE)
 
 M = TypeVar("M", bound=Message)
 
@@ -304,7 +303,7 @@ class Call:
             self._switch.requester.forget(self._last_reinvite)
 
     def _bye_received(self, request: Request, now: float) -> None:
-        self._end(reason_text(request) or "the other side hung up", 0, False, now)
+        self._end(reason_words(request) or "the other side hung up", 0, False, now)
 
     def _reinvited(self, event: RequestReceived, dialog: Dialog, now: float) -> None:
         if self._asked is not None or (self._sent_2xx is not None and self._sent_2xx.is_initial):
@@ -575,15 +574,6 @@ class Call:
 def sdp_of(message: Message) -> bytes | None:
     """The session description in a message, if it has one."""
     return message.body if message.body and message.content_type == SDP else None
-
-
-def reason_text(request: Request) -> str | None:
-    """Why a request ends a call, in the words of its Reason header (RFC 3326)."""
-    value = request.headers.get("Reason")
-    if value is None:
-        return None
-    found = _REASON_TEXT.search(value)
-    return unquote(found.group(1)) if found else value
 
 
 def _reason_value(text: str) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from iceway.core.errors import ParseError
-from iceway.sip.call import SDP, Call, Phase, Switch, reason_text, sdp_of
+from iceway.sip.call import SDP, Call, Phase, Switch, sdp_of
 from iceway.sip.dialog import Dialog, takes_update
 from iceway.sip.endpoint import RequestReceived
+from iceway.sip.reasons import reason_words
 from iceway.sip.transaction import T1, TIMEOUT
 from iceway.wire.sip import NameAddr, Request, Response, make_response
 
@@ -112,7 +113,7 @@ class IncomingCall(Call):
     def cancelled(self, request: Request, now: float) -> None:
         if self.phase in (Phase.TRYING, Phase.RINGING):
             self._refuse(487, None, now)
-            self._end(reason_text(request) or "cancelled by the caller", 487, False, now)
+            self._end(reason_words(request) or "cancelled by the caller", 487, False, now)
 
     def handle_request(self, event: RequestReceived, dialog: Dialog, now: float) -> None:
         self._reached = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from iceway.sip.reasons import reason_words
 from iceway.wire.sip import Response, unquote
 
 _LONGEST = 300
@@ -17,4 +18,6 @@ def why_refused(response: Response) -> str:
     for value in response.headers.all("Warning"):
         if (found := _MISCELLANEOUS.fullmatch(value)) is not None:
             return f"{words}: {unquote(found['text'])[:_LONGEST]}"
-    return words
+    # RFC 6432: gateways pass on what the telephone network said.
+    reason = reason_words(response)
+    return f"{words}: {reason}" if reason else words
