@@ -191,14 +191,16 @@ def test_what_befalls_a_call_is_told_to_people_and_programs(capsys: pytest.Captu
     news = (
         events.CallPathless("call.1", 10.0, "2 pairs from host to host checked, no answer"),
         events.CallInterrupted("call.1", "the other side has been silent for 3 s"),
+        events.CallKeyless("call.1", "nobody answered the handshake"),
     )
     for as_json in (False, True):
         for one in news:
             _client.tell_news(_client.Teller(as_json), one)
-    first, second, *lines = capsys.readouterr().out.splitlines()
+    first, second, third, *lines = capsys.readouterr().out.splitlines()
     assert first == "no path yet after 10 s: 2 pairs from host to host checked, no answer"
     assert second == "the path is lost (the other side has been silent for 3 s); looking for another"
-    assert [json.loads(line)["event"] for line in lines] == ["pathless", "interrupted"]
+    assert third == "there will be no sound: nobody answered the handshake"
+    assert [json.loads(line)["event"] for line in lines] == ["pathless", "interrupted", "keyless"]
     assert json.loads(lines[0])["tried"] == news[0].tried
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from iceway.client import events
 from iceway.client.config import PhoneConfig, ServerAddress
+from iceway.client.keys import CallKeys
 from iceway.core.address import Transport
 from iceway.core.errors import UsageError
 from iceway.explain.model import PathClass
@@ -211,6 +212,23 @@ def test_a_wrong_fingerprint_means_no_sound_and_is_explained(impostor: str) -> N
     assert not any(len(sink.samples) for sink in (*alice.heard, *bob.heard))
     assert "No sound" in titles(trace)
     assert "not the one whose fingerprint it announced" in titles(trace)
+
+
+def test_a_handshake_that_never_ends_leaves_a_silent_call_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Something on the way lets STUN through and not DTLS."""
+    monkeypatch.setattr(CallKeys, "receive", lambda keys, data, source, now: None)
+    office, alice, bob = both(topologies.reflexive())
+    connect(alice, bob)
+    for person in (alice, bob):
+        assert person.waits_for(events.CallKeyless, 25.0), person.events
+        assert not person.saw(events.CallEnded)
+    alice.hangs_up()
+    assert bob.waits_for(events.CallEnded)
+    trace = office.close()
+    assert "did not end within 20 s: nobody answered it" in titles(trace)
+    assert not every(trace, MediaStarted)
 
 
 # --- restarts ---------------------------------------------------------------------------------------------

@@ -76,3 +76,15 @@ def test_a_round_trip_that_cannot_be_is_none() -> None:
     assert (far.fraction_lost, far.round_trip) == (0.25, pytest.approx(0.2, abs=1e-4))
     far.reports(block, 900.0)
     assert far.round_trip == pytest.approx(0.2, abs=1e-4)
+
+
+def test_a_key_that_comes_back_after_another_goes_on_counting() -> None:
+    """As when a call rings at two ends and comes back to the first: no index is used twice (RFC 3711 §9.1)."""
+    protection = Protection(TERMS)
+    report = serialize_rtcp(ReceiverReport(99))
+    before = protection.protect_rtcp(report)
+    protection.change(replace(TERMS, send_key=OTHER))
+    protection.protect_rtcp(report)
+    protection.change(TERMS)
+    after = protection.protect_rtcp(report)
+    assert [int.from_bytes(one[-14:-10]) & 0x7FFF_FFFF for one in (before, after)] == [1, 2]

@@ -378,7 +378,7 @@ class Call(Outbox):
         match output:
             case DataReceived(data=data, remote=remote):
                 if is_dtls(data):
-                    self._keys.receive(data, now)
+                    self._keys.receive(data, remote, now)
                 elif self._session is not None:
                     self._session.receive(data, now)
                 self._keeper.heard(remote, now)
@@ -479,7 +479,7 @@ class Call(Outbox):
             self._keeper.looked_for(now)
         elif known != self._agent.remote_ufrag:
             self._keeper.another_end()
-            self._keys.another_end()
+        self._keys.talk_to(self._agent.remote_ufrag or "")
         return True
 
     # --- media --------------------------------------------------------------------------------------------
@@ -510,12 +510,17 @@ class Call(Outbox):
         negotiated = self._keys.keyed(agreed, self.call_id)
         self._unkeyed = agreed if negotiated is None else None
         if self.path is not None:
-            self._keys.path_found(now, self.path.round_trip)
+            self._keys.path_found(self.path.remote.address, self.path.round_trip, now)
         return negotiated
 
     def _send_when_possible(self, now: float) -> None:
-        """The called side sends early media; the calling side is silent until somebody has picked up."""
-        if self._session is not None and self.path is not None and (self.incoming or self.answered):
+        """The called side sends early media; the calling side is silent until somebody has picked up.
+
+        Nobody begins under the keys of another end of a fork.
+        """
+        if self._session is None or self.path is None or self._unkeyed is not None:
+            return
+        if self.incoming or self.answered:
             self._session.start_sending(now)
 
     def _speak_up(self, now: float) -> None:
@@ -535,7 +540,7 @@ class Call(Outbox):
 
     def _usable(self, path: CandidatePath, now: float) -> None:
         self._keeper.usable(path, now)
-        self._keys.path_found(now, path.round_trip)
+        self._keys.path_found(path.remote.address, path.round_trip, now)
         self._send_when_possible(now)
 
     # --- settling -----------------------------------------------------------------------------------------
@@ -564,7 +569,7 @@ class Call(Outbox):
         self.end_reason = reason
         self._keeper.stop()
         self._describe_by = None
-        self._keys.close(now)
+        self._keys.close()
         answered = self.answered
         self.phase = Phase.ENDED
         if not self.call_id:  # SIP never heard of it; what it hears of, it records itself

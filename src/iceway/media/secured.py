@@ -15,6 +15,7 @@ from iceway.wire.rtp import ReceptionReport, is_rtcp
 _SHORTEST_SRTP = 12 + 4  # a header and the shortest tag
 _SHORTEST_SRTCP = 8 + 4 + 10
 _MAX_CAUSES = 32
+_MAX_SENDERS = 32  # keys that may come back: more than the ends a fork can have
 _MAX_ROUND_TRIP = 30.0
 
 
@@ -23,7 +24,7 @@ class Protection:
 
     def __init__(self, negotiated: Negotiated) -> None:
         self._terms = negotiated
-        self._last_sender: tuple[SrtpKey, SrtpSender] | None = None
+        self._senders: dict[SrtpKey, SrtpSender] = {}
         self._sender = self._sender_with(negotiated.send_key)
         self._receiver = SrtpReceiver(negotiated.recv_key) if negotiated.recv_key else None
 
@@ -58,13 +59,15 @@ class Protection:
         return self._receiver.unprotect_rtcp(data) if is_rtcp(data) else self._receiver.unprotect(data)
 
     def _sender_with(self, key: SrtpKey | None) -> SrtpSender | None:
-        """A key that comes back after a while in clear goes on counting where it was: begun anew, it would
-        encrypt other packets with the same key stream (RFC 3711 §9.1)."""
+        """A key that comes back, after a while in clear or at another end of a fork, goes on counting where it was:
+        begun anew, it would encrypt other packets with the same key stream (RFC 3711 §9.1)."""
         if key is None:
             return None
-        if self._last_sender is None or self._last_sender[0] != key:
-            self._last_sender = key, SrtpSender(key)
-        return self._last_sender[1]
+        if key not in self._senders:
+            if len(self._senders) >= _MAX_SENDERS:
+                del self._senders[next(iter(self._senders))]
+            self._senders[key] = SrtpSender(key)
+        return self._senders[key]
 
 
 class Refusals:
