@@ -284,6 +284,19 @@ def test_a_client_certificate_tells_the_server_its_names(loop: str, required: bo
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+def test_an_anonymous_client_is_not_asked_for_its_certificate(loop: str, keys: KeyStore) -> None:
+    async def conversation() -> None:
+        server, client = Toy(), Toy()
+        async with driven(server, client, keystore=keys) as (at_server, at_client):
+            there = await listening(server, at_server, TlsServer("a", anonymous=True))
+            connect(client, at_client, there, TlsClient("a.test", identity="b"))
+            await client.hears(StreamConnected)
+            assert (await server.hears(StreamAccepted)).peer == TlsPeer()
+
+    run(conversation(), loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_client_without_the_certificate_that_is_required(loop: str, keys: KeyStore) -> None:
     async def conversation() -> None:
         server, client, recorder = Toy(), Toy(), Recorder(keep=True)

@@ -7,10 +7,11 @@ from random import Random
 import pytest
 
 from iceway.core.address import Address, Transport
-from iceway.core.machine import Connect
+from iceway.core.machine import Connect, TlsServer
 from iceway.sip.endpoint import Target
 from iceway.sip.flow_token import FlowTokens
 from iceway.sip.proxy import Hop, HopFailed, Proxy, ProxyConfig, RequestArrived
+from iceway.sip.websocket import WebSocketConfig
 from iceway.wire.sip import NameAddr, SipUri
 from tests.sip.bench import Bench, Peer
 
@@ -512,3 +513,14 @@ def test_who_has_read_the_vias_can_neither_cancel_nor_answer_from_elsewhere() ->
     alice.says(*invite(method="CANCEL"))
     alice.hears_response(200)
     bob.hears_request("CANCEL")
+
+
+def test_a_route_to_our_address_means_us_by_the_default_port_of_its_transport() -> None:
+    """443 for WebSockets under TLS (RFC 7118 §5.3)."""
+    network = Network()
+    proxy = network.proxy
+    assert proxy.is_ours(SipUri.parse("sip:10.0.0.1;transport=tls"))
+    assert not proxy.is_ours(SipUri.parse("sip:10.0.0.1;transport=ws"))
+    proxy.listen(Transport.TLS, Address("10.0.0.1", 443), 0.0, TlsServer("edge"), WebSocketConfig())
+    network.bench.settle()
+    assert proxy.is_ours(SipUri.parse("sip:10.0.0.1;transport=ws"))

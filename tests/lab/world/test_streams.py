@@ -345,6 +345,16 @@ def test_mutual_tls_tells_the_server_who_called(world):
     assert edge.accepted().peer == TlsPeer(("frontend.example.test",))
 
 
+def test_an_anonymous_client_is_not_asked_who_it_is(world):
+    edge, _ = handshake(
+        world,
+        server=("edge", False, True),
+        client=("edge.example.test", "frontend"),
+        alice={"identities": FRONTEND},
+    )
+    assert edge.accepted().peer == TlsPeer(())
+
+
 @pytest.mark.parametrize(
     ("client", "certificate", "reason", "why"),
     [
