@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from iceway.core.address import Address
 from iceway.core.machine import ClockSet, drain
+from iceway.lab.crossing import Crossing
+from iceway.lab.topology import Link
 from iceway.media import pattern
 from iceway.media.description import Negotiated
 from iceway.media.formats import VIDEO_CODECS
@@ -201,6 +203,39 @@ def test_five_percent_lost_and_fifty_milliseconds_of_jitter(codec: str, seed: in
     assert len(numbers) >= 0.95 * (150 - 3)  # the last ones are on their way
     assert stats.packets_recovered >= 0.9 * stats.packets_requested > 5
     assert stats.frozen < 4.0  # what is sent again comes more than two pictures late; nothing hides that
+
+
+class Links:
+    """A link of the lab each way."""
+
+    def __init__(self, link: Link, seed: int = 1) -> None:
+        self._crossing = Crossing(link, random.Random(seed))
+
+    def __call__(self, data: bytes, now: float) -> list[tuple[float, bytes]]:
+        # Only requests and reports for the other direction are RTCP of ours; both directions have their own queue.
+        sender = "bob" if is_rtcp(data) else "alice"
+        fate = self._crossing.cross(len(data) + 28, sender, "other", now)
+        return [] if isinstance(fate, str) else [(at - now, data) for at in fate]
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+def test_over_the_labs_link_that_loses_and_delays(codec: str) -> None:
+    link = Link(delay=0.03, jitter=0.05, loss=0.05)
+    call = Call(codec, source=Grainy(PatternSource()), path=Links(link)).until(10.0)
+    assert ascending(call.numbers())
+    assert len(call.numbers()) >= 0.95 * (150 - 3)
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+def test_a_narrow_link_is_not_flooded(codec: str) -> None:
+    """It carries 200 kbit/s where 800 would be allowed: the rate comes down to it, and pictures go on."""
+    link = Link(delay=0.03, rate=200_000)
+    call = Call(codec, source=Grainy(PatternSource()), path=Links(link), budget=800_000).until(14.0)
+    assert call.alice.stats(call.now).bit_rate < 250_000
+    shown = len(call.numbers())
+    call.until(20.0)
+    assert len(call.numbers()) - shown >= 0.9 * 90
+    assert ascending(call.numbers())
 
 
 def test_what_is_asked_for_is_sent_again_as_it_was() -> None:
