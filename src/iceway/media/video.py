@@ -57,6 +57,7 @@ WHOLE_INTERVAL = 0.5
 _CATCH_UP = 0.5  # a clock later than this has stood still; pictures of that time are skipped
 _FIRST_PATIENCE = 0.1  # a stream begins with a whole picture, which may be overtaken
 _IN_VAIN = 10  # requests for a whole picture to somebody from whom nothing comes
+_FIRST_RATE = 200_000  # bit/s, before anything is known of the path
 _BURST, _PACE = 8, 0.005  # packets that leave together, and seconds to the next ones
 
 
@@ -96,7 +97,7 @@ class VideoSession(Outbox):
         self._keys = Protection(negotiated)
         self._refusals = Refusals()
 
-        self._rate = RateControl(budget // 2, budget)
+        self._rate = RateControl(min(budget // 2, _FIRST_RATE), budget)
         self._encoder: VideoEncoder | None = None
         self._outgoing = Outgoing(rng)
         self._sent = SentPackets()
