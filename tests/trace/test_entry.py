@@ -28,14 +28,13 @@ ADDRESSES = st.builds(
     st.ip_addresses().map(str).filter(lambda text: "%" not in text),
     st.integers(min_value=0, max_value=65535),
 )
-st.register_type_strategy(Address, ADDRESSES)
-st.register_type_strategy(
-    float,
-    st.floats(min_value=-1e6, max_value=1e9, allow_nan=False).map(lambda value: round(value, 6) + 0.0),
-)
+TIMES = st.floats(min_value=-1e6, max_value=1e9, allow_nan=False).map(lambda value: round(value, 6) + 0.0)
 
 
 def entries(kind: type[Record]) -> st.SearchStrategy[Entry]:
+    # Other files say otherwise of the same types, and there is one register for all.
+    st.register_type_strategy(Address, ADDRESSES)
+    st.register_type_strategy(float, TIMES)
     return st.builds(
         Entry,
         st.integers(min_value=1),
