@@ -233,7 +233,7 @@ def test_one_slow_answer_or_a_small_difference_moves_nobody() -> None:
 
 def test_what_was_measured_inexactly_says_nothing_about_slowness() -> None:
     made = pair(1, HOST)
-    made.measured(0.5, exactly=False)
+    made.measured(0.5, at_most=1.0)
     assert (made.round_trip, made.recent) == (0.5, ())
 
 

@@ -97,6 +97,7 @@ class CandidatePair:
     valid_local: Candidate | None = None
     valid_priority: int = 0
     round_trip: float | None = None
+    longest_round_trip: float = 0.0
     recent: tuple[float, ...] = ()
     heard_at: float | None = None
     failure: str = ""
@@ -124,12 +125,15 @@ class CandidatePair:
     def path(self) -> CandidatePath:
         return CandidatePath(self.component, self.valid_local or self.local, self.remote, self.round_trip)
 
-    def measured(self, round_trip: float, *, exactly: bool = True) -> None:
-        """A check was answered. Of one that was repeated nobody knows which request it was that got the answer."""
+    def measured(self, round_trip: float, at_most: float | None = None) -> None:
+        """A check was answered. Of one that was repeated nobody knows which request it was that got the answer: if it
+        was the first, the round trip took `at_most`."""
         self.round_trip = round_trip
         self.counts.answered(round_trip)
+        exactly = at_most is None or at_most == round_trip
         if exactly:
             self.recent = (*self.recent[-2:], round_trip)
+        self.longest_round_trip = round_trip if at_most is None else at_most
 
     def move(self, state: PairState) -> None:
         assert state in TRANSITIONS[self.state], f"a pair cannot go from {self.state} to {state}"

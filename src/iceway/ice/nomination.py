@@ -23,7 +23,9 @@ from iceway.ice.checklist import CandidatePair, Prospect
 from iceway.ice.config import RTO
 
 MAX_WAIT = 3.0  # nothing is waited for longer than this after the first valid pair
-ROUND_TRIPS = 2.0  # what it may take to be heard and to hear, in round trips of the best pair known
+ROUND_TRIPS = (
+    2.0  # what it may take to be heard and to hear, in round trips of the best pair known, at their longest
+)
 SLACK = 0.05  # and this long in any case: turns in the pacer's queue, and hosts that are busy
 
 
@@ -52,7 +54,7 @@ def decide(
     if not valid:
         return None
     best = valid[0]
-    round_trip = best.round_trip or 0.0
+    round_trip = best.longest_round_trip
     patience += ROUND_TRIPS * round_trip
     at = now
     for pair in better:

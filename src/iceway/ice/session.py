@@ -463,7 +463,7 @@ class Session:
         pair.valid_local = self._as_seen(pair, mapped)
         pair.valid_priority = self._checklist.priority_of(pair.valid_local, pair.remote)
         round_trip = check.round_trip(now)
-        pair.measured(round_trip, exactly=check.transaction.sent == 1)
+        pair.measured(round_trip, now - check.transaction.started_at)
         if pair.state is not PairState.SUCCEEDED:
             pair.move(PairState.SUCCEEDED)
             self._outlet.emit(records.PairSucceeded(self._agent, pair.id, round_trip, mapped))
