@@ -66,6 +66,12 @@ def test_pairs_of_one_instant_are_one_line_that_shows_the_best() -> None:
     assert lines[1].text.startswith("forms pair 4: host")
 
 
+def test_one_step_of_a_real_program_takes_some_milliseconds_and_is_one_line() -> None:
+    lines = told((1.0, formed(1, 5)), (1.0004, formed(2, 9)), (1.003, formed(3)), (1.5, formed(4)))
+    assert lines[0].text.startswith("forms pairs 1–3;")
+    assert lines[1].text.startswith("forms pair 4")
+
+
 def test_failures_for_one_cause_are_one_line() -> None:
     failures = [(3.0, PairFailed("a", number, "relay refuses")) for number in (2, 3, 4, 7)]
     lines = told((1.0, formed(1)), *failures, (3.0, PairFailed("a", 9, "no answer to 7 checks in 8.1 s")))

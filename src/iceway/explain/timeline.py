@@ -43,6 +43,7 @@ from iceway.trace.records import (
     ServerUnreachable,
 )
 
+_INSTANT = 0.005  # seconds within which real programs do what is one step of theirs
 _STYLES = {"good": "green", "bad": "red", "choice": "bold green", "quiet": "dim"}
 
 
@@ -116,7 +117,7 @@ def timeline_table(entries: Sequence[Entry]) -> Table | Text:
     for node, agent in lanes:
         several = sum(other == node for other, _ in lanes) > 1
         table.add_column(Text(clean(f"{cast.name(node)} {agent}" if several else cast.name(node))), ratio=1)
-    for at, together in itertools.groupby(events, key=lambda event: event.at):
+    for at, together in itertools.groupby(events, key=lambda event: round(event.at * 1000)):
         cells = [Text() for _ in lanes]
         for event in together:
             lane = next(
@@ -127,7 +128,7 @@ def timeline_table(entries: Sequence[Entry]) -> Table | Text:
             if cells[lane]:
                 cells[lane].append("\n")
             cells[lane].append(str(event), style=_STYLES.get(event.mood, ""))
-        table.add_row(f"{at * 1000:.0f}", *cells)
+        table.add_row(str(at), *cells)
     return table
 
 
@@ -225,9 +226,9 @@ class _Reader:
     def _formed(self, entry: Entry, record: PairFormed) -> None:
         """Pairs that are formed at one instant are one line, which shows the best of them."""
         self._pairs[entry.node, record.agent, record.pair] = record
-        key = ("formed", entry.node, record.agent, entry.at)
+        key = ("formed", entry.node, record.agent)
         place = self._open.get(key)
-        if place is None:
+        if place is None or entry.at - self.events[place].at > _INSTANT:
             self._open[key] = len(self.events)
             self._items[len(self.events)] = [str(record.pair)]
             self._add(entry, f"forms pair {record.pair}: {record.local} → {record.remote}", "quiet")
@@ -249,8 +250,10 @@ class _Reader:
 
     def _together(self, entry: Entry, item: str, template: str, mood: str) -> None:
         """The same of several things at one instant is one line."""
-        key = ("together", entry.node, _agent(entry), entry.at, template)
-        place = self._open.setdefault(key, len(self.events))
+        key = ("together", entry.node, _agent(entry), template)
+        place = self._open.get(key)
+        if place is None or entry.at - self.events[place].at > _INSTANT:
+            place = self._open[key] = len(self.events)
         items = self._items.setdefault(place, [])
         if item not in items:
             items.append(item)
