@@ -8,6 +8,7 @@ import pytest
 
 from iceway.core.address import Address
 from iceway.explain.findings import Finding, Severity, findings
+from iceway.explain.path import verdict
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
     CallState,
@@ -387,6 +388,32 @@ def test_no_sound_for_want_of_keys() -> None:
     assert found.severity is Severity.ERROR
     assert found.meaning == "The certificate is not the one announced."
     assert "SDES" in found.remedy
+
+
+def with_pictures(entries: list[Entry], *, seen: bool = True) -> list[Entry]:
+    """Alice shows pictures before anybody speaks; Bob sees them, or not."""
+    shown = [Entry(990, 0.4, "alice", MediaStarted(CALL, "sent", "VP8/90000", False, "video"))]
+    if seen:
+        shown.append(Entry(991, 0.5, "bob", MediaStarted(CALL, "received", "VP8/90000", False, "video")))
+    return [*entries, *shown]
+
+
+def test_pictures_do_not_count_as_sound() -> None:
+    only(with_pictures(deaf(told("reflexive"), "bob")), "One-way sound: Bob never heard Alice")
+    assert (
+        verdict(with_pictures(told("reflexive"))).first_media_at == verdict(told("reflexive")).first_media_at
+    )
+
+
+def test_pictures_that_never_came() -> None:
+    found = only(with_pictures(told("reflexive"), seen=False), "Bob never saw Alice's picture")
+    assert found.severity is Severity.ERROR
+
+
+def test_pictures_that_go_one_way_only_are_no_fault() -> None:
+    assert findings(with_pictures(told("reflexive"))) == findings(told("reflexive"))
+    alone = view_of(with_pictures(told("reflexive")), "alice")
+    assert findings(alone) == findings(view_of(told("reflexive"), "alice"))
 
 
 def test_late_sound() -> None:

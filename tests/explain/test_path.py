@@ -97,6 +97,19 @@ def test_no_sound_gives_no_time() -> None:
     assert verdict(entries, "bob").media_round_trips is None
 
 
+def test_a_stream_with_a_path_of_its_own_is_of_the_same_call() -> None:
+    entries = told("reflexive")
+    for entry in told("reflexive"):
+        agent = getattr(entry.record, "agent", None)
+        if agent is not None:
+            video = replace(entry.record, agent=f"{agent}.video")  # type: ignore[call-arg]
+            entries.append(entry._replace(id=entry.id + 5000, at=entry.at + 0.01, record=video))
+    both = [one for one in verdicts(entries) if one.node == "bob"]
+    assert [one.agent for one in both] == [ICE, f"{ICE}.video"]
+    assert [one.answer_to_media for one in both] == [pytest.approx(0.091, abs=0.001)] * 2
+    assert verdict(entries, "bob").agent == ICE
+
+
 def test_a_prflx_peer_is_given_the_type_its_owner_announced() -> None:
     bob = verdict(told("relayed_udp"), "bob")
     assert bob.remote is not None

@@ -190,7 +190,9 @@ def test_every_picture_arrives_over_a_good_path(codec: str) -> None:
     assert call.alice.stats(call.now).round_trip == pytest.approx(0.08, abs=0.001)
     assert call.outputs("alice", FirstMediaSent) == [FirstMediaSent("alice", True)]
     assert call.outputs("bob", FirstMediaReceived) == [FirstMediaReceived("bob", True)]
-    assert call.outputs("bob", MediaStarted) == [MediaStarted("c1", "received", f"{codec}/90000", True)]
+    assert call.outputs("bob", MediaStarted) == [
+        MediaStarted("c1", "received", f"{codec}/90000", True, "video")
+    ]
 
 
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
@@ -491,7 +493,7 @@ def test_the_last_word() -> None:
     call.until(3.2)
     (summary,) = call.outputs("alice", MediaSummary)
     assert isinstance(summary, MediaSummary)
-    assert summary.codec == "VP8/90000"
+    assert (summary.codec, summary.media) == ("VP8/90000", "video")
     assert summary.packets_sent > 40
     assert call.alice.poll_timeout() is None
     assert len(call.rtcp("alice", Goodbye)) == 1
@@ -533,6 +535,7 @@ def test_packets_under_another_key_are_counted_and_named_once() -> None:
     (rejected,) = call.until(2.0).outputs("bob", MediaRejected)
     assert isinstance(rejected, MediaRejected)
     assert "another key" in rejected.reason
+    assert rejected.media == "video"
     assert call.bob.stats(call.now).packets_rejected == 5
     assert call.numbers()[-1] >= 28
 

@@ -16,6 +16,7 @@ from iceway.explain.cast import Cast
 from iceway.explain.clean import clean
 from iceway.explain.messages import attribute, is_check
 from iceway.explain.steps import Step, steps
+from iceway.explain.streams import bare, first
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
     CallState,
@@ -121,8 +122,8 @@ def _row(step: Step, answers: dict[str, Step]) -> Row | None:
         return Row(step.at, "stun", step.sender, step.receiver, label, answer is not None, step.lost)
     if isinstance(record, MediaStarted):
         if record.direction == "sent" and step.receiver:
-            return Row(step.at, "media", step.sender, step.receiver, f"sound ({record.codec})")
-        return Row(step.at, "media", step.sender, "", "hears the first sound")
+            return Row(step.at, "media", step.sender, step.receiver, f"{bare(record.media)} ({record.codec})")
+        return Row(step.at, "media", step.sender, "", first(record.media))
     if isinstance(record, PairSelected):
         way = f"{'uses for now' if record.early else 'chose'} {record.local} ↔ {record.remote}"
         return Row(step.at, "check", step.sender, "", way)

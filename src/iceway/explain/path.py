@@ -14,6 +14,7 @@ from iceway.core.address import Address
 from iceway.explain.agents import AgentView, agents
 from iceway.explain.cast import Cast
 from iceway.explain.model import PathClass, PathVerdict, Unused, pair_class
+from iceway.explain.streams import AUDIO
 from iceway.explain.why import why_not
 from iceway.trace.entry import Entry
 from iceway.trace.records import CallState, CandidateInfo, MediaStarted
@@ -28,7 +29,7 @@ def verdict(entries: Sequence[Entry], who: str | None = None) -> PathVerdict:
     wanted = [one for one in every if who in (one.node, one.agent, f"{one.node}:{one.agent}")]
     if who is not None:
         return (
-            wanted[-1]
+            _first_of_the_last(wanted)
             if wanted
             else PathVerdict(who, "", PathClass.NONE, reason="no ICE agent in this trace")
         )
@@ -159,8 +160,8 @@ def _timed(
     """Add when the call was answered and when its first media came in at this end."""
     calls = list(dict.fromkeys(e.record.call_id for e in entries if isinstance(e.record, CallState)
                                and e.node == view.node))  # fmt: skip
-    own = [other for other in views if other.node == view.node]
-    position = sorted(own, key=lambda other: other.first.id).index(view)
+    own = sorted((other for other in views if other.node == view.node), key=lambda other: other.first.id)
+    position = list(dict.fromkeys(_owner(other.agent) for other in own)).index(_owner(view.agent))
     call = calls[min(position, len(calls) - 1)] if calls else None
     answered = media = None
     early = False
@@ -171,10 +172,22 @@ def _timed(
         if isinstance(record, CallState) and record.call_id == call and record.state == "confirmed":
             answered = entry.at if answered is None else answered
         if isinstance(record, MediaStarted) and record.direction == "received" and media is None:
-            if call not in (None, record.call_id):
+            if call not in (None, record.call_id) or record.media != AUDIO:
                 continue
             media, early = entry.at, record.early
     return replace(one, answered_at=answered, first_media_at=media, early_media=early)
+
+
+def _owner(agent: str) -> str:
+    """The call that an agent is of: streams that are not bundled have an agent each ("c1/ice", "c1/ice.video")."""
+    owner, _, own = agent.rpartition("/")
+    return owner if own.partition(".")[0] == "ice" else agent
+
+
+def _first_of_the_last(every: list[PathVerdict]) -> PathVerdict:
+    """Of the last call that agent which it began with: the one of its sound."""
+    last = every[-1]
+    return next(one for one in every if (one.node, _owner(one.agent)) == (last.node, _owner(last.agent)))
 
 
 def _nothing() -> PathVerdict:

@@ -1,4 +1,4 @@
-"""Rules about the path and the sound on it."""
+"""Rules about the path, and the sound and pictures on it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from iceway.explain.case import Case, Finding, Rule, Severity, ids
 from iceway.explain.model import PathClass
+from iceway.explain.streams import AUDIO, bare, named
 from iceway.explain.why import udp_blocked
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
@@ -112,14 +113,19 @@ def _blocked_udp(case: Case) -> Iterator[Finding]:
 
 
 def _one_way(case: Case) -> Iterator[Finding]:
+    for media in dict.fromkeys(record.media for _, record in case.of(MediaStarted)):
+        yield from _one_way_of(case, media)
+
+
+def _one_way_of(case: Case, media: str) -> Iterator[Finding]:
     sent: dict[str, list[Entry]] = defaultdict(list)
     received: set[str] = set()
-    for entry, record in case.of(MediaStarted):
+    for entry, record in case.of(MediaStarted, lambda r: r.media == media):
         if record.direction == "sent":
             sent[entry.node].append(entry)
         else:
             received.add(entry.node)
-    for entry, summary in case.of(MediaSummary):
+    for entry, summary in case.of(MediaSummary, lambda r: r.media == media):
         if summary.packets_received:
             received.add(entry.node)
     ended = {entry.node for entry, _ in case.of(CallState, lambda r: r.state == "ended")}
@@ -129,13 +135,18 @@ def _one_way(case: Case) -> Iterator[Finding]:
         peer = peers.get(node, "")
         peer_is_here = peer in case.cast.nodes and (peer in sent or peer in received or peer in ended)
         if peer_is_here and peer not in received and peer in ended:
-            yield _one_way_finding(case, node, peer, entries)
-        elif not peer_is_here and node not in received and node in ended:
-            yield _one_way_finding(case, peer or "the other side", node, entries)
+            yield _one_way_finding(case, media, node, peer, entries)
+        elif media == AUDIO and not peer_is_here and node not in received and node in ended:
+            # Pictures often go one way only, so that none came says nothing unless the other end says it sent some.
+            yield _one_way_finding(case, media, peer or "the other side", node, entries)
 
 
-def _one_way_finding(case: Case, speaker: str, deaf: str, seen: list[Entry]) -> Finding:
-    rejected = [(entry, record) for entry, record in case.of(MediaRejected) if entry.node == deaf]
+def _one_way_finding(case: Case, media: str, speaker: str, deaf: str, seen: list[Entry]) -> Finding:
+    rejected = [
+        (entry, record)
+        for entry, record in case.of(MediaRejected, lambda r: r.media == media)
+        if entry.node == deaf
+    ]
     if rejected:
         cause = f"Packets did arrive, but were thrown away: {rejected[0][1].reason}."
         remedy = "The two ends do not agree on keys or codecs; compare the a=crypto and m= lines of offer and answer."
@@ -144,7 +155,9 @@ def _one_way_finding(case: Case, speaker: str, deaf: str, seen: list[Entry]) -> 
         remedy = "Look for a firewall that lets STUN through but not RTP, or for a NAT mapping that expired in silence."
     return Finding(
         Severity.ERROR,
-        f"One-way sound: {case.name(deaf)} never heard {case.name(speaker)}",
+        f"One-way sound: {case.name(deaf)} never heard {case.name(speaker)}"
+        if media == AUDIO
+        else f"{case.name(deaf)} never saw {case.name(speaker)}'s {bare(media)}",
         ids([*seen, *(entry for entry, _ in rejected)]),
         cause,
         remedy,
@@ -170,7 +183,9 @@ def _late(case: Case) -> Iterator[Finding]:
             continue
         trips = f" ({one.media_round_trips:.0f} round trips)" if one.media_round_trips else ""
         seen = [
-            e for e, r in case.of(MediaStarted, lambda r: r.direction == "received") if e.node == one.node
+            e
+            for e, r in case.of(MediaStarted, lambda r: r.direction == "received" and r.media == AUDIO)
+            if e.node == one.node
         ]
         yield Finding(
             Severity.WARNING,
@@ -200,7 +215,7 @@ def _loss(case: Case) -> Iterator[Finding]:
         if total and record.packets_lost / total > _LOSS:
             yield Finding(
                 Severity.WARNING,
-                f"{case.name(entry.node)} lost {record.packets_lost / total:.0%} of the sound "
+                f"{case.name(entry.node)} lost {record.packets_lost / total:.0%} of {named(record.media)} "
                 f"({record.packets_lost} of {total} packets)",
                 (entry.id,),
                 f"Jitter was {record.jitter * 1000:.0f} ms; {record.packets_late} packets came too late to be played.",
@@ -209,16 +224,16 @@ def _loss(case: Case) -> Iterator[Finding]:
 
 
 def _rejected(case: Case) -> Iterator[Finding]:
-    reasons: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    reasons: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
     for entry, record in case.of(MediaRejected):
-        reasons[entry.node, record.reason].append(entry)
-    for (node, reason), seen in reasons.items():
+        reasons[entry.node, "play" if record.media == AUDIO else "show", record.reason].append(entry)
+    for (node, verb, reason), seen in reasons.items():
         yield Finding(
             Severity.WARNING,
-            f"{case.name(node)} did not play some of what came in: {reason}",
+            f"{case.name(node)} did not {verb} some of what came in: {reason}",
             ids(seen),
             "Packets arrived on the call's path that do not belong to the call, or were changed on the way.",
-            "If the call sounds right, nothing; else compare keys and payload types of offer and answer.",
+            "If the call is right to ear and eye, nothing; else compare keys and payload types of offer and answer.",
         )
 
 

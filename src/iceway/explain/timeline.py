@@ -16,6 +16,7 @@ from rich.text import Text
 
 from iceway.explain.cast import Cast
 from iceway.explain.clean import clean
+from iceway.explain.streams import AUDIO, bare
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
     CallState,
@@ -206,8 +207,9 @@ class _Reader:
                 return f"gave up: {reason}", "bad"
             case CallState(state=state, reason=reason):
                 return f"call {state}" + (f": {reason}" if reason else ""), "quiet"
-            case MediaStarted(direction=direction, early=early):
-                return f"first media {direction}" + (", before the answer" if early else ""), "good"
+            case MediaStarted(direction=direction, early=early, media=media):
+                what = "media" if media == AUDIO else bare(media)
+                return f"first {what} {direction}" + (", before the answer" if early else ""), "good"
             case _:
                 return None
 

@@ -14,6 +14,7 @@ from iceway.core.address import Address
 from iceway.explain.cast import Cast, user_of
 from iceway.explain.clean import clean
 from iceway.explain.messages import Message, attribute, is_check
+from iceway.explain.streams import AUDIO, bare, first
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
     CallState,
@@ -386,13 +387,13 @@ def _call_state(record: CallState, who: str, caller: bool) -> str:
 def _media_started(record: Any, who: str, words: Words) -> str:
     early = ", even before the call is picked up" if record.early else ""
     if record.direction == "sent":
-        return f"{who}'s sound sets out ({record.codec}){early}"
-    return f"{who} hears the first sound{early}"
+        return f"{who}'s {bare(record.media)} sets out ({record.codec}){early}"
+    return f"{who} {first(record.media)}{early}"
 
 
 def _media_summary(record: Any, who: str, words: Words) -> str:
     lost = f"{record.packets_lost} lost" if record.packets_lost else "none lost"
-    return f"{who} sent {record.packets_sent} packets of sound and got {record.packets_received}, {lost}"
+    return f"{who} sent {record.packets_sent} packets of {bare(record.media)} and got {record.packets_received}, {lost}"
 
 
 def _selected(record: Any, who: str, words: Words) -> str:
@@ -479,7 +480,9 @@ _RECORDS: dict[str, Callable[[Any, str, Words], str]] = {
         f"{who} has no secret in common with the other end, so no sound: {r.reason}"
     ),
     "MediaSummary": _media_summary,
-    "MediaRejected": lambda r, who, w: f"{who} does not play what came in: {r.reason}",
+    "MediaRejected": lambda r, who, w: (
+        f"{who} does not {'play' if r.media == AUDIO else 'show'} what came in: {r.reason}"
+    ),
     "PacketTranslated": _translated,
     "PacketDropped": lambda r, who, w: f"{who} drops a packet from {r.source} to {r.destination}: {r.reason}",
     "Measured": _measured,

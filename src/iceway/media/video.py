@@ -64,7 +64,8 @@ _BURST, _PACE = 8, 0.005  # packets that leave together, and seconds to the next
 class VideoSession(Outbox):
     """The pictures of one stream of a call. `early` until `confirm`; `sink` is closed by `close`.
 
-    `frame_rate` is how often the source is read; `budget` the bit/s that the stream may take (`set_budget`).
+    `frame_rate` is how often the source is read; `budget` the bit/s that the stream may take (`set_budget`);
+    `media` what records call it: "video" or "slides".
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class VideoSession(Outbox):
         cname: str = "",
         frame_rate: float = 15.0,
         budget: int = 600_000,
+        media: str = "video",
     ) -> None:
         super().__init__()
         self.name = name
@@ -90,6 +92,7 @@ class VideoSession(Outbox):
         self._call_id = call_id
         self._early = early
         self._cname = cname
+        self._media = media
         self._frame_rate = frame_rate
         self._timers = Timers()
         self._wall_offset = 0.0
@@ -207,6 +210,7 @@ class VideoSession(Outbox):
                 packets_late=stats.packets_late,
                 jitter=stats.jitter,
                 round_trip=stats.round_trip,
+                media=self._media,
             )
         )
 
@@ -302,7 +306,7 @@ class VideoSession(Outbox):
         if self._timers.at("pace") is None:
             self._send_queued(now)
         if first:
-            self.emit(MediaStarted(self._call_id, "sent", str(codec), self._early))
+            self.emit(MediaStarted(self._call_id, "sent", str(codec), self._early, self._media))
             self.emit(FirstMediaSent(self.name, self._early))
 
     def _send_queued(self, now: float) -> None:
@@ -365,7 +369,7 @@ class VideoSession(Outbox):
         self._buffer.put(place.sequence, place.timestamp, packet.payload_type, piece, packet.marker, now)
         if self._received == 1:
             self._arm_report(now)
-            self.emit(MediaStarted(self._call_id, "received", str(codec), self._early))
+            self.emit(MediaStarted(self._call_id, "received", str(codec), self._early, self._media))
             self.emit(FirstMediaReceived(self.name, self._early))
         self._show_what_is_ready(now)
 
@@ -483,4 +487,4 @@ class VideoSession(Outbox):
     def _reject(self, reason: str) -> None:
         cause = self._refusals.count(reason)
         if cause is not None:
-            self.emit(MediaRejected(self._call_id, cause))
+            self.emit(MediaRejected(self._call_id, cause, self._media))

@@ -15,6 +15,7 @@ from iceway.core.address import Address
 from iceway.explain.cast import Cast
 from iceway.explain.messages import Message, is_check
 from iceway.explain.steps import CHAPTERS, Step, steps
+from iceway.explain.streams import bare
 from iceway.explain.words import candidate_words
 from iceway.studio.picture import Picture
 from iceway.trace.entry import Entry
@@ -234,7 +235,8 @@ class _Row:
         if isinstance(record, StunSent | StunReceived):
             return _stun_word(self._step.title)
         if isinstance(record, MediaStarted):
-            return "sound" if self._step.receiver else "first sound"
+            what = bare(record.media)
+            return what if self._step.receiver else f"first {what}"
         if isinstance(record, CallState):
             return record.state
         return self._step.title

@@ -468,12 +468,16 @@ class IceStateChanged(Record):
 # --- media ----------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class MediaStarted(Record):
-    """First packet of a direction ("sent" or "received"). `early`: before the call was answered."""
+    """First packet of a direction ("sent" or "received"). `early`: before the call was answered.
+
+    `media`, here and below: "audio", "video" or "slides".
+    """
 
     call_id: str
     direction: str
     codec: str
     early: bool
+    media: str = "audio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -488,6 +492,7 @@ class MediaSummary(Record):
     packets_late: int
     jitter: float
     round_trip: float | None = None
+    media: str = "audio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,6 +501,7 @@ class MediaRejected(Record):
 
     call_id: str
     reason: str
+    media: str = "audio"
 
 
 @dataclass(frozen=True, slots=True)
