@@ -439,11 +439,10 @@ function drawChapters() {
     const end = place + 1 < starts.length ? starts[place + 1].at : steps().length;
     const name = call().chapters[c];
     const button = el("button", { "data-chapter": c, title: name, on: { click: () => { pause(); go(at); } } },
-      name[0].toUpperCase() + name.slice(1));
+      el("span", {}, name[0].toUpperCase() + name.slice(1)));
     button.style.flex = `${end - at} 1 0`;
     return button;
   }));
-  for (const button of box.children) button.classList.toggle("slim", button.scrollWidth > button.clientWidth + 1);
 }
 
 function markChapter() {
@@ -453,6 +452,25 @@ function markChapter() {
     const mine = Number(button.dataset.chapter);
     button.classList.toggle("now", mine === now);
     button.classList.toggle("past", mine !== now && reached.includes(mine));
+  }
+  placeLabels();
+}
+
+/* Only labels that fit over their part of the bar are shown, and the present chapter's in any case: it may reach
+   over its neighbours, whose labels make way, but not past the bar's end. */
+function placeLabels() {
+  const apart = 3;
+  const box = $("chapters");
+  const labels = [...box.children].map((button) => ({ button, now: button.classList.contains("now"),
+    from: button.offsetLeft - box.offsetLeft, room: button.clientWidth, width: button.firstChild.offsetWidth }));
+  const now = labels.find((label) => label.now);
+  if (!now) return;
+  const begin = Math.max(0, Math.min(now.from, box.clientWidth - now.width));
+  const end = begin + now.width;
+  for (const { button, from, room, width } of labels) {
+    const covered = from < end + apart && from + width > begin - apart;
+    button.classList.toggle("mute", button !== now.button && (width + apart > room || covered));
+    button.firstChild.style.left = button === now.button ? `${begin - from}px` : "";
   }
 }
 
@@ -808,5 +826,6 @@ document.addEventListener("keydown", keys);
 window.addEventListener("resize", () => {
   const tall = $("map").parentElement.clientWidth < 620;
   if (map && tall !== map.tall) choose(state.call, state.step);
+  else placeLabels();
 });
 restore();
