@@ -125,6 +125,7 @@ class AccessProxy(Outbox):
         self._frontend: Flow | None = None
         self._frontend_flow: str | None = None
         self._retry = FIRST_RETRY
+        self._told: set[str] = set()
         self._running = False
 
     # --- commands -------------------------------------------------------------------------------------
@@ -182,9 +183,7 @@ class AccessProxy(Outbox):
                     )
                     self._connect(now)
                 case NotLocated(reason=reason):
-                    self.emit(
-                        Note("warning", f"The front end {self._config.frontend.host} is not found: {reason}")
-                    )
+                    self._tell(f"The front end {self._config.frontend.host} is not found: {reason}")
                     self._connect_later(now)
                 case Granted(arrived):
                     if arrived.request.method in ("REGISTER", "INVITE"):
@@ -252,6 +251,9 @@ class AccessProxy(Outbox):
         if self._is_frontend(flow):
             if flow.id == self._frontend_flow:
                 self._frontend, self._retry = flow, FIRST_RETRY
+                if self._told:
+                    self.emit(Note("warning", f"Connected to the front end {flow.remote}"))
+                    self._told: set[str] = set()
                 self._proxy.keep_alive(flow.id, now)
             return
         site = self._site(flow.remote.ip)
@@ -268,7 +270,7 @@ class AccessProxy(Outbox):
         elif flow.id == self._frontend_flow:
             self._frontend = self._frontend_flow = None
             if self._running:
-                self.emit(Note("warning", f"No connection to the front end {flow.remote}: {reason}"))
+                self._tell(f"No connection to the front end {flow.remote}: {reason}")
                 self._connect_later(now)
 
     def _site(self, ip: str) -> _Site:
@@ -297,6 +299,12 @@ class AccessProxy(Outbox):
             self._connect_later(now)
         elif (flow := self._proxy.flow(self._frontend_flow)) is not None:
             self._flow_opened(flow, now)  # a request has opened it meanwhile
+
+    def _tell(self, trouble: str) -> None:
+        """Each trouble once, not at every attempt, until there is a connection."""
+        if trouble not in self._told:
+            self._told.add(trouble)
+            self.emit(Note("warning", f"{trouble}; trying again"))
 
     def _connect_later(self, now: float) -> None:
         if not self._running:

@@ -56,8 +56,9 @@ class KernelOffice:
         self._lab.__enter__()
         try:
             self.start("frontend", ["frontend", "--config", "frontend.toml"])
-            self.start("edge", ["edge", "--config", "edge.toml"])
+            # One after the other, or the trace begins with an edge that is refused.
             self.wait_for_line("frontend", "frontend: ready")
+            self.start("edge", ["edge", "--config", "edge.toml"])
             self.wait_for_line("edge", "edge: ready")
         except BaseException:
             self._lab.close()
