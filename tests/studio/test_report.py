@@ -236,7 +236,10 @@ try {
   for (let c = 0; c < DATA.calls.length; c += 1) {
     choose(c);
     toggleLook(true);
-    for (let s = 0; s < steps().length; s += 1) { go(s, s % 2 === 0); shown += $("caption").textContent && !crowded() ? 1 : 0; }
+    for (let s = 0; s < steps().length; s += 1) {
+      go(s, s % 2 === 0);
+      shown += $("caption").textContent && !crowded() ? 1 : 0;
+    }
     for (const button of $("filters").children) { button.click(); button.click(); }
     moveChapter(-1); moveChapter(1); play(); pause(); faster(1); switchTheme(); toggleHelp();
     for (const button of document.querySelectorAll(".jump")) button.click();

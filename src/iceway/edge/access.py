@@ -253,7 +253,7 @@ class AccessProxy(Outbox):
                 self._frontend, self._retry = flow, FIRST_RETRY
                 if self._told:
                     self.emit(Note("warning", f"Connected to the front end {flow.remote}"))
-                    self._told: set[str] = set()
+                    self._told.clear()
                 self._proxy.keep_alive(flow.id, now)
             return
         site = self._site(flow.remote.ip)
