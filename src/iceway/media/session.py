@@ -19,13 +19,14 @@ from iceway.core.timers import Timers
 from iceway.media.codecs import Decoder, decoder, encoder
 from iceway.media.description import Negotiated
 from iceway.media.digits import DigitReceiver, DigitSender
-from iceway.media.files import NullSink, Sink, Source
+from iceway.media.files import Sink, Source
 from iceway.media.jitter import START_DELAY, JitterBuffer
 from iceway.media.secured import FarSide, Protection, Refusals
 from iceway.media.sound import FRAME_DURATION, RATE, Samples, silence
 from iceway.media.srtp import SrtpRefused
 from iceway.media.stream import Incoming, Outgoing, ntp_time
-from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary, Note
+from iceway.media.supplied import SoundIn, SoundOut
+from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary
 from iceway.wire import telephone_event
 from iceway.wire.rtp import (
     Goodbye,
@@ -124,8 +125,8 @@ class AudioSession(Outbox):
         super().__init__()
         self.name = name
         self.negotiated = negotiated
-        self._source = source
-        self._sink = sink
+        self._source = SoundIn(source, self.emit)
+        self._sink = SoundOut(sink, self.emit)
         self._rng = rng
         self._call_id = call_id
         self._early = early
@@ -230,7 +231,7 @@ class AudioSession(Outbox):
             self._send_report(now, goodbye=True)
         self._closed = True
         self._timers.clear()
-        self._close_sink()
+        self._sink.close()
         stats = self.stats()
         self.emit(
             MediaSummary(
@@ -272,7 +273,7 @@ class AudioSession(Outbox):
                 self._send_at = self._next_tick("send", self._send_at, now)
             elif timer == "play":
                 heard = self._buffer.get()
-                self._play(silence() if self._on_hold else heard)
+                self._sink.write(silence() if self._on_hold else heard)
                 self._play_at = self._next_tick("play", self._play_at, now)
             elif timer == "digit":
                 self._tell_digits(self._hears.released(now))
@@ -282,22 +283,6 @@ class AudioSession(Outbox):
 
     def poll_timeout(self) -> float | None:
         return self._timers.next_at()
-
-    # --- playing ------------------------------------------------------------------------------------
-    def _play(self, samples: Samples) -> None:
-        """A sink that cannot take any more (a full disk) is let go of; the call goes on unrecorded."""
-        try:
-            self._sink.write(samples)
-        except OSError as error:
-            self.emit(Note("warning", f"what is heard is not recorded from here on: {error.strerror}"))
-            self._close_sink()
-            self._sink = NullSink()
-
-    def _close_sink(self) -> None:
-        try:
-            self._sink.close()
-        except OSError as error:
-            self.emit(Note("warning", f"the recording may lack its end: {error.strerror}"))
 
     # --- sending ------------------------------------------------------------------------------------
     def _send_frame(self) -> None:

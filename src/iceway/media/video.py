@@ -20,7 +20,7 @@ from iceway.media.description import Negotiated
 from iceway.media.frames import CodedPicture, PictureBuffer
 from iceway.media.missing import MissingPackets
 from iceway.media.picture import size
-from iceway.media.pictures import NullSink, PictureSink, PictureSource
+from iceway.media.pictures import PictureSink, PictureSource
 from iceway.media.rate import RateControl
 from iceway.media.resending import SentPackets
 from iceway.media.secured import FarSide, Protection, Refusals
@@ -28,9 +28,10 @@ from iceway.media.session import FirstMediaReceived, FirstMediaSent, SendMedia, 
 from iceway.media.sound import RATE
 from iceway.media.srtp import SrtpRefused
 from iceway.media.stream import Incoming, Outgoing, ntp_time
+from iceway.media.supplied import PicturesIn, PicturesOut
 from iceway.media.video_codecs import VIDEO_CLOCK, VideoDecoder, VideoEncoder
 from iceway.media.video_stats import Flow, VideoStats
-from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary, Note
+from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary
 from iceway.wire.rtcp_feedback import EstimatedBitRate, FullIntraRequest, GenericNack, PictureLoss
 from iceway.wire.rtp import (
     Goodbye,
@@ -86,8 +87,8 @@ class VideoSession(Outbox):
         super().__init__()
         self.name = name
         self.negotiated = negotiated
-        self._source = source
-        self._sink = sink
+        self._source = PicturesIn(source, self.emit)
+        self._sink = PicturesOut(sink, self.emit)
         self._rng = rng
         self._call_id = call_id
         self._early = early
@@ -198,7 +199,7 @@ class VideoSession(Outbox):
         self._closed = True
         self._timers.clear()
         self._queue.clear()
-        self._close_sink()
+        self._sink.close()
         stats = self.stats(now)
         self.emit(
             MediaSummary(
@@ -410,19 +411,7 @@ class VideoSession(Outbox):
             return
         for picture in pictures:
             self._flow.shows(*size(picture), now)
-            try:
-                self._sink.show(picture, max(0.0, (coded.timestamp - self._base) / RATE))
-            except OSError as error:
-                # A sink that cannot take any more (a full disk) is let go of; the call goes on unrecorded.
-                self.emit(Note("warning", f"what is seen is not recorded from here on: {error.strerror}"))
-                self._close_sink()
-                self._sink = NullSink()
-
-    def _close_sink(self) -> None:
-        try:
-            self._sink.close()
-        except OSError as error:
-            self.emit(Note("warning", f"the recording may lack its end: {error.strerror}"))
+            self._sink.show(picture, max(0.0, (coded.timestamp - self._base) / RATE))
 
     def _ask(self, now: float) -> None:
         """For packets that are missing, and for a whole picture when they are no help any more."""
