@@ -9,6 +9,7 @@ encrypted, with keys from DTLS or from `a=crypto` (`keying.py`), unless `allow_c
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ from iceway.wire.sdp import (
 if TYPE_CHECKING:
     from random import Random
 
+MAX_SSRCS = 16  # of a section
 PTIME = 20  # ms of sound a packet; every peer takes it (RFC 3551 §4.2)
 
 _REVERSED = {"sendonly": "recvonly", "recvonly": "sendonly"}
@@ -70,7 +72,8 @@ class Negotiated:
     how to get them: then nothing may be sent. `ice` is what the other side said, None if it speaks no ICE; then
     `remote` (its `m=` and `c=` lines, None when they name no IP address) is all there is. `direction` is ours:
     "recvonly" means that we do not send. `events` is the form of telephone keys that we send (None: the other side
-    takes none), `hears_events` those that may arrive.
+    takes none), `hears_events` those that may arrive. `ssrc` is what we send under, `their_ssrcs` what they announced
+    (RFC 5576), if anything.
     """
 
     codec: Codec
@@ -85,6 +88,8 @@ class Negotiated:
     events: Codec | None = None
     hears_events: tuple[Codec, ...] = ()
     dtls: DtlsTerms | None = None
+    ssrc: int | None = None
+    their_ssrcs: tuple[int, ...] = ()
 
     @property
     def sends(self) -> bool:
@@ -140,6 +145,17 @@ class StreamNegotiation:
         self._protocol = "RTP/AVP" if allow_clear else secure
         self._streams: tuple[MediaDescription | None, ...] = (None,)
         self._mid = mid
+        self.ssrc = rng.getrandbits(32)
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The payload types that are in use for the stream."""
+        return frozenset(codec.payload_type for codec in self._ours + self._events)
+
+    def avoid(self, taken: Collection[int]) -> None:
+        """Use other payload types than these: other streams on the same transport have them (RFC 8843 §9.1)."""
+        self._ours = renumbered(self._ours, taken)
+        self._events = renumbered(self._events, {*taken, *(codec.payload_type for codec in self._ours)})
 
     @property
     def mid(self) -> str | None:
@@ -157,7 +173,7 @@ class StreamNegotiation:
         if self._mid is None and ice is not None and "trickle" in ice.options:
             self._mid = "0"  # by which candidates that come later name the stream (RFC 8840 §4.1)
         keys = self._keys_offered()
-        self._events = renumbered(self._events, self._ours)
+        self._events = renumbered(self._events, [codec.payload_type for codec in self._ours])
         formats = self._ours + self._events
         ours = _section(self._kind, formats, self._protocol, keys, ice, address, direction, True, self._mid)
         description = self._described(ours, ice, address)
@@ -171,7 +187,7 @@ class StreamNegotiation:
         """
         if self._offered is None:
             raise UsageError("there is no offer that this could answer")
-        description = _parsed(body)
+        description = parsed(body)
         index = self._streams.index(None)
         offered = self._offered.media[index]
         if len(description.media) <= index:
@@ -200,6 +216,8 @@ class StreamNegotiation:
             events=event_of(media, theirs[0]) if self._events else None,
             hears_events=self._events,
             dtls=dtls,
+            ssrc=self.ssrc,
+            their_ssrcs=_ssrcs(media),
         )
         return self.negotiated
 
@@ -209,7 +227,7 @@ class StreamNegotiation:
 
         Raises NegotiationError if there is no answer to give.
         """
-        description = _parsed(body)
+        description = parsed(body)
         best: _Offer | None = None
         refusals: list[str] = []
         for index, media in enumerate(description.media):
@@ -302,6 +320,8 @@ class StreamNegotiation:
             events=event,
             hears_events=(event,) if event else (),
             dtls=dtls,
+            ssrc=self.ssrc,
+            their_ssrcs=_ssrcs(media),
         )
         return _Offer(description, index, crypto, negotiated)
 
@@ -467,7 +487,8 @@ def _section(
     return MediaDescription(kind, address.port, protocol, formats, tuple(lines))
 
 
-def _parsed(body: bytes | str) -> SessionDescription:
+def parsed(body: bytes | str) -> SessionDescription:
+    """Raises NegotiationError."""
     try:
         return sdp.parse(body)
     except ParseError as error:
@@ -489,6 +510,13 @@ def _destination(description: SessionDescription, media: MediaDescription) -> Ad
     if connection is None or not is_ip(connection.address):
         return None
     return Address.of(connection.address, media.port)
+
+
+def _ssrcs(media: MediaDescription) -> tuple[int, ...]:
+    """The sources that a section announces (RFC 5576 §4.1), each once; nonsense is passed over."""
+    words = (text.split(None, 1)[0] for text in media.attributes("ssrc") if text.strip())
+    numbers = (int(word) for word in words if word.isascii() and word.isdigit() and len(word) <= 10)
+    return tuple(dict.fromkeys(number for number in numbers if number < 1 << 32))[:MAX_SSRCS]
 
 
 def _under_dtls(media: MediaDescription) -> bool:

@@ -7,6 +7,7 @@ both understand.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from iceway.core.errors import ParseError
@@ -129,14 +130,14 @@ def event_of(media: MediaDescription, codec: Codec) -> Codec | None:
     return None
 
 
-def renumbered(events: tuple[Codec, ...], codecs: tuple[Codec, ...]) -> tuple[Codec, ...]:
-    """Under numbers that no codec has, which the other side may have given it."""
-    taken = {codec.payload_type for codec in codecs}
-    free = (number for number in range(96, 128) if number not in taken | {e.payload_type for e in events})
+def renumbered(formats: tuple[Codec, ...], taken: Collection[int]) -> tuple[Codec, ...]:
+    """Under numbers that are not taken: another format has them, or the other side gave them to one."""
+    taken = set(taken)
+    free = (number for number in range(96, 128) if number not in taken | {f.payload_type for f in formats})
     numbered = []
-    for event in events:
-        clashes = event.payload_type in taken
-        numbered.append(replace(event, payload_type=next(free)) if clashes else event)
+    for form in formats:
+        clashes = form.payload_type in taken
+        numbered.append(replace(form, payload_type=next(free)) if clashes else form)
         taken.add(numbered[-1].payload_type)
     return tuple(numbered)
 

@@ -6,7 +6,8 @@ hands each to its stream, and puts what they say together again, in the order th
 
 Streams are bundled (RFC 8843) when the answer says so: then all use the transport, keys and ICE parameters of the first
 of them, and sections of the others say none of their own. A stream for which we have no transport is offered for the
-bundle alone (`a=bundle-only`).
+bundle alone (`a=bundle-only`). What arrives on a shared transport is told apart by payload types, which streams of
+our own offers do not share, and by the sources (`a=ssrc`, RFC 5576) that both sides announce where there are several.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from iceway.core.address import Address
-from iceway.core.errors import ParseError, UsageError
+from iceway.core.errors import UsageError
 from iceway.media.description import (
     AudioNegotiation,
     Negotiated,
     NegotiationError,
     StreamNegotiation,
     VideoNegotiation,
+    parsed,
 )
 from iceway.wire import sdp
 from iceway.wire.fingerprint import Fingerprint
@@ -94,6 +96,7 @@ class MediaNegotiation:
         sdes: bool = True,
         fingerprint: Fingerprint | None = None,
         session_name: str = "-",
+        cname: str = "-",
     ) -> None:
         known = {"audio": None, "video": None} if codecs is None else codecs
         unknown = [kind for kind in known if kind not in KINDS]
@@ -102,6 +105,7 @@ class MediaNegotiation:
         self.terms: dict[str, StreamTerms] = {}
         self._rng = rng
         self._session_name = session_name
+        self._cname = cname
         self._streams: dict[str, StreamNegotiation] = {}
         for mid, kind in enumerate(known):
             sort = AudioNegotiation if kind == "audio" else VideoNegotiation
@@ -120,6 +124,10 @@ class MediaNegotiation:
         """The kinds that share the transport of the first of them."""
         return self._bundle
 
+    def mid(self, kind: str) -> str | None:
+        """How both sides call a stream (RFC 5888); None before it has a section."""
+        return next((section.mid or None for section in self._sections if section.kind == kind), None)
+
     # --- we offer -----------------------------------------------------------------------------------
     def offer(self, transports: Mapping[str, Transport], directions: Mapping[str, str] | None = None) -> str:
         """An offer of the streams that are named in `directions` (all kinds, both ways, unless said).
@@ -131,9 +139,13 @@ class MediaNegotiation:
         if first is None:
             raise UsageError("an offer needs a transport for one of its streams at least")
         known = {section.kind for section in self._sections}
-        self._sections += [
-            self._new_section(kind) for kind in self._in_order(directions) if kind not in known
-        ]
+        for wanted in self._in_order(directions):
+            if not self._agreed(wanted):
+                others = [self._streams[other].numbers for other in known if other not in (None, wanted)]
+                self._streams[wanted].avoid(frozenset[int]().union(*others))
+            if wanted not in known:
+                self._sections.append(self._new_section(wanted))
+                known.add(wanted)
         media = []
         for section in self._sections:
             kind = section.kind
@@ -157,7 +169,7 @@ class MediaNegotiation:
         """What became of each stream that was offered last. Raises NegotiationError if nothing did."""
         if self._offered is None:
             raise UsageError("there is no offer that this could answer")
-        description = _parsed(body)
+        description = parsed(body)
         bundled = _bundled(description)
         tagged = next((media for media in description.media if bundled and media.mid == bundled[0]), None)
         terms: dict[str, StreamTerms] = {}
@@ -188,9 +200,16 @@ class MediaNegotiation:
         return self.terms
 
     # --- we are offered -----------------------------------------------------------------------------
-    def receive_offer(self, body: bytes | str) -> dict[str, StreamTerms]:
-        """What an answer of ours would negotiate; it holds once we `answer`. Raises NegotiationError if nothing."""
-        description = _parsed(body)
+    def receive_offer(
+        self, body: bytes | str, wanted: Collection[str] | None = None
+    ) -> dict[str, StreamTerms]:
+        """What an answer of ours would negotiate; it holds once we `answer`. Raises NegotiationError if nothing.
+
+        Streams of kinds that are not `wanted` (None: all are) will be refused.
+        """
+        wanted = self._streams if wanted is None else wanted
+        description = parsed(body)
+        doubles = self._doubles(description)
         bundled = _bundled(description)
         tagged = next((media for media in description.media if bundled and media.mid == bundled[0]), None)
         if tagged is not None and tagged.port == 0:
@@ -201,10 +220,11 @@ class MediaNegotiation:
         for index, media in enumerate(description.media):
             refused = MediaDescription(media.kind, 0, media.protocol, media.formats)
             before = self._sections[index].kind if index < len(self._sections) else None
-            kind = self._kind_of(media, before, {section.kind for section in sections})
+            taken = {section.kind for section in sections}
+            kind = None if index in doubles else self._kind_of(media, before, taken)
             only_bundled = media.port == 0 and media.has("bundle-only") and tagged is not None
-            if kind is None or (media.port == 0 and not only_bundled):
-                sections.append(_Section(before if kind is None else kind, refused))
+            if kind is None or kind not in wanted or (media.port == 0 and not only_bundled):
+                sections.append(_Section(before if kind is None else kind, refused, media.mid or ""))
                 continue
             if tagged is not None and media is not tagged and media.mid in bundled:
                 media = _with_transport_of(tagged, media) if not _has_transport(media) else media
@@ -300,9 +320,22 @@ class MediaNegotiation:
         lines = [line for line in media.lines if not (line.letter == "a" and line.value.startswith("mid:"))]
         if section.kind == "slides":
             lines.append(attribute("content", "slides"))
+        if section.kind is not None and len(self._sections) > 1:
+            lines.append(attribute("ssrc", f"{self._streams[section.kind].ssrc} cname:{self._cname}"))
         if section.mid:
             lines.append(attribute("mid", section.mid))
         return replace(media, lines=tuple(lines))
+
+    def _doubles(self, description: SessionDescription) -> frozenset[int]:
+        """Sections in clear that another one of their kind offers encrypted, as some do: that one is meant."""
+        safe = {media.kind for media in description.media if media.port and _encrypted(media)}
+        return frozenset(
+            index
+            for index, media in enumerate(description.media)
+            if media.kind in safe
+            and not _encrypted(media, description)
+            and (index >= len(self._sections) or self._sections[index].kind is None)
+        )
 
     def _kind_of(
         self, media: MediaDescription, before: str | None, taken: Collection[str | None]
@@ -381,13 +414,6 @@ class MediaNegotiation:
         return replace(said, origin=self._origin)
 
 
-def _parsed(body: bytes | str) -> SessionDescription:
-    try:
-        return sdp.parse(body)
-    except ParseError as error:
-        raise NegotiationError(f"the session description cannot be read: {error}") from error
-
-
 def _alone(description: SessionDescription, media: MediaDescription) -> str:
     """The description as if it had this section only."""
     return sdp.serialize(replace(description, media=(media,)))
@@ -401,6 +427,11 @@ def _bundled(description: SessionDescription) -> tuple[str, ...]:
 
 def _name(line: Line) -> str:
     return line.value.partition(":")[0] if line.letter == "a" else ""
+
+
+def _encrypted(media: MediaDescription, description: SessionDescription | None = None) -> bool:
+    session = description is not None and description.has("fingerprint")
+    return session or media.has("crypto") or media.has("fingerprint")
 
 
 def _has_transport(media: MediaDescription) -> bool:

@@ -8,8 +8,10 @@ and the sender's timestamps say when it was taken.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from iceway.core.errors import UsageError
 from iceway.media.picture import Picture
 
 
@@ -23,6 +25,33 @@ class PictureSink(Protocol):
     def show(self, picture: Picture, at: float) -> None: ...
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """One stream of pictures in a call: what is shown to the other side and where theirs go.
+
+    Without a source we only watch, without a sink we only show. `frame_rate`: pictures a second that are read from the
+    source; `budget`: the bit/s that the stream may take.
+    """
+
+    source: PictureSource | None = None
+    sink: PictureSink | None = None
+    frame_rate: float = 15.0
+    budget: int = 600_000
+
+    def __post_init__(self) -> None:
+        if self.source is None and self.sink is None:
+            raise UsageError("a stream of pictures needs a source, a sink or both")
+        if not 0.1 <= self.frame_rate <= 120:
+            raise UsageError(f"frame_rate: {self.frame_rate} is not between 0.1 and 120 pictures a second")
+
+    @property
+    def direction(self) -> str:
+        """Ours, as SDP says it."""
+        if self.source is None:
+            return "recvonly"
+        return "sendonly" if self.sink is None else "sendrecv"
 
 
 class MemoryPictures:

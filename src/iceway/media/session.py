@@ -341,7 +341,7 @@ class AudioSession(Outbox):
 
     def _our_stream(self) -> Outgoing:
         if self._outgoing is None:
-            self._outgoing = Outgoing(self._rng)
+            self._outgoing = Outgoing(self._rng, self.negotiated.ssrc)
         return self._outgoing
 
     def _send_report(self, now: float, *, goodbye: bool = False) -> None:

@@ -34,8 +34,9 @@ def middle(ntp: int) -> int:
 class Outgoing:
     """Our packets, in the clock of the codec. Timestamps advance with time even when nothing is sent."""
 
-    def __init__(self, rng: Random) -> None:
-        self.ssrc = rng.getrandbits(32)
+    def __init__(self, rng: Random, ssrc: int | None = None) -> None:
+        """`ssrc`: as it was announced; drawn where nothing was."""
+        self.ssrc = rng.getrandbits(32) if ssrc is None else ssrc
         # Below 2^15, so that the first packets lost cannot hide a wrap from SRTP (RFC 3711 §3.3.1).
         self._sequence = rng.getrandbits(15)
         self._timestamp = rng.getrandbits(32)

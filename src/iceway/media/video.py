@@ -103,7 +103,7 @@ class VideoSession(Outbox):
 
         self._rate = RateControl(min(budget // 2, _FIRST_RATE), budget)
         self._encoder: VideoEncoder | None = None
-        self._outgoing = Outgoing(rng)
+        self._outgoing = Outgoing(rng, negotiated.ssrc)
         self._sent = SentPackets()
         self._queue: deque[bytes] = deque()
         self._sending = False
