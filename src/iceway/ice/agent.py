@@ -135,6 +135,11 @@ class Agent(Outbox):
         return self._config.renomination and not self._config.lite
 
     @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The addresses of this host that candidates are found on, as they are now."""
+        return self._gatherer.interfaces
+
+    @property
     def gathering_settled(self) -> bool:
         """Whether the candidates so far are a sensible offer (see `GatheringSettled`)."""
         return self._gatherer.settled

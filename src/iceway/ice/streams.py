@@ -43,7 +43,8 @@ class StreamEvent:
 
 
 class Streams(Outbox):
-    """Machine of agents. Streams are told apart by name; keys and records of one begin with `{name}.{stream}`."""
+    """Machine of agents. Streams are told apart by name. Keys and records of the first begin with `{name}`, as those of an
+    agent that is alone, those of a further one with `{name}.{stream}`."""
 
     def __init__(self, name: str, config: AgentConfig, rng: Random) -> None:
         super().__init__()
@@ -100,7 +101,7 @@ class Streams(Outbox):
         """A further stream, with the session's configuration but for `components`. Raises UsageError."""
         if not stream or "/" in stream or stream in self._agents:
             raise UsageError(f"{stream!r} cannot be a further stream of {self.name}")
-        name = f"{self.name}.{stream}"
+        name = f"{self.name}.{stream}" if self._names else self.name
         while name in self._names:  # One of this name was dropped and still takes leave of its relays.
             name += "'"
         config = self._config if components is None else replace(self._config, components=components)

@@ -1,16 +1,18 @@
 """What sessions of any kind have in common below their codecs: keys, refusals counted by cause, what reports tell.
 
 `Protection` protects and opens packets under what was negotiated last. `Refusals` keeps count without end and speaks once a
-cause. `FarSide` reads the report blocks about our stream.
+cause. `FarSide` reads the report blocks about our stream. `SecuredSession` is what a session begins with.
 """
 
 from __future__ import annotations
 
 from iceway.core.errors import ParseError, UsageError
+from iceway.core.machine import Outbox
 from iceway.media.description import Negotiated
-from iceway.media.srtp import MAX_PACKET, SrtpKey, SrtpReceiver, SrtpSender
+from iceway.media.srtp import MAX_PACKET, SrtpKey, SrtpReceiver, SrtpRefused, SrtpSender
 from iceway.media.stream import middle, ntp_time
-from iceway.wire.rtp import ReceptionReport, is_rtcp
+from iceway.trace.records import MediaRejected
+from iceway.wire.rtp import ReceptionReport, RtcpPacket, RtpPacket, is_rtcp, parse_rtcp, parse_rtp
 
 _SHORTEST_SRTP = 12 + 4  # a header and the shortest tag
 _SHORTEST_SRTCP = 8 + 4 + 10
@@ -103,3 +105,74 @@ class FarSide:
             # A clock set meanwhile, or a report on somebody else's packet, shows as nonsense.
             if round_trip < _MAX_ROUND_TRIP:
                 self.round_trip = round_trip
+
+
+class SecuredSession(Outbox):
+    """What sessions of sound and of pictures share: packets are opened, and those that cannot be are counted by cause."""
+
+    def __init__(
+        self,
+        name: str,
+        negotiated: Negotiated,
+        call_id: str,
+        early: bool,
+        cname: str,
+        media: str = "audio",
+    ) -> None:
+        """`media`: what records call the stream."""
+        super().__init__()
+        self.name = name
+        self.negotiated = negotiated
+        self.closed = False
+        self._call_id = call_id
+        self._early = early
+        self._cname = cname
+        self._media = media
+        self._keys = Protection(negotiated)
+        self._codecs = {codec.payload_type: codec for codec in negotiated.receives}
+        self._refusals = Refusals()
+        self._replayed = 0
+        self._far_side = FarSide()
+
+    def takes(self, payload_type: int) -> bool:
+        """Whether packets of this type are the stream's."""
+        return payload_type in self._codecs
+
+    def confirm(self, now: float) -> None:
+        """The call was answered: what starts from now on is not early."""
+        self._early = False
+
+    def receive(self, data: bytes, now: float) -> None:
+        """A datagram of the other side that is neither STUN nor TURN."""
+        if self.closed or self._keys.stray(data):
+            return
+        try:
+            if is_rtcp(data):
+                self._receive_rtcp(parse_rtcp(self._keys.opened(data)), now)
+            else:
+                self._receive_rtp(parse_rtp(self._keys.opened(data)), now)
+        except SrtpRefused as refusal:
+            if refusal.replayed:
+                self._replayed += 1
+            else:
+                self._reject(refusal.reason)
+        except ParseError as error:
+            self._reject(str(error))
+
+    def _receive_rtp(self, packet: RtpPacket, now: float) -> None:
+        raise NotImplementedError
+
+    def _receive_rtcp(self, packets: tuple[RtcpPacket, ...], now: float) -> None:
+        raise NotImplementedError
+
+    def _agreed(self, negotiated: Negotiated) -> Negotiated:
+        """Go on under new terms; those before. What was under way under the old numbers is taken still."""
+        before, self.negotiated = self.negotiated, negotiated
+        self._keys.change(negotiated)
+        self._codecs.update({codec.payload_type: codec for codec in negotiated.receives})
+        return before
+
+    def _reject(self, reason: str) -> None:
+        cause = self._refusals.count(reason)
+        if cause is not None:
+            self.emit(MediaRejected(self._call_id, cause, self._media))

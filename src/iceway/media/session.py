@@ -14,19 +14,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iceway.core.errors import ParseError, UsageError
-from iceway.core.machine import ClockSet, Input, Outbox
+from iceway.core.machine import ClockSet, Input
 from iceway.core.timers import Timers
 from iceway.media.codecs import Decoder, decoder, encoder
 from iceway.media.description import Negotiated
 from iceway.media.digits import DigitReceiver, DigitSender
 from iceway.media.files import Sink, Source
 from iceway.media.jitter import START_DELAY, JitterBuffer
-from iceway.media.secured import FarSide, Protection, Refusals
+from iceway.media.secured import SecuredSession
 from iceway.media.sound import FRAME_DURATION, RATE, Samples, silence
-from iceway.media.srtp import SrtpRefused
 from iceway.media.stream import Incoming, Outgoing, ntp_time
 from iceway.media.supplied import SoundIn, SoundOut
-from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary
+from iceway.trace.records import MediaStarted, MediaSummary
 from iceway.wire import telephone_event
 from iceway.wire.rtp import (
     Goodbye,
@@ -35,9 +34,6 @@ from iceway.wire.rtp import (
     RtpPacket,
     SenderReport,
     SourceDescription,
-    is_rtcp,
-    parse_rtcp,
-    parse_rtp,
     serialize_rtcp,
     serialize_rtp,
 )
@@ -107,7 +103,7 @@ class MediaStats:
     fraction_lost: float | None
 
 
-class AudioSession(Outbox):
+class AudioSession(SecuredSession):
     """The sound of one call. `early` until `confirm`; `sink` is closed by `close`."""
 
     def __init__(
@@ -122,21 +118,14 @@ class AudioSession(Outbox):
         early: bool = True,
         cname: str = "",
     ) -> None:
-        super().__init__()
-        self.name = name
-        self.negotiated = negotiated
+        super().__init__(name, negotiated, call_id, early, cname)
         self._source = SoundIn(source, self.emit)
         self._sink = SoundOut(sink, self.emit)
         self._rng = rng
-        self._call_id = call_id
-        self._early = early
-        self._cname = cname
         self._timers = Timers()
         self._wall_offset = 0.0
-        self._closed = False
 
         self._encoder = encoder(negotiated.codec.name)
-        self._keys = Protection(negotiated)
         self._outgoing: Outgoing | None = None
         self._wants_to_send = False
         self._silent = True
@@ -150,21 +139,17 @@ class AudioSession(Outbox):
         self._event_types = {event.payload_type: event for event in negotiated.hears_events}
         self._hears = DigitReceiver()
 
-        self._codecs = {codec.payload_type: codec for codec in negotiated.receives}
         self._decoders: dict[str, Decoder] = {}
         self._playing: Decoder | None = None
         self._buffer = JitterBuffer(self._decode, self._conceal)
         self._incoming: Incoming | None = None
         self._play_at = 0.0
         self._received = 0
-        self._replayed = 0
-        self._refusals = Refusals()
-        self._far_side = FarSide()
 
     # --- commands -----------------------------------------------------------------------------------
     def start_sending(self, now: float) -> None:
         """Send from now on (as far as the negotiated direction lets us)."""
-        if self._closed or self._wants_to_send:
+        if self.closed or self._wants_to_send:
             return
         self._wants_to_send = True
         self._silent = True
@@ -184,7 +169,7 @@ class AudioSession(Outbox):
         """Send telephone keys in place of sound, one after the other (RFC 4733). Raises UsageError."""
         if self.negotiated.events is None:
             raise UsageError("the other side takes no telephone keys (telephone-event) in this call")
-        if not self._closed:
+        if not self.closed:
             self._digits.press(digits, duration)
 
     def stop_sending(self, now: float) -> None:
@@ -192,44 +177,23 @@ class AudioSession(Outbox):
         self._wants_to_send = False
         self._timers.cancel("send")
 
-    def confirm(self, now: float) -> None:
-        """The call was answered: what starts from now on is not early."""
-        self._early = False
-
     def renegotiate(self, negotiated: Negotiated, now: float) -> None:
         """Go on under what a re-INVITE negotiated. Streams whose key and codec stay are not disturbed."""
-        before, self.negotiated = self.negotiated, negotiated
-        self._keys.change(negotiated)
+        before = self._agreed(negotiated)
         if negotiated.codec.name != before.codec.name:
             self._encoder = encoder(negotiated.codec.name)
-        # What was under way under the old numbers can still be played.
-        self._codecs.update({codec.payload_type: codec for codec in negotiated.receives})
         self._event_types.update({event.payload_type: event for event in negotiated.hears_events})
 
-    def receive(self, data: bytes, now: float) -> None:
-        """A datagram of the other side that is neither STUN nor TURN."""
-        if self._closed or self._keys.stray(data):
-            return
-        try:
-            if is_rtcp(data):
-                self._receive_rtcp(parse_rtcp(self._keys.opened(data)), now)
-            else:
-                self._receive_rtp(parse_rtp(self._keys.opened(data)), now)
-        except SrtpRefused as refusal:
-            if refusal.replayed:
-                self._replayed += 1
-            else:
-                self._reject(refusal.reason)
-        except ParseError as error:
-            self._reject(str(error))
+    def takes(self, payload_type: int) -> bool:
+        return super().takes(payload_type) or payload_type in self._event_types
 
     def close(self, now: float) -> None:
         """Say goodbye (RTCP BYE), sum up, close the sink. Nothing comes out after that."""
-        if self._closed:
+        if self.closed:
             return
         if self._outgoing is not None:
             self._send_report(now, goodbye=True)
-        self._closed = True
+        self.closed = True
         self._timers.clear()
         self._sink.close()
         stats = self.stats()
@@ -445,8 +409,3 @@ class AudioSession(Outbox):
             for block in packet.reports:
                 if self._outgoing is not None and block.ssrc == self._outgoing.ssrc:
                     self._far_side.reports(block, now + self._wall_offset)
-
-    def _reject(self, reason: str) -> None:
-        cause = self._refusals.count(reason)
-        if cause is not None:
-            self.emit(MediaRejected(self._call_id, cause))

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from iceway.core.errors import ParseError
-from iceway.core.machine import ClockSet, Input, Outbox
+from iceway.core.machine import ClockSet, Input
 from iceway.core.timers import Timers
 from iceway.media import h264, vp8
 from iceway.media.description import Negotiated
@@ -23,15 +23,14 @@ from iceway.media.picture import size
 from iceway.media.pictures import PictureSink, PictureSource
 from iceway.media.rate import RateControl
 from iceway.media.resending import SentPackets
-from iceway.media.secured import FarSide, Protection, Refusals
+from iceway.media.secured import SecuredSession
 from iceway.media.session import FirstMediaReceived, FirstMediaSent, SendMedia, SourceFinished
 from iceway.media.sound import RATE
-from iceway.media.srtp import SrtpRefused
 from iceway.media.stream import Incoming, Outgoing, ntp_time
 from iceway.media.supplied import PicturesIn, PicturesOut
 from iceway.media.video_codecs import VIDEO_CLOCK, VideoDecoder, VideoEncoder
 from iceway.media.video_stats import Flow, VideoStats
-from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary
+from iceway.trace.records import MediaStarted, MediaSummary
 from iceway.wire.rtcp_feedback import EstimatedBitRate, FullIntraRequest, GenericNack, PictureLoss
 from iceway.wire.rtp import (
     Goodbye,
@@ -40,9 +39,6 @@ from iceway.wire.rtp import (
     RtpPacket,
     SenderReport,
     SourceDescription,
-    is_rtcp,
-    parse_rtcp,
-    parse_rtp,
     serialize_rtcp,
     serialize_rtp,
 )
@@ -62,7 +58,7 @@ _FIRST_RATE = 200_000  # bit/s, before anything is known of the path
 _BURST, _PACE = 8, 0.005  # packets that leave together, and seconds to the next ones
 
 
-class VideoSession(Outbox):
+class VideoSession(SecuredSession):
     """The pictures of one stream of a call. `early` until `confirm`; `sink` is closed by `close`.
 
     `frame_rate` is how often the source is read; `budget` the bit/s that the stream may take (`set_budget`);
@@ -84,22 +80,13 @@ class VideoSession(Outbox):
         budget: int = 600_000,
         media: str = "video",
     ) -> None:
-        super().__init__()
-        self.name = name
-        self.negotiated = negotiated
+        super().__init__(name, negotiated, call_id, early, cname, media)
         self._source = PicturesIn(source, self.emit)
         self._sink = PicturesOut(sink, self.emit)
         self._rng = rng
-        self._call_id = call_id
-        self._early = early
-        self._cname = cname
-        self._media = media
         self._frame_rate = frame_rate
         self._timers = Timers()
         self._wall_offset = 0.0
-        self._closed = False
-        self._keys = Protection(negotiated)
-        self._refusals = Refusals()
 
         self._rate = RateControl(min(budget // 2, _FIRST_RATE), budget)
         self._encoder: VideoEncoder | None = None
@@ -115,12 +102,9 @@ class VideoSession(Outbox):
         self._whole_at: float | None = None
         self._last_command: int | None = None
         self._sent_at_last_report = 0
-        self._far_side = FarSide()
 
-        self._codecs = {codec.payload_type: codec for codec in negotiated.receives}
         self._incoming: Incoming | None = None
         self._received = 0
-        self._replayed = 0
         self._buffer = PictureBuffer()
         self._missing = MissingPackets()
         self._decoder: VideoDecoder | None = None
@@ -135,7 +119,7 @@ class VideoSession(Outbox):
     # --- commands -----------------------------------------------------------------------------------
     def start_sending(self, now: float) -> None:
         """Send from now on (as far as the negotiated direction lets us), beginning with a whole picture."""
-        if self._closed or self._sending:
+        if self.closed or self._sending:
             return
         self._sending = self._whole_wanted = True
         self._frame_at = now
@@ -147,22 +131,15 @@ class VideoSession(Outbox):
         self._sending = False
         self._timers.cancel("frame")
 
-    def confirm(self, now: float) -> None:
-        """The call was answered: what starts from now on is not early."""
-        self._early = False
-
     def renegotiate(self, negotiated: Negotiated, now: float) -> None:
         """Go on under what a re-INVITE negotiated. Streams whose key and codec stay are not disturbed."""
-        before, self.negotiated = self.negotiated, negotiated
-        self._keys.change(negotiated)
+        before = self._agreed(negotiated)
         if negotiated.send_key != before.send_key:
             self._sent.clear()  # kept under the key that is gone
         if negotiated.codec.name != before.codec.name:
             self._encoder = None
         if negotiated.sends and not before.sends:
             self._whole_wanted = True
-        # What was under way under the old numbers can still be shown.
-        self._codecs.update({codec.payload_type: codec for codec in negotiated.receives})
 
     def set_budget(self, bit_rate: int, now: float) -> None:
         """The bit/s that this stream may take: lowered by whoever sees that sound would suffer."""
@@ -173,30 +150,13 @@ class VideoSession(Outbox):
         self._whole_wanted = True
         self._rate.path_changed()
 
-    def receive(self, data: bytes, now: float) -> None:
-        """A datagram of the other side that is neither STUN nor TURN."""
-        if self._closed or self._keys.stray(data):
-            return
-        try:
-            if is_rtcp(data):
-                self._receive_rtcp(parse_rtcp(self._keys.opened(data)), now)
-            else:
-                self._receive_rtp(parse_rtp(self._keys.opened(data)), now)
-        except SrtpRefused as refusal:
-            if refusal.replayed:
-                self._replayed += 1
-            else:
-                self._reject(refusal.reason)
-        except ParseError as error:
-            self._reject(str(error))
-
     def close(self, now: float) -> None:
         """Say goodbye (RTCP BYE), sum up, close the sink. Nothing comes out after that."""
-        if self._closed:
+        if self.closed:
             return
         if self._outgoing.packets:
             self._send_report(now, goodbye=True)
-        self._closed = True
+        self.closed = True
         self._timers.clear()
         self._queue.clear()
         self._sink.close()
@@ -472,8 +432,3 @@ class VideoSession(Outbox):
                 # What was sent again in time is not lost any more, but the path did lose it.
                 lost = max(block.fraction_lost / 256, self._sent.share_resent())
                 self._rate.reported(lost, self._far_side.round_trip if block.last_sr else None)
-
-    def _reject(self, reason: str) -> None:
-        cause = self._refusals.count(reason)
-        if cause is not None:
-            self.emit(MediaRejected(self._call_id, cause, self._media))
