@@ -22,6 +22,7 @@ PACKAGES = {
     "turnutils_peer": "coturn",
     "baresip": "baresip-core",
     "chromium": "chromium",
+    "Xvfb": "xvfb",
     "avahi-daemon": "avahi-daemon",
     "nft": "nftables",
     "ip": "iproute2",

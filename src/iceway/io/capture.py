@@ -1,0 +1,97 @@
+"""Pictures of a device, taken by a thread of their own, so that whoever asks for one never waits.
+
+`CapturedPictures.read` gives the latest picture, however often it is asked. The thread of a device that sets its own
+pace (a camera) takes every picture, lest they grow old in a queue; a device without one (a screen) is looked at once
+after each reading, `frame_rate` times a second at most, and so not at all while nobody asks. When the device gives
+out, the pictures end, the reason is logged and stays in `trouble`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Protocol
+
+from iceway.core.errors import EnvironmentFailure
+from iceway.media.picture import Picture, size
+
+CLOSING = 2.0  # seconds given to a device to let go
+
+_log = logging.getLogger("iceway.capture")
+
+
+class Device(Protocol):
+    """Something to take pictures of. Used by one thread at a time."""
+
+    name: str
+
+    def grab(self) -> Picture:
+        """The picture of this moment. Raises EnvironmentFailure when there are no more."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class CapturedPictures:
+    """A device as a source of pictures. The first one is taken at once, so what is wrong is raised here."""
+
+    def __init__(self, device: Device, frame_rate: float | None) -> None:
+        """`frame_rate` None: the device sets the pace."""
+        self.trouble = ""
+        self.taken = 0
+        self._device = device
+        self._interval = None if frame_rate is None else 1 / frame_rate
+        self._wanted = threading.Event()
+        self._closing = threading.Event()
+        try:
+            self._latest = self._grabbed()
+        except BaseException:
+            device.close()
+            raise
+        self._thread = threading.Thread(target=self._run, name=f"iceway {device.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return size(self._latest)
+
+    def read(self) -> Picture | None:
+        """The latest picture, or None once the device has given out or the source is closed."""
+        self._wanted.set()
+        return None if self.trouble or self._closing.is_set() else self._latest
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self._closing.set()
+        self._wanted.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join(CLOSING)
+
+    def _grabbed(self) -> Picture:
+        picture = self._device.grab()
+        self.taken += 1
+        return picture
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                if self._interval is not None:
+                    self._closing.wait(self._interval)
+                    self._wanted.wait()
+                    self._wanted.clear()
+                if not self._closing.is_set():
+                    self._latest = self._grabbed()
+        except EnvironmentFailure as failure:
+            self.trouble = failure.cause
+            _log.warning("%s gives no more pictures: %s", self._device.name, failure.cause)
+        except Exception as error:
+            self.trouble = f"{type(error).__name__}: {error}"
+            _log.exception("%s gives no more pictures, by a fault of ours", self._device.name)
+        finally:
+            self._device.close()
+
+
+def fitting(width: int, height: int, limit: tuple[int, int]) -> tuple[int, int]:
+    """The size, even, at which something so large fits into `limit` without being stretched."""
+    share = min(1.0, limit[0] / width, limit[1] / height)
+    return max(2, int(width * share) & ~1), max(2, int(height * share) & ~1)
