@@ -252,7 +252,7 @@ class AccessProxy(Outbox):
             if flow.id == self._frontend_flow:
                 self._frontend, self._retry = flow, FIRST_RETRY
                 if self._told:
-                    self.emit(Note("warning", f"Connected to the front end {flow.remote}"))
+                    self.emit(Note("info", f"Connected to the front end {flow.remote}"))
                     self._told.clear()
                 self._proxy.keep_alive(flow.id, now)
             return
