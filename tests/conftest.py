@@ -23,6 +23,7 @@ PACKAGES = {
     "baresip": "baresip-core",
     "chromium": "chromium",
     "Xvfb": "xvfb",
+    "pulseaudio": "pulseaudio libportaudio2 libasound2-plugins",
     "avahi-daemon": "avahi-daemon",
     "nft": "nftables",
     "ip": "iproute2",
