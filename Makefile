@@ -13,7 +13,7 @@ help:
 	@echo "make test      the tests that need nothing but Python"
 	@echo "make check     format, lint, types, layers, then make test"
 	@echo "make kernel    tests on real kernel NATs (root or user namespaces; nftables, iproute2)"
-	@echo "make interop   tests against coturn, aioice, libnice, pion, baresip and Chromium"
+	@echo "make interop   tests against coturn, aioice, libnice, pion, baresip, linphonec and Chromium"
 	@echo "make nightly   the laws of ICE over 20 000 random networks (half an hour and more)"
 	@echo "make fuzz      an hour of searching for bytes that break a parser (FUZZ_SECONDS=600: ten minutes)"
 	@echo "make bench-ice our agent beside aioice, libnice and pion: time to connect, CPU (a quarter of an hour)"

@@ -21,6 +21,7 @@ PACKAGES = {
     "turnutils_uclient": "coturn",
     "turnutils_peer": "coturn",
     "baresip": "baresip-core",
+    "linphonec": "linphone-cli",
     "chromium": "chromium",
     "Xvfb": "xvfb",
     "pulseaudio": "pulseaudio libportaudio2 libasound2-plugins",

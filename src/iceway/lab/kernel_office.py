@@ -96,15 +96,25 @@ class KernelOffice:
         """Put this thread onto a host for the length of a block; sockets made there stay there."""
         return self._lab.enter(host)
 
-    def answers(self, name: str, play: Path, record: str, ring_for: float = 1.0) -> None:
+    def answers(
+        self, name: str, play: Path, record: str, ring_for: float = 1.0, options: Sequence[str] = ()
+    ) -> None:
         """Somebody registers and will answer one call; returns when they are ready."""
         arguments = ["answer", "--once", "--ring-for", str(ring_for), "--play", str(play), "--record", record]
-        self.start(name, [*arguments, *self._account(name)])
+        self.start(name, [*arguments, *options, *self._account(name)])
         self.wait_for_line(name, "registered as")
 
-    def calls(self, name: str, peer: str, play: Path, record: str, limit: float = 40.0) -> int:
+    def calls(
+        self,
+        name: str,
+        peer: str,
+        play: Path,
+        record: str,
+        limit: float = 40.0,
+        options: Sequence[str] = (),
+    ) -> int:
         """Somebody calls, until the call is over; the exit code of `iceway call`."""
-        arguments = ["call", f"{peer}@{DOMAIN}", "--play", str(play), "--record", record]
+        arguments = ["call", f"{peer}@{DOMAIN}", "--play", str(play), "--record", record, *options]
         process = self.start(name, [*arguments, *self._account(name)])
         try:
             return process.wait(limit)
