@@ -8,7 +8,8 @@
 
 Candidates may be exchanged at any time, in any order, early and late. Checks start by themselves as soon as
 the peer's user name and password are known. The agent is a gatherer, which owns sockets and relays, and a
-session, which owns pairs and checks; a restart makes a new session while the old one carries the media on.
+session, which owns pairs and checks; a restart makes a new session while the old one carries the media on
+(`ice/generations.py`).
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ from iceway.ice.events import (
     StateChanged,
 )
 from iceway.ice.gathering import Gatherer
+from iceway.ice.generations import Generations
 from iceway.ice.mdns import Names
-from iceway.ice.messages import Credentials, Refusal, check_error, user_fragments
+from iceway.ice.messages import Credentials, check_error
 from iceway.ice.session import Session
 from iceway.ice.statistics import Report, report
 from iceway.ice.statistics import Transport as Transported
@@ -46,7 +48,7 @@ from iceway.ice.tcp import TcpWays
 from iceway.trace import records
 from iceway.turn.trace import stun_received, stun_sent
 from iceway.wire import stun
-from iceway.wire.stun import MessageClass, Method, StunMessage
+from iceway.wire.stun import MessageClass, Method
 
 if TYPE_CHECKING:
     from random import Random
@@ -74,14 +76,12 @@ class Agent(Outbox):
         self.state = IceState.NEW
         self._config = config
         self._rng = rng
-        self._given = local
         self._together = together or ChecklistSet(config.controlling and not config.lite)
         self._names = Names(name, config.mdns and config.policy is not Policy.RELAY, rng, self)
         self._gatherer = Gatherer(name, config, self._together, rng, self, self._names.name_of)
         self._tcp = TcpWays(name, config, self._gatherer.maker, rng, self)
+        self._generations = Generations(name, config, local, self._together, rng, self)
         self._timers = Timers()
-        self._current: Session | None = None
-        self._previous: Session | None = None
         self._named: list[NamedCandidate] = []
         self._permitted: tuple[str, ...] = ()
         self._told_settled = self._told_done = True
@@ -99,7 +99,7 @@ class Agent(Outbox):
     @property
     def local_ufrags(self) -> tuple[str, ...]:
         """Every ufrag that checks of the peer may name: during a restart those of the old session, too."""
-        return tuple(session.local.ufrag for session in self._sessions())
+        return tuple(session.local.ufrag for session in self._generations)
 
     @property
     def local_candidates(self) -> tuple[Candidate, ...]:
@@ -165,9 +165,7 @@ class Agent(Outbox):
 
     def active_path(self, component: int = 1) -> CandidatePath | None:
         """The path that `send` uses now: nominated, or the best valid one until then."""
-        pair = self._session.active(component)
-        if pair is None and self._previous is not None:
-            pair = self._previous.active(component)
+        pair = self._generations.active(component)
         return pair.path if pair else None
 
     def default_candidate(self, component: int = 1) -> Candidate | None:
@@ -254,7 +252,8 @@ class Agent(Outbox):
         if session.remote == remote:
             return
         if session.remote is not None:
-            self._succeed_session(session.local, now)
+            self._leave_session()
+            self._generations.change_peer(self._gatherer.candidates, now, gathering=self._busy)
             self._retire_previous(now)  # It leads to another than the one we are to talk to.
         self._session.set_remote(remote, now, lite=lite, pacing=pacing, renomination=renomination)
         self._settle(now)
@@ -287,9 +286,7 @@ class Agent(Outbox):
 
     def send(self, data: bytes, now: float, component: int = 1) -> bool:
         """Send on the best path there is; False if there is none (the data is lost)."""
-        pair = self._current.active(component) if self._current else None
-        if pair is None and self._previous is not None:
-            pair = self._previous.active(component)
+        pair = self._generations.active(component)
         if pair is None:
             return False
         pair.counts.sent(len(data))
@@ -304,14 +301,15 @@ class Agent(Outbox):
     def ask_consent(self, now: float) -> None:
         """Ask at once whether the path still works, since something says that it may not; see `proven_at`."""
         self._usable()
-        for session in self._sessions():
+        for session in self._generations:
             session.ask_consent(1, now)
 
     def restart(self, now: float) -> None:
         """New user name and password (RFC 8445 §9); media stays on the old path until there is a new one."""
         self._usable()
         self._told_settled = self._told_done = False
-        self._succeed_session(Credentials.drawn(self._rng), now)
+        self._leave_session()
+        self._generations.restart(self._gatherer.candidates, now, gathering=self._busy)
         self._gatherer.again(now)
         self._session.gathering = True
         self._settle(now)
@@ -320,9 +318,7 @@ class Agent(Outbox):
         """Let go of everything. Relays over UDP are told, which takes up to 2.5 s that nobody waits for."""
         if self.state is IceState.CLOSED:
             return
-        for session in self._sessions():
-            session.close(now)
-        self._previous = None
+        self._generations.close(now)
         self._timers.clear()
         self._tcp.close()
         self._names.close()
@@ -347,7 +343,7 @@ class Agent(Outbox):
         self._gatherer.handle_timeout(now)
         self._tcp.handle_timeout(now)
         self._names.handle_timeout(now)
-        for session in self._sessions():
+        for session in self._generations:
             session.handle_timeout(now)
         for _ in self._timers.due(now):
             self._release(now)
@@ -359,7 +355,7 @@ class Agent(Outbox):
             self._tcp.poll_timeout(),
             self._names.poll_timeout(),
             self._timers.next_at(),
-            *(session.poll_timeout() for session in self._sessions()),
+            *(session.poll_timeout() for session in self._generations),
         )
 
     # --- what the gatherer tells ---------------------------------------------------------------------------
@@ -384,22 +380,22 @@ class Agent(Outbox):
             self._receive(base, peer, data, now)
 
     def peer_refused(self, base: Address, ip: str, reason: str, now: float) -> None:
-        for session in self._sessions():
+        for session in self._generations:
             session.peer_refused(base, ip, reason, now)
 
     def base_lost(self, base: Address, reason: str, now: float) -> None:
         self._gatherer.forget_base(base)
         self._tcp.leave(base, reason, now)
-        for session in self._sessions():
+        for session in self._generations:
             session.base_lost(base, reason, now)
 
     def connection_lost(self, base: Address, peer: Address, reason: str, now: float) -> None:
-        for session in self._sessions():
+        for session in self._generations:
             session.connection_lost(base, peer, reason, now)
 
     def knows(self, base: Address, peer: Address) -> bool:
         """Whether an authentic check came from there, or an answer to one of ours."""
-        return any(session.accepts(base, peer) is not None for session in self._sessions())
+        return any(session.accepts(base, peer) is not None for session in self._generations)
 
     def is_taken(self, base: Address) -> bool:
         return self._gatherer.socket(base) is not None or self._gatherer.is_relay(base)
@@ -460,14 +456,12 @@ class Agent(Outbox):
     def _receive(self, base: Address, source: Address, data: bytes, now: float) -> None:
         """A datagram from a peer (RFC 7983): STUN for the sessions, everything else is the application's."""
         if not stun.is_stun(data):
-            for session in self._sessions():
-                component = session.accepts(base, source)
-                if component is not None:
-                    pair = session.pair(base, source)
-                    if pair is not None:
-                        pair.counts.received(len(data))
-                    self.emit(DataReceived(component, data, source, base))
-                    return
+            accepted = self._generations.accepts(base, source)
+            if accepted is not None:
+                component, pair = accepted
+                if pair is not None:
+                    pair.counts.received(len(data))
+                self.emit(DataReceived(component, data, source, base))
             return
         try:
             message = stun.parse(data)
@@ -481,52 +475,22 @@ class Agent(Outbox):
         if message.method != Method.BINDING:
             return
         if message.message_class is MessageClass.REQUEST:
-            self._receive_request(base, source, message, now)
+            refusal = self._generations.handle_request(base, source, message, now)
+            if refusal is not None:
+                self.send_stun(base, source, check_error(message, refusal, None), now)
         elif message.message_class in (MessageClass.SUCCESS, MessageClass.ERROR):
-            for session in self._sessions():
+            for session in self._generations:
                 session.handle_response(base, source, message, now)
-
-    def _receive_request(self, base: Address, source: Address, request: StunMessage, now: float) -> None:
-        fragments = user_fragments(request)
-        if fragments is None:
-            self.send_stun(base, source, check_error(request, Refusal(400, "Bad Request"), None), now)
-            return
-        ours, theirs = fragments
-        mine = [session for session in self._sessions() if session.local.ufrag == ours]
-        for session in mine:
-            if session.remote is None or session.remote.ufrag == theirs:
-                session.handle_request(base, source, request, now)
-                return
-        if not mine:
-            self.send_stun(base, source, check_error(request, Refusal(401, "Unauthenticated"), None), now)
 
     # --- sessions ----------------------------------------------------------------------------------------
     @property
     def _session(self) -> Session:
-        if self._current is None:
-            self._together.role.drawn(self._rng)  # before the credentials
-            self._current = self._new_session(self._given or Credentials.drawn(self._rng))
-        return self._current
+        return self._generations.current
 
-    def _new_session(self, local: Credentials) -> Session:
-        return Session(self.name, self._config, local, self._together, self._rng, self)
-
-    def _sessions(self) -> list[Session]:
-        return [session for session in (self._current, self._previous) if session is not None]
-
-    def _succeed_session(self, local: Credentials, now: float) -> None:
-        """A new session takes over; the old one stays as long as it carries media and the new one does not."""
-        old = self._session
-        if old.connected:
-            self._previous = old
-        else:
-            old.close(now)
+    def _leave_session(self) -> None:
+        """Another one begins: what was agreed with the peer of this one, and waited for, is over."""
         self._timers.clear()
         self._named.clear()
-        self._current = self._new_session(local)
-        self._current.gathering = self._busy
-        for candidate in self._gatherer.candidates:
-            self._current.add_local(candidate, now)
         self._permitted = ()
 
     @property
@@ -556,12 +520,8 @@ class Agent(Outbox):
             self.emit(RestartNeeded(f"the selected path stands on {gone}, which is gone"))
 
     def _in_use(self) -> tuple[Address, ...]:
-        """Bases that carry media and must not be pulled away."""
-        numbers = range(1, self._config.components + 1)
-        pairs = [self._session.selected(number) for number in numbers]
-        if self._previous is not None:
-            pairs += [self._previous.active(number) for number in numbers]
-        bases = [pair.base for pair in pairs if pair is not None]
+        """Bases that carry media and must not be pulled away, with what they stand on."""
+        bases = self._generations.bases_in_use()
         companions = [self._tcp.companion(base) for base in bases]
         return (*bases, *(base for base in companions if base is not None))
 
@@ -623,9 +583,7 @@ class Agent(Outbox):
             self.emit(StateChanged(state, reason))
 
     def _retire_previous(self, now: float) -> None:
-        if self._previous is not None:
-            self._previous.close(now)
-            self._previous = None
+        self._generations.retire_previous(now)
         self._gatherer.drop_left(self._in_use(), now)
 
     def _usable(self) -> None:
