@@ -2,22 +2,17 @@
 
 `CapturedPictures.read` gives the latest picture, however often it is asked. The thread of a device that sets its own
 pace (a camera) takes every picture, lest they grow old in a queue; a device without one (a screen) is looked at once
-after each reading, `frame_rate` times a second at most, and so not at all while nobody asks. When the device gives
-out, the pictures end, the reason is logged and stays in `trouble`.
+after each reading, `frame_rate` times a second at most, and so not at all while nobody asks.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import Protocol
 
-from iceway.core.errors import EnvironmentFailure
 from iceway.media.picture import Picture, size
 
 CLOSING = 2.0  # seconds given to a device to let go
-
-_log = logging.getLogger("iceway.capture")
 
 
 class Device(Protocol):
@@ -37,7 +32,7 @@ class CapturedPictures:
 
     def __init__(self, device: Device, frame_rate: float | None) -> None:
         """`frame_rate` None: the device sets the pace."""
-        self.trouble = ""
+        self.failure: Exception | None = None
         self.taken = 0
         self._device = device
         self._interval = None if frame_rate is None else 1 / frame_rate
@@ -56,9 +51,13 @@ class CapturedPictures:
         return size(self._latest)
 
     def read(self) -> Picture | None:
-        """The latest picture, or None once the device has given out or the source is closed."""
+        """The latest picture; None once the source is closed. Raises `failure` once the device has given out."""
         self._wanted.set()
-        return None if self.trouble or self._closing.is_set() else self._latest
+        if self._closing.is_set():
+            return None
+        if self.failure is not None:
+            raise self.failure
+        return self._latest
 
     def close(self) -> None:
         """Let go of the device."""
@@ -81,12 +80,8 @@ class CapturedPictures:
                     self._wanted.clear()
                 if not self._closing.is_set():
                     self._latest = self._grabbed()
-        except EnvironmentFailure as failure:
-            self.trouble = failure.cause
-            _log.warning("%s gives no more pictures: %s", self._device.name, failure.cause)
-        except Exception as error:
-            self.trouble = f"{type(error).__name__}: {error}"
-            _log.exception("%s gives no more pictures, by a fault of ours", self._device.name)
+        except Exception as failure:
+            self.failure = failure
         finally:
             self._device.close()
 
