@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from time import process_time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,6 +107,21 @@ def test_what_cannot_be_decoded_is_ground_for_nothing() -> None:
     for sequence in range(3, 9):
         line.packet(sequence, whole=(2,))
     assert line.shown() == ["2.0 2.1 2.2"]
+
+
+def test_a_flood_that_pretends_to_be_whole_pictures_costs_little() -> None:
+    """A picture without an end whose every packet claims to begin it, behind a hole; and gaps of thousands."""
+    began = process_time()
+    endless, gappy = PictureBuffer(), PictureBuffer()
+    for number in range(3000):
+        if number != 1:
+            endless.put(number, 0, 96, Piece(b"x", True), False, 0.0001 * number)
+        gappy.put(number * 2900, number, 96, Piece(b"x", number == 0), False, 0.0001 * number)
+        for buffer in (endless, gappy):
+            while buffer.take(0.0001 * number) is not None:
+                pass
+    assert process_time() - began < 3.0
+    assert gappy.lost > 1_000_000
 
 
 def test_nothing_is_held_without_bound() -> None:

@@ -115,7 +115,7 @@ class PictureBuffer:
         if start is None:
             return False
         if self._passed is not None:
-            self.lost += sum(at not in self._held for at in range(self._passed, start))
+            self.lost += self._absent(self._passed, start)
         for passed in [at for at in self._held if at < start]:
             del self._held[passed]
         self._next, self._passed = start, None
@@ -151,7 +151,7 @@ class PictureBuffer:
         if not behind:
             return False
         # Not only the first: it may be a whole picture of which a packet is missing in turn.
-        for start in sorted(at for at in behind if self._held[at].piece.starts_key):
+        for start in sorted(at for at in behind if self._held[at].piece.starts_key and self._first(at)):
             if self._end_of_picture(start) is not None:
                 self._drop_before(start)
                 return True
@@ -162,9 +162,18 @@ class PictureBuffer:
         self._give_up()
         return True
 
+    def _first(self, at: int) -> bool:
+        """Whether the packet before this one is not of the same picture, as far as one can see."""
+        before = self._held.get(at - 1)
+        return before is None or before.marker or before.timestamp != self._held[at].timestamp
+
+    def _absent(self, first: int, end: int) -> int:
+        """How many packets never came; counted without walking through a gap, which may be as long as they like."""
+        return max(0, end - first) - sum(first <= at < end for at in self._held)
+
     def _drop_before(self, start: int) -> None:
         assert self._next is not None
-        self.lost += sum(at not in self._held for at in range(self._next, start))
+        self.lost += self._absent(self._next, start)
         for passed in [at for at in self._held if at < start]:
             del self._held[passed]
         self._next, self._stuck_since = start, None
@@ -177,7 +186,7 @@ class PictureBuffer:
         if len(self._held) > MAX_HELD:
             keep = max(self._held) + 1
         if first is not None:
-            self.lost += sum(at not in self._held for at in range(first, keep))
+            self.lost += self._absent(first, keep)
         for passed in [at for at in self._held if at < keep]:
             del self._held[passed]
         self._next, self._passed, self._stuck_since = None, keep, None

@@ -46,8 +46,8 @@ class MissingPackets:
         wanted = self._wanted.pop(sequence, None)
         if wanted is not None and wanted.asked:
             self.recovered += 1
-        while len(self._wanted) > MAX_MISSING:
-            del self._wanted[min(self._wanted)]
+        for passed in sorted(self._wanted)[: max(0, len(self._wanted) - MAX_MISSING)]:
+            del self._wanted[passed]
 
     def forget_before(self, sequence: int) -> None:
         """Nobody waits any more for what was sent before this."""

@@ -6,12 +6,15 @@ cause. `FarSide` reads the report blocks about our stream. `SecuredSession` is w
 
 from __future__ import annotations
 
+from math import inf
+
 from iceway.core.errors import ParseError, UsageError
 from iceway.core.machine import Outbox
 from iceway.media.description import Negotiated
+from iceway.media.formats import Codec
 from iceway.media.srtp import MAX_PACKET, SrtpKey, SrtpReceiver, SrtpRefused, SrtpSender
 from iceway.media.stream import middle, ntp_time
-from iceway.trace.records import MediaRejected
+from iceway.trace.records import MediaRejected, Note
 from iceway.wire.rtp import ReceptionReport, RtcpPacket, RtpPacket, is_rtcp, parse_rtcp, parse_rtp
 
 _SHORTEST_SRTP = 12 + 4  # a header and the shortest tag
@@ -97,13 +100,14 @@ class FarSide:
         self.round_trip: float | None = None
         self.fraction_lost: float | None = None
 
-    def reports(self, block: ReceptionReport, wall: float) -> None:
+    def reports(self, block: ReceptionReport, wall: float, clock_age: float = inf) -> None:
+        """`clock_age`: seconds since our clock was set; what was stamped before that tells no time."""
         self.fraction_lost = block.fraction_lost / 256
         if block.last_sr:
-            elapsed = middle(ntp_time(wall)) - block.last_sr - block.delay
-            round_trip = (elapsed & 0xFFFF_FFFF) / 65536
-            # A clock set meanwhile, or a report on somebody else's packet, shows as nonsense.
-            if round_trip < _MAX_ROUND_TRIP:
+            stamped = ((middle(ntp_time(wall)) - block.last_sr) & 0xFFFF_FFFF) / 65536
+            round_trip = stamped - block.delay / 65536
+            # A report on somebody else's packet shows as nonsense.
+            if 0 <= round_trip < _MAX_ROUND_TRIP and stamped <= clock_age:
                 self.round_trip = round_trip
 
 
@@ -169,8 +173,21 @@ class SecuredSession(Outbox):
         """Go on under new terms; those before. What was under way under the old numbers is taken still."""
         before, self.negotiated = self.negotiated, negotiated
         self._keys.change(negotiated)
-        self._codecs.update({codec.payload_type: codec for codec in negotiated.receives})
+        for codec in negotiated.receives:
+            self._means(codec)
+            self._codecs[codec.payload_type] = codec
         return before
+
+    def _means(self, codec: Codec) -> None:
+        """A payload type that stands for something else than before (RFC 3264 §8.3.2 forbids it): what waits is dropped."""
+        before = self._codecs.get(codec.payload_type)
+        if before is not None and before.name != codec.name:
+            what = f"payload type {codec.payload_type} stood for {before} and now stands for {codec}"
+            self.emit(Note("warning", f"{what}: what was under way cannot be told apart and is dropped"))
+            self._drop_what_waits()
+
+    def _drop_what_waits(self) -> None:
+        raise NotImplementedError
 
     def _reject(self, reason: str) -> None:
         cause = self._refusals.count(reason)

@@ -19,13 +19,14 @@ from iceway.core.timers import Timers
 from iceway.media.codecs import Decoder, decoder, encoder
 from iceway.media.description import Negotiated
 from iceway.media.digits import DigitReceiver, DigitSender
+from iceway.media.far_source import MAX_TOLD, FarSource, Ours, OwnName
 from iceway.media.files import Sink, Source
 from iceway.media.jitter import START_DELAY, JitterBuffer
 from iceway.media.secured import SecuredSession
 from iceway.media.sound import FRAME_DURATION, RATE, Samples, silence
 from iceway.media.stream import Incoming, Outgoing, ntp_time
 from iceway.media.supplied import SoundIn, SoundOut
-from iceway.trace.records import MediaStarted, MediaSummary
+from iceway.trace.records import MediaStarted, MediaSummary, Note
 from iceway.wire import telephone_event
 from iceway.wire.rtp import (
     Goodbye,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from random import Random
 
 REPORT_INTERVAL = 5.0  # RFC 3550 §6.2
+MAX_MISORDER = 100  # RFC 3550 §A.1
 _CATCH_UP = 10 * FRAME_DURATION  # a clock later than this has stood still; frames of that time are skipped
 
 
@@ -123,7 +125,7 @@ class AudioSession(SecuredSession):
         self._sink = SoundOut(sink, self.emit)
         self._rng = rng
         self._timers = Timers()
-        self._wall_offset = 0.0
+        self._wall_offset = self._clock_set_at = 0.0
 
         self._encoder = encoder(negotiated.codec.name)
         self._outgoing: Outgoing | None = None
@@ -142,7 +144,8 @@ class AudioSession(SecuredSession):
         self._decoders: dict[str, Decoder] = {}
         self._playing: Decoder | None = None
         self._buffer = JitterBuffer(self._decode, self._conceal)
-        self._incoming: Incoming | None = None
+        self._far_source = FarSource(MAX_MISORDER)
+        self._own_name = OwnName()
         self._play_at = 0.0
         self._received = 0
 
@@ -182,7 +185,14 @@ class AudioSession(SecuredSession):
         before = self._agreed(negotiated)
         if negotiated.codec.name != before.codec.name:
             self._encoder = encoder(negotiated.codec.name)
-        self._event_types.update({event.payload_type: event for event in negotiated.hears_events})
+        if negotiated.recv_key != before.recv_key:
+            self._far_source.trust_anew()
+        for codec in negotiated.receives:
+            self._event_types.pop(codec.payload_type, None)
+        for event in negotiated.hears_events:
+            self._means(event)
+            self._codecs.pop(event.payload_type, None)
+            self._event_types[event.payload_type] = event
 
     def takes(self, payload_type: int) -> bool:
         return super().takes(payload_type) or payload_type in self._event_types
@@ -229,6 +239,7 @@ class AudioSession(SecuredSession):
     def handle_input(self, event: Input, now: float) -> None:
         if isinstance(event, ClockSet):
             self._wall_offset = event.wall_offset
+            self._clock_set_at = now
 
     def handle_timeout(self, now: float) -> None:
         for timer in self._timers.due(now):
@@ -321,8 +332,7 @@ class AudioSession(SecuredSession):
                 stream.ssrc,
                 ntp,
                 stream.timestamp,
-                stream.packets & 0xFFFF_FFFF,
-                stream.octets & 0xFFFF_FFFF,
+                *stream.counts(),
                 blocks,
             )
         else:
@@ -345,6 +355,10 @@ class AudioSession(SecuredSession):
             self._timers.arm("report", now + interval * (0.5 + self._rng.random()))
 
     # --- receiving ----------------------------------------------------------------------------------
+    @property
+    def _incoming(self) -> Incoming | None:
+        return self._far_source.incoming
+
     def _receive_rtp(self, packet: RtpPacket, now: float) -> None:
         codec = self._codecs.get(packet.payload_type)
         if codec is None and packet.payload_type in self._event_types:
@@ -352,23 +366,36 @@ class AudioSession(SecuredSession):
             return
         if codec is None:
             raise ParseError(f"payload type {packet.payload_type} was not negotiated")
-        place = None
-        if self._incoming is not None and self._incoming.ssrc == packet.ssrc:
-            place = self._incoming.accept(packet, codec.clock_rate, now)
-        if self._incoming is None or place is None:
-            if self._incoming is not None:
-                self._buffer.restart()
-            self._incoming = Incoming(packet, codec.clock_rate)
-            place = self._incoming.accept(packet, codec.clock_rate, now)
-        assert place is not None
-        self._received += 1
-        self._buffer.put(place.sequence, place.timestamp, packet.payload_type, packet.payload)
-        if self._timers.at("play") is None:
+        self._defend_our_name(packet.ssrc, now)
+        placed = self._far_source.take(packet, codec.clock_rate, now)
+        for one in placed:
+            if one.anew and self._received:
+                self._another_source()
+            self._received += 1
+            self._buffer.put(one.at.sequence, one.at.timestamp, one.packet.payload_type, one.packet.payload)
+        if placed and self._timers.at("play") is None:
             self._play_at = now + START_DELAY / RATE
             self._timers.arm("play", self._play_at)
             self._arm_report(now)
             self.emit(MediaStarted(self._call_id, "received", str(codec), self._early))
             self.emit(FirstMediaReceived(self.name, self._early))
+
+    def _drop_what_waits(self) -> None:
+        self._buffer.restart()
+
+    def _another_source(self) -> None:
+        self._buffer.restart()
+        if self._far_source.changes <= MAX_TOLD and self._incoming is not None:
+            self.emit(Note("info", f"another source of sound took over: SSRC {self._incoming.ssrc:08x}"))
+
+    def _defend_our_name(self, ssrc: int, now: float) -> None:
+        """RFC 3550 §8.2. Raises ParseError for what is not to be played."""
+        taken = self._own_name.taken(ssrc, self._outgoing.ssrc if self._outgoing else None, now)
+        if taken is Ours.COLLISION:
+            self._send_report(now, goodbye=True)
+            self._our_stream().rename(self._rng)
+        if taken is not None:
+            raise ParseError(taken.value)
 
     def _receive_digit(self, packet: RtpPacket, now: float) -> None:
         event = telephone_event.parse(packet.payload)
@@ -408,4 +435,4 @@ class AudioSession(SecuredSession):
                 self._incoming.heard_report(packet, now)
             for block in packet.reports:
                 if self._outgoing is not None and block.ssrc == self._outgoing.ssrc:
-                    self._far_side.reports(block, now + self._wall_offset)
+                    self._far_side.reports(block, now + self._wall_offset, now - self._clock_set_at)

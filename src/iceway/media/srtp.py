@@ -6,6 +6,7 @@ libsrtp knows no MKI as pylibsrtp builds it; since the MKI is not authenticated 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ DEFAULT_SUITE = SDES_SUITES[0]
 KEY_AND_SALT_LENGTH = 30  # of those (RFC 4568 §6.2.1): 16 bytes of key, 14 of salt
 
 MAX_PACKET = 2000
+MAX_SOURCES = 256  # libsrtp keeps the state of each for good: a replay must not come in again
 _WINDOW = (
     1024  # packets: a picture's piece that is sent again comes hundreds of packets late and is no replay
 )
@@ -91,20 +93,23 @@ class SrtpReceiver:
         self._session = _session(key, Policy.SSRC_ANY_INBOUND)
         self._mki = key.mki
         self._suite = SUITES[key.suite]
+        self._sources: set[bytes] = set()
 
     def unprotect(self, packet: bytes) -> bytes:
-        packet = self._without_mki(packet, self._suite.tag)
-        try:
-            return self._session.unprotect(packet)
-        except Error as error:
-            raise _refusal(error) from None
+        return self._opened(packet, packet[8:12], self._suite.tag, self._session.unprotect)
 
     def unprotect_rtcp(self, packet: bytes) -> bytes:
-        packet = self._without_mki(packet, self._suite.rtcp_tag)
+        return self._opened(packet, packet[4:8], self._suite.rtcp_tag, self._session.unprotect_rtcp)
+
+    def _opened(self, packet: bytes, source: bytes, tag: int, unprotect: Callable[[bytes], bytes]) -> bytes:
+        if source not in self._sources and len(self._sources) >= MAX_SOURCES:
+            raise SrtpRefused("more sources (SSRC) under one key than any call has")
         try:
-            return self._session.unprotect_rtcp(packet)
+            opened = unprotect(self._without_mki(packet, tag))
         except Error as error:
             raise _refusal(error) from None
+        self._sources.add(source)
+        return opened
 
     def _without_mki(self, packet: bytes, tag: int) -> bytes:
         if len(packet) > MAX_PACKET:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from random import Random
 
 MAX_DROPOUT = 3000  # RFC 3550 §A.1
+MAX_LEAP = 10.0  # seconds by which timestamps and arrival may come apart between two packets
 NTP_EPOCH = 2_208_988_800  # 1900 to 1970
 
 
@@ -42,6 +43,7 @@ class Outgoing:
         self._timestamp = rng.getrandbits(32)
         self.packets = 0
         self.octets = 0
+        self._before = 0, 0  # packets and octets under the SSRC that was ours
 
     def next_packet(self, payload_type: int, payload: bytes, clock_rate: int, marker: bool) -> RtpPacket:
         """The packet of one frame of sound, after which a frame's time has passed."""
@@ -67,6 +69,17 @@ class Outgoing:
         self._timestamp = now
         self.skip(clock_rate)
         return packet
+
+    def rename(self, rng: Random) -> None:
+        """Go on under another SSRC (RFC 3550 §8.2). Time goes on; numbers begin anew."""
+        self.ssrc = rng.getrandbits(32)
+        self._sequence = rng.getrandbits(15)
+        self._before = self.packets, self.octets
+
+    def counts(self) -> tuple[int, int]:
+        """Packets and octets sent under this SSRC, as a sender report has them."""
+        packets, octets = self._before
+        return (self.packets - packets) & 0xFFFF_FFFF, (self.octets - octets) & 0xFFFF_FFFF
 
     def skip(self, clock_rate: int) -> None:
         """One frame's time passes."""
@@ -121,6 +134,16 @@ class Incoming:
             self.jitter += (abs(transit - self._transit) - self.jitter) / 16
         self._transit = transit
         return Unwrapped(sequence, timestamp * RATE // clock_rate)
+
+    def jumps(self, packet: RtpPacket, clock_rate: int, misorder: int, now: float) -> bool:
+        """Whether its numbers are so far from those before that it may be of another stream, or damaged."""
+        step = _signed(packet.sequence - self._highest, 16)
+        if not -misorder <= step <= MAX_DROPOUT or clock_rate != self._clock_rate:
+            return True
+        if self._transit is None:
+            return False
+        timestamp = self._timestamp + _signed(packet.timestamp - self._timestamp, 32)
+        return abs(now - timestamp / clock_rate - self._transit) > MAX_LEAP
 
     def accept_soundless(self, packet: RtpPacket) -> int | None:
         """Count a packet that carries no sound; its number unwrapped, None if it is not of this stream."""

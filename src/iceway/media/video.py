@@ -17,7 +17,8 @@ from iceway.core.machine import ClockSet, Input
 from iceway.core.timers import Timers
 from iceway.media import h264, vp8
 from iceway.media.description import Negotiated
-from iceway.media.frames import CodedPicture, PictureBuffer
+from iceway.media.far_source import MAX_TOLD, FarSource, Ours, OwnName, Placed
+from iceway.media.frames import MAX_HELD, CodedPicture, PictureBuffer
 from iceway.media.missing import MissingPackets
 from iceway.media.picture import size
 from iceway.media.pictures import PictureSink, PictureSource
@@ -30,7 +31,7 @@ from iceway.media.stream import Incoming, Outgoing, ntp_time
 from iceway.media.supplied import PicturesIn, PicturesOut
 from iceway.media.video_codecs import VIDEO_CLOCK, VideoDecoder, VideoEncoder
 from iceway.media.video_stats import Flow, VideoStats
-from iceway.trace.records import MediaStarted, MediaSummary
+from iceway.trace.records import MediaStarted, MediaSummary, Note
 from iceway.wire.rtcp_feedback import EstimatedBitRate, FullIntraRequest, GenericNack, PictureLoss
 from iceway.wire.rtp import (
     Goodbye,
@@ -86,7 +87,7 @@ class VideoSession(SecuredSession):
         self._rng = rng
         self._frame_rate = frame_rate
         self._timers = Timers()
-        self._wall_offset = 0.0
+        self._wall_offset = self._clock_set_at = 0.0
 
         self._rate = RateControl(min(budget // 2, _FIRST_RATE), budget)
         self._encoder: VideoEncoder | None = None
@@ -103,7 +104,8 @@ class VideoSession(SecuredSession):
         self._last_command: int | None = None
         self._sent_at_last_report = 0
 
-        self._incoming: Incoming | None = None
+        self._far_source = FarSource(MAX_HELD)
+        self._own_name = OwnName()
         self._received = 0
         self._buffer = PictureBuffer()
         self._missing = MissingPackets()
@@ -136,6 +138,8 @@ class VideoSession(SecuredSession):
         before = self._agreed(negotiated)
         if negotiated.send_key != before.send_key:
             self._sent.clear()  # kept under the key that is gone
+        if negotiated.recv_key != before.recv_key:
+            self._far_source.trust_anew()
         if negotiated.codec.name != before.codec.name:
             self._encoder = None
         if negotiated.sends and not before.sends:
@@ -206,6 +210,7 @@ class VideoSession(SecuredSession):
     def handle_input(self, event: Input, now: float) -> None:
         if isinstance(event, ClockSet):
             self._wall_offset = event.wall_offset
+            self._clock_set_at = now
 
     def handle_timeout(self, now: float) -> None:
         for timer in self._timers.due(now):
@@ -296,8 +301,7 @@ class VideoSession(SecuredSession):
                 stream.ssrc,
                 ntp_time(now + self._wall_offset),
                 timestamp & 0xFFFF_FFFF,
-                stream.packets & 0xFFFF_FFFF,
-                stream.octets & 0xFFFF_FFFF,
+                *stream.counts(),
                 blocks,
             )
         self._sent_at_last_report = stream.packets
@@ -309,40 +313,65 @@ class VideoSession(SecuredSession):
             self._timers.arm("report", now + REPORT_INTERVAL * (0.5 + self._rng.random()))
 
     # --- receiving ----------------------------------------------------------------------------------
+    @property
+    def _incoming(self) -> Incoming | None:
+        return self._far_source.incoming
+
     def _receive_rtp(self, packet: RtpPacket, now: float) -> None:
         codec = self._codecs.get(packet.payload_type)
         if codec is None:
             raise ParseError(f"payload type {packet.payload_type} was not negotiated")
         if not packet.payload:
             raise ParseError("a packet without a payload")  # padding, with which some probe the path
-        piece = vp8.parse(packet.payload) if codec.name == "VP8" else h264.parse(packet.payload)
-        place = None
-        if self._incoming is not None and self._incoming.ssrc == packet.ssrc:
-            place = self._incoming.accept(packet, codec.clock_rate, now)
-        if self._incoming is None or place is None:
-            self._begin(packet, now)
-            assert self._incoming is not None
-            place = self._incoming.accept(packet, codec.clock_rate, now)
-        assert place is not None
-        self._received += 1
-        self._asked_in_vain = 0
-        self._missing.arrived(place.sequence, self._incoming.jitter, now)
-        self._buffer.put(place.sequence, place.timestamp, packet.payload_type, piece, packet.marker, now)
-        if self._received == 1:
+        piece = self._piece(packet)
+        self._defend_our_name(packet.ssrc, now)
+        first = not self._received
+        for one in self._far_source.take(packet, codec.clock_rate, now):
+            if one.anew:
+                self._begin(one.packet, now)
+            self._take(one, piece if one.packet is packet else self._piece(one.packet), now)
+        if first and self._received:
             self._arm_report(now)
             self.emit(MediaStarted(self._call_id, "received", str(codec), self._early, self._media))
             self.emit(FirstMediaReceived(self.name, self._early))
         self._show_what_is_ready(now)
 
+    def _take(self, placed: Placed, piece: vp8.Piece, now: float) -> None:
+        assert self._incoming is not None
+        packet, place = placed.packet, placed.at
+        self._received += 1
+        self._asked_in_vain = 0
+        self._missing.arrived(place.sequence, self._incoming.jitter, now)
+        self._buffer.put(place.sequence, place.timestamp, packet.payload_type, piece, packet.marker, now)
+
+    def _piece(self, packet: RtpPacket) -> vp8.Piece:
+        name = self._codecs[packet.payload_type].name
+        return vp8.parse(packet.payload) if name == "VP8" else h264.parse(packet.payload)
+
     def _begin(self, packet: RtpPacket, now: float) -> None:
         """A stream of theirs begins, or begins anew: another source, or numbers that jumped."""
-        clock_rate = self._codecs[packet.payload_type].clock_rate
-        self._incoming = Incoming(packet, clock_rate)
+        if self._received and self._far_source.changes <= MAX_TOLD:
+            self.emit(Note("info", f"another source of {self._media} took over: SSRC {packet.ssrc:08x}"))
+        self._drop_what_waits()
+        self._base = packet.timestamp * RATE // self._codecs[packet.payload_type].clock_rate
+        self._base -= self._flow.elapsed(now)
+        self._ask_whole_at = now + _FIRST_PATIENCE
+
+    def _drop_what_waits(self) -> None:
         self._buffer.restart()
         self._missing.restart()
         self._decodes = ""
-        self._base = packet.timestamp * RATE // clock_rate - self._flow.elapsed(now)
-        self._ask_whole_at = now + _FIRST_PATIENCE
+
+    def _defend_our_name(self, ssrc: int, now: float) -> None:
+        """RFC 3550 §8.2. Raises ParseError for what is not to be shown."""
+        taken = self._own_name.taken(ssrc, self._outgoing.ssrc, now)
+        if taken is Ours.COLLISION:
+            self._send_report(now, goodbye=True)
+            self._outgoing.rename(self._rng)
+            self._sent.clear()  # kept under the number that is gone
+            self._whole_wanted = True
+        if taken is not None:
+            raise ParseError(taken.value)
 
     def _show_what_is_ready(self, now: float) -> None:
         """Also asks for what is missing, and arms the timer for when there is something of it to do."""
@@ -428,7 +457,7 @@ class VideoSession(SecuredSession):
             self._incoming.heard_report(packet, now)
         for block in packet.reports:
             if block.ssrc == self._outgoing.ssrc:
-                self._far_side.reports(block, now + self._wall_offset)
+                self._far_side.reports(block, now + self._wall_offset, now - self._clock_set_at)
                 # What was sent again in time is not lost any more, but the path did lose it.
                 lost = max(block.fraction_lost / 256, self._sent.share_resent())
                 self._rate.reported(lost, self._far_side.round_trip if block.last_sr else None)
