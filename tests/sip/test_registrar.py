@@ -223,6 +223,18 @@ def test_a_public_gruu_reaches_the_device_it_names() -> None:
     assert alice.contacts(ALICE.with_param("gr", "urn:uuid:other")) == []
 
 
+def test_a_device_is_told_its_public_gruu() -> None:
+    """RFC 5627 §5; whoever does not know what that is gets none."""
+    alice = Alice()
+    assert "gruu" not in str(alice.sends(f"Contact: {PHONE};{DEVICE}").response.headers.get("Contact"))
+    outcome = alice.sends(f'Contact: {PHONE};{DEVICE};pub-gruu="sip:bob@x", {DESK}', "Supported: gruu")
+    with_device, without = outcome.response.contacts
+    gruu = with_device.params.get("pub-gruu")
+    assert gruu == "sip:alice@example.test;gr=urn:uuid:00000000-0000-0000-0000-0000000000aa"
+    assert without.params.get("pub-gruu") is None
+    assert alice.contacts(SipUri.parse(gruu)) == ["sip:alice@192.0.2.10:5060"]
+
+
 def test_contacts_keep_their_own_parameters() -> None:
     alice = Alice()
     outcome = alice.sends(f'Contact: "A" {PHONE};methods="INVITE, BYE";{DEVICE};expires=60')

@@ -28,6 +28,7 @@ from iceway.sip.dialog import Dialog
 from iceway.sip.endpoint import Endpoint, Flow, RequestReceived, Target
 from iceway.sip.exchange import Exchange, Requester
 from iceway.sip.reasons import reason_words
+from iceway.sip.referral import Referrals
 from iceway.sip.session_timer import SessionTimer
 from iceway.sip.transaction import T1, T2, TIMEOUT
 from iceway.trace.records import CallState
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from random import Random
 
 SDP = "application/sdp"
-ALLOW = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS, INFO, UPDATE"
-SUPPORTED = "100rel, path, outbound, gruu, timer"
+ALLOW = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS, INFO, UPDATE, REFER, NOTIFY"
+SUPPORTED = "100rel, path, outbound, gruu, timer, replaces, norefersub"
 _REFRESH_AGAIN = 10.0  # seconds after a refresh that was refused for now
 _MAX_GLARE = 8
 
@@ -63,6 +64,7 @@ COMMANDS: dict[str, frozenset[Phase]] = {
     "reinvite": frozenset({Phase.ANSWERED, Phase.CONFIRMED}),
     "answer_reinvite": frozenset({Phase.ANSWERED, Phase.CONFIRMED}),
     "reject_reinvite": frozenset({Phase.ANSWERED, Phase.CONFIRMED}),
+    "refer": frozenset({Phase.CONFIRMED}),
 }
 
 
@@ -133,6 +135,7 @@ class Call:
         self._info_waits: tuple[str, str, bytes] | None = None
         self._timer = SessionTimer(switch.session_expires)
         self._takes_update = False
+        self.referrals = Referrals(key, switch)
 
     @property
     def is_over(self) -> bool:
@@ -237,7 +240,7 @@ class Call:
             self._respond(event, 500, now)
             return
         dialog.flow = event.flow.id
-        if self.is_over and request.method != "BYE":
+        if self.is_over and request.method not in ("BYE", "NOTIFY"):
             self._respond(event, 481, now)
             return
         match request.method:
@@ -255,6 +258,10 @@ class Call:
                 self._respond(event, 200, now)
             case "INFO":
                 self._informed(event, now)
+            case "REFER":
+                self.referrals.referred(event, dialog, self.phase is Phase.CONFIRMED, now)
+            case "NOTIFY":
+                self.referrals.notified(event, now)
             case _:
                 self._respond(event, 405, now)
 
@@ -285,6 +292,8 @@ class Call:
             self._reinvite_if_free(now)
         elif what == "refresh":
             self._refresh(now)
+        elif what == "refer":
+            self.referrals.expired()
         elif what == "expiry":
             silent = f"no sign of life for {self._timer.over_after:.0f} s"
             self._send_bye(self._the_dialog(), now, silent)
@@ -562,6 +571,7 @@ class Call:
             self._asked = None
         for what in ("2xx", "glare", "answer", "reliable", "refresh", "expiry"):
             self._switch.timers.cancel((self.key, what))
+        self.referrals.call_over()
         self._switch.timers.arm((self.key, "gone"), now + TIMEOUT)
         self._record("failed" if failed else "ended", reason)
         self._switch.emit(Ended(self.key, reason, status, by_us))

@@ -20,12 +20,16 @@ from iceway.wire.sip import NameAddr, Request, Response, make_response
 # --- events ---------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """Somebody calls: `ring`, `accept` or `reject`. Without an offer, ours is asked for."""
+    """Somebody calls: `ring`, `accept` or `reject`. Without an offer, ours is asked for.
+
+    `replaces` is the call whose place it is to take (RFC 3891), if any: then `accept`, and `hang_up` that one.
+    """
 
     call: str
     caller: NameAddr
     offer: bytes | None
     request: Request
+    replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,10 @@ class IncomingCall(Call):
         self._takes_update = takes_update(request)
         self._record("trying")
         switch.timers.arm((self.key, "answer"), now + switch.answer_timeout)
+
+    @property
+    def is_answered(self) -> bool:
+        return self.phase in (Phase.ANSWERED, Phase.CONFIRMED)
 
     @property
     def offer(self) -> bytes | None:

@@ -15,9 +15,9 @@ from typing import Protocol
 
 from iceway.core.errors import ParseError
 from iceway.trace.records import Record, Registered, Unregistered
-from iceway.wire.sip import NameAddr, Request, Response, SipUri, make_response
+from iceway.wire.sip import NameAddr, Request, Response, SipUri, make_response, quote
 
-_NEVER_STORED = ("expires", "q")
+_NEVER_STORED = ("expires", "q", "pub-gruu", "temp-gruu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +206,10 @@ class Registrar:
             contact = NameAddr.parse(binding.contact)
             if binding.q != 1.0:
                 contact = contact.with_param("q", f"{binding.q:g}")
+            if binding.instance and request.supports("gruu"):
+                # RFC 5627 §5: by which everybody reaches this device, as long as it is registered.
+                gruu = SipUri.parse(binding.aor).with_param("gr", binding.instance)
+                contact = contact.with_param("pub-gruu", quote(str(gruu)))
             left = max(1, round(binding.expires_at - wall_now))
             response = response.with_last("Contact", str(contact.with_param("expires", str(left))))
         if path and request.supports("path"):

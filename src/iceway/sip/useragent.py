@@ -7,7 +7,7 @@ its end may cross them; commands that its phase forbids raise UsageError.
 Events: `RegistrationSucceeded`, `RegistrationFailed`, `Deregistered`; `RequestAnswered`, `RequestFailed` for
 requests outside of calls; `Incoming`, `ProvisionalAcknowledged`, `Confirmed` for calls received; `Provisional`,
 `Answered` for calls made; `ReinviteReceived`, `ReinviteAnswered`, `ReinviteFailed`, `InfoReceived`, `InfoAnswered`,
-`RefreshDue`, `Ended` for both.
+`RefreshDue`, `Ended` for both. Calls are passed on by `transfers`: `Referred`, `ReferralProgress`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from iceway.sip.call_events import (
     ReinviteFailed,
     ReinviteReceived,
 )
-from iceway.sip.dialog import Dialog
+from iceway.sip.dialog import Dialog, DialogId
 from iceway.sip.digest import DigestClient
 from iceway.sip.endpoint import (
     AckReceived,
@@ -53,8 +53,10 @@ from iceway.sip.exchange import Exchange, Requester
 from iceway.sip.incoming import Incoming, IncomingCall, ProvisionalAcknowledged
 from iceway.sip.locate import Locator
 from iceway.sip.outgoing import Answered, OutgoingCall, Provisional
+from iceway.sip.referral import ReferralProgress, Referred
 from iceway.sip.registration import Deregistered, Registration, RegistrationFailed, RegistrationSucceeded
 from iceway.sip.session_timer import SessionTimer
+from iceway.sip.transfers import Transfers
 from iceway.sip.uplink import Uplink
 from iceway.trace.records import Malformed, Record
 from iceway.wire.sip import Headers, NameAddr, Request, Response, SipUri, make_response
@@ -73,6 +75,8 @@ __all__ = [
     "Listening",
     "Provisional",
     "ProvisionalAcknowledged",
+    "ReferralProgress",
+    "Referred",
     "RefreshDue",
     "RegistrationFailed",
     "RegistrationSucceeded",
@@ -86,7 +90,7 @@ __all__ = [
 ]
 
 _METHODS = frozenset(ALLOW.split(", "))
-_UNDERSTOOD = frozenset({"100rel", "path", "outbound", "gruu", "timer"})
+_UNDERSTOOD = frozenset({"100rel", "path", "outbound", "gruu", "timer", "replaces", "norefersub"})
 _MAX_CALLS = 500
 
 
@@ -152,7 +156,7 @@ class UserAgent(Outbox):
         self._rng = rng
         self._aor = SipUri.parse(config.aor)
         self._ips: tuple[str, ...] = ()
-        self._named = 0
+        self._count = 0
         self._now = 0.0  # the instant of the latest change, for what the children report because of it
         self._events: deque[object] = deque()
         self._timers = Timers()
@@ -204,6 +208,7 @@ class UserAgent(Outbox):
             option_tags=config.option_tags,
             session_expires=config.session_expires,
         )
+        self.transfers = Transfers(self._call, self._named, self._is_uplink)
 
     # --- commands: reachability -----------------------------------------------------------------------
     def register(self, now: float) -> None:
@@ -487,8 +492,8 @@ class UserAgent(Outbox):
                 )
             elif request.method == "INVITE":
                 self._invited(event, now)
-            else:
-                self._refuse(event, 481, now)
+            else:  # calls are made at nobody's bidding but in a call
+                self._refuse(event, 403 if request.method == "REFER" else 481, now)
         except ParseError as error:
             self.emit(Malformed("sip", event.source, str(error), len(request.body)))
             self._refuse(event, 400, now)
@@ -514,10 +519,14 @@ class UserAgent(Outbox):
         elif len(self._calls) >= _MAX_CALLS:
             self._refuse(event, 486, now)
         else:
+            replaced, objection = self.transfers.replaced(request, event.flow.id)
+            if objection:
+                self._refuse(event, objection, now)
+                return
             key = self._next_name("call")
             call = IncomingCall(key, event, self._switch, now)
             self._calls[key] = call
-            self.emit(Incoming(key, request.from_, call.offer, request))
+            self.emit(Incoming(key, request.from_, call.offer, request, replaced))
 
     def _refuse(self, event: RequestReceived, status: int, now: float, *fields: tuple[str, str]) -> None:
         response = make_response(event.request, status, to_tag=self._switch.tag())
@@ -526,7 +535,9 @@ class UserAgent(Outbox):
         self.endpoint.respond(event.transaction, response, now)
 
     def _dialog_of(self, request: Request) -> tuple[IncomingCall | OutgoingCall, Dialog] | None:
-        wanted = (request.call_id, request.to.tag or "", request.from_.tag or "")
+        return self._named((request.call_id, request.to.tag or "", request.from_.tag or ""))
+
+    def _named(self, wanted: DialogId) -> tuple[IncomingCall | OutgoingCall, Dialog] | None:
         for call in self._calls.values():
             for dialog in call.dialogs:
                 if dialog.id == wanted:
@@ -534,6 +545,9 @@ class UserAgent(Outbox):
         return None
 
     # --- bookkeeping ----------------------------------------------------------------------------------
+    def _is_uplink(self, flow: str) -> bool:
+        return self._uplink.flow is not None and self._uplink.flow.id == flow
+
     def _call(self, key: str, now: float) -> IncomingCall | OutgoingCall | None:
         """The call of that id, None once it is forgotten; every command on a call comes through here."""
         self._now = now
@@ -567,8 +581,8 @@ class UserAgent(Outbox):
         return str(uri.with_param("ob"))
 
     def _next_name(self, kind: str) -> str:
-        self._named += 1
-        return f"{self._name}/{kind}.{self._named}"
+        self._count += 1
+        return f"{self._name}/{kind}.{self._count}"
 
 
 def _checked(address: str) -> NameAddr:
