@@ -54,7 +54,7 @@ class ScriptedAgent:
     def call_id(self, key: str) -> str:
         return f"id of {key}"
 
-    def invite(self, target: str, offer: bytes | None, now: float) -> str:
+    def invite(self, target: str, offer: bytes | None, now: float, fields: object = ()) -> str:
         self.said.append(("invite", offer))
         return "sip.1"
 

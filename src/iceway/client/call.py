@@ -157,6 +157,14 @@ class Call(Outbox):
         return self._keeper.path
 
     @property
+    def holding(self) -> bool:
+        return self._holding
+
+    @property
+    def muted(self) -> bool:
+        return self._muted
+
+    @property
     def ended(self) -> bool:
         return self.phase is Phase.ENDED
 

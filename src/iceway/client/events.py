@@ -139,6 +139,53 @@ class CallHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferProgress:
+    """How a transfer that we asked for gets on, as the other side says: 100 Trying, 180 Ringing."""
+
+    call: str
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallTransferred:
+    """The other side talks with `to` now; our call ends."""
+
+    call: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFailed:
+    """Nothing came of the transfer: 603 the other side would not, 486 who was to be called is busy. The call goes on."""
+
+    call: str
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessorBegun:
+    """A call that is to take the place of another, `of`: the other side transfers us to `peer`, or transferred itself.
+
+    When it is answered it takes over what the other played and where that was heard (`SuccessorInPlace`); until then
+    the other call goes on, and does so if this one ends.
+    """
+
+    call: str
+    of: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessorInPlace:
+    """The call has taken the place of `of`, which ends if it has not."""
+
+    call: str
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """`answered`: whether it ever was a call."""
 

@@ -65,6 +65,12 @@ class Line:
     def __init__(self, owner: Switchable) -> None:
         self._owner = owner
         self._ties: dict[str, _Tie] = {}
+        self._fields: dict[str, tuple[tuple[str, str], ...]] = {}
+
+    def call_of(self, key: str) -> Call | None:
+        """The call that SIP has under this name."""
+        tie = self._ties.get(key)
+        return tie.call if tie is not None else None
 
     # --- from SIP -----------------------------------------------------------------------------------------
     def ring_in(self, call: Call, incoming: Incoming, now: float) -> bool:
@@ -120,10 +126,16 @@ class Line:
 
     def forget(self, call: Call) -> None:
         self._ties.pop(call.sip_call, None)
+        self._fields.pop(call.name, None)
+
+    def head(self, call: Call, fields: tuple[tuple[str, str], ...]) -> None:
+        """What the INVITE of a call is to say beside the usual."""
+        self._fields[call.name] = fields
 
     # --- to SIP (call.Signalling) -------------------------------------------------------------------------
     def offer(self, call: Call, body: str, now: float) -> None:
-        self._tie(call, self._owner.user_agent.invite(call.peer, body.encode(), now))
+        fields = self._fields.get(call.name, ())
+        self._tie(call, self._owner.user_agent.invite(call.peer, body.encode(), now, fields))
 
     def progress(self, call: Call, body: str, now: float) -> None:
         self._owner.user_agent.ring(call.sip_call, now, body.encode())

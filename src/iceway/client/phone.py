@@ -9,7 +9,7 @@ has said where, and again before they run out; a call that starts meanwhile wait
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,9 @@ from iceway import __version__
 from iceway.client import events, relays
 from iceway.client.call import Call
 from iceway.client.config import PhoneConfig
+from iceway.client.lending import Loan
 from iceway.client.line import Line
+from iceway.client.transfers import Fields, TransferRequest, Transfers
 from iceway.core.address import Address, Transport, is_ip
 from iceway.core.errors import IcewayError, ParseError, UsageError
 from iceway.core.machine import AddressesChanged, ClockSet, Input, Outbox, earliest
@@ -40,6 +42,8 @@ from iceway.sip.useragent import (
     Listening,
     Provisional,
     ProvisionalAcknowledged,
+    ReferralProgress,
+    Referred,
     RefreshDue,
     RegistrationFailed,
     RegistrationSucceeded,
@@ -74,9 +78,16 @@ class Media:
 
 
 class Phone(Outbox):
-    """Machine. `attend` gives an incoming caller's URI its media. Events are those of `client/events.py`."""
+    """Machine. `attend` gives an incoming caller's URI its media, `allows` says who may transfer us to whom: by default
+    whoever we talk with, to anybody. Events are those of `client/events.py`."""
 
-    def __init__(self, config: PhoneConfig, rng: Random, attend: Callable[[str], Media]) -> None:
+    def __init__(
+        self,
+        config: PhoneConfig,
+        rng: Random,
+        attend: Callable[[str], Media],
+        allows: Callable[[TransferRequest], bool] = lambda _: True,
+    ) -> None:
         super().__init__()
         self.config = config
         self._rng = rng
@@ -99,6 +110,7 @@ class Phone(Outbox):
         self._trouble = ""
         self._calls: dict[str, Call] = {}
         self._line = Line(self)
+        self._transfers = Transfers(self, config.identity, allows)
         self._waiting: list[str] = []  # calls that wait for relay credentials
         self._count = 0
         self._signed_off = False
@@ -110,6 +122,10 @@ class Phone(Outbox):
         if self._ua is None:
             raise UsageError("the phone has not started")
         return self._ua
+
+    @property
+    def calls(self) -> Mapping[str, Call]:
+        return self._calls
 
     @property
     def outside(self) -> bool:
@@ -142,6 +158,16 @@ class Phone(Outbox):
 
     def call(self, peer: str, media: Media, now: float) -> str:
         """Call somebody; the name by which events and commands speak of the call."""
+        try:
+            NameAddr.parse(peer)
+        except ParseError as error:
+            raise UsageError(f"{peer!r} cannot be called: {error}; write sip:bob@example.test") from error
+        call = self.place(peer, Loan(media), (), now)
+        self._settle(now)
+        return call.name
+
+    def place(self, peer: str, loan: Loan, fields: Fields, now: float) -> Call:
+        """Call somebody whose name is one, with media on loan. (For `client/transfers.py`.)"""
         if self._ua is None or not self._registered or self._stopping:
             raise UsageError("not registered, so nobody can be called")
         if not (self._secured or self.config.dtls or self.config.allow_clear):
@@ -149,14 +175,10 @@ class Phone(Outbox):
                 "keys for the media would cross the network in clear, since the server is not reached over TLS; "
                 "connect with tls:, or agree on keys by DTLS"
             )
-        try:
-            NameAddr.parse(peer)
-        except ParseError as error:
-            raise UsageError(f"{peer!r} cannot be called: {error}; write sip:bob@example.test") from error
-        call = self._new_call(peer, media, incoming=False)
+        call = self._new_call(peer, loan, incoming=False)
+        self._line.head(call, fields)
         self._begin_supplied(call, now)
-        self._settle(now)
-        return call.name
+        return call
 
     def pick_up(self, name: str, now: float) -> None:
         """Answer an incoming call; one that has ended meanwhile stays ended."""
@@ -200,6 +222,22 @@ class Phone(Outbox):
             call.hold(holding, now)
         self._settle(now)
 
+    def transfer(self, name: str, target: str, now: float) -> None:
+        """Ask the other side to call somebody else. `CallTransferred` or `TransferFailed` says what came of it.
+
+        Meanwhile the call is on hold. Raises UsageError before it is answered, and for a target that is no address.
+        """
+        if (call := self._calls.get(name)) is not None:
+            self._transfers.transfer(call, target, now)
+        self._settle(now)
+
+    def join(self, name: str, other: str, now: float) -> None:
+        """Ask the other side of a call to talk with that of another one, in our place; told of as by `transfer`."""
+        call, another = self._calls.get(name), self._calls.get(other)
+        if call is not None and another is not None:
+            self._transfers.join(call, another, now)
+        self._settle(now)
+
     def hang_up(self, name: str, now: float) -> None:
         if (call := self._calls.get(name)) is not None:
             call.hang_up(now)
@@ -238,6 +276,8 @@ class Phone(Outbox):
                     self._begin_late(call, now)
                 case ("pick up", str(call)):
                     self.pick_up(call, now)
+                case ("hang up", str(call)):
+                    self.hang_up(call, now)
                 case "renew":
                     self._ask_for_relays(now)
                 case "stopped":
@@ -260,9 +300,12 @@ class Phone(Outbox):
                     self._not_registered(reason, final=False)
                 case _ if name == "ua":
                     self._from_ua(output, now)
-                case events.CallEnded(call=ended):
-                    self._timers.cancel(("pick up", ended))
+                case events.CallProgress() | events.CallAnswered() | events.CallEnded():
+                    if isinstance(output, events.CallEnded):
+                        self._timers.cancel(("pick up", output.call))
+                        self._timers.cancel(("hang up", output.call))
                     self.emit(output)
+                    self._transfers.follow(output, now)
                 case _:
                     self.emit(output)
         for name, call in list(self._calls.items()):
@@ -270,6 +313,7 @@ class Phone(Outbox):
                 del self._calls[name]
                 self._board.remove(name)
                 self._line.forget(call)
+                self._transfers.forget(name)
         if self._signed_off and not self._calls:
             self._finish(now)
 
@@ -287,8 +331,12 @@ class Phone(Outbox):
                 self._relays_answered(response, now)
             case RequestFailed(request=request, reason=reason) if request == self._asking:
                 self._no_relays(f"the request for relay credentials failed: {reason}", now)
-            case Incoming():
+            case Incoming(replaces=""):
                 self._called(output, now)
+            case Incoming():
+                self._called_in_place(output, now)
+            case Referred() | ReferralProgress():
+                self._transfers.hear(output, self._line.call_of(output.call), now)
             case (
                 Provisional()
                 | Answered()
@@ -301,6 +349,8 @@ class Phone(Outbox):
                 | InfoAnswered()
                 | RefreshDue()
             ):
+                if isinstance(output, Ended):
+                    self._transfers.hear(output, self._line.call_of(output.call), now)
                 self._line.deliver(output, now)
             case ProvisionalAcknowledged() | Listening() | RequestAnswered() | RequestFailed():
                 pass  # nothing here waits for these
@@ -419,10 +469,15 @@ class Phone(Outbox):
             self._begin_late(name, now)
 
     # --- calls --------------------------------------------------------------------------------------------
-    def _new_call(self, peer: str, media: Media, *, incoming: bool) -> Call:
+    def hang_up_at(self, name: str, at: float) -> None:
+        """(For `client/transfers.py`.)"""
+        self._timers.arm(("hang up", name), at)
+
+    def _new_call(self, peer: str, loan: Loan, *, incoming: bool) -> Call:
         self._count += 1
+        media = self._transfers.lend(name := f"call.{self._count}", loan)
         call = Call(
-            f"call.{self._count}",
+            name,
             self.config,
             self._rng,
             self._line,
@@ -480,7 +535,7 @@ class Phone(Outbox):
             self.emit(Note("error", f"the call of {peer} cannot be taken: {error}"))
             self._ua.reject(event.call, 480, now)
             return
-        call = self._new_call(peer, media, incoming=True)
+        call = self._new_call(peer, Loan(media), incoming=True)
         if not self._line.ring_in(call, event, now):
             return
         waiting = any(other.answered for other in self._calls.values())
@@ -488,3 +543,19 @@ class Phone(Outbox):
         if self.config.ring_for is not None and not waiting:
             self._timers.arm(("pick up", call.name), now + self.config.ring_for)
         self._begin_supplied(call, now)
+
+    def _called_in_place(self, event: Incoming, now: float) -> None:
+        """Somebody takes the place of one whom we talk with: nothing rings."""
+        assert self._ua is not None
+        old = self._line.call_of(event.replaces)
+        loan = (
+            self._transfers.receives(old, event) if event.offer is not None and not self._stopping else None
+        )
+        if old is None or loan is None:
+            self._ua.reject(event.call, 488 if event.offer is None else 603, now)
+            return
+        call = self._new_call(event.caller.uri, loan, incoming=True)
+        self._transfers.received(call, old)
+        if self._line.ring_in(call, event, now):
+            call.pick_up(now)
+            self._begin_supplied(call, now)
