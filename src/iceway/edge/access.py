@@ -20,7 +20,8 @@ from iceway.core.switchboard import Switchboard
 from iceway.core.timers import Timers
 from iceway.sip.endpoint import EndpointConfig, Flow, FlowClosed, FlowOpened, Target, TransportConfig
 from iceway.sip.locate import Located, Locator, NotLocated
-from iceway.sip.proxy import Granted, Hop, HopFailed, Proxy, ProxyConfig, RequestArrived
+from iceway.sip.proxy import Proxy, ProxyConfig
+from iceway.sip.proxy_events import Granted, Hop, HopFailed, RequestArrived
 from iceway.sip.websocket import WebSocketConfig
 from iceway.trace.records import Note
 from iceway.wire import mras

@@ -17,7 +17,8 @@ from iceway.core.timers import Timers
 from iceway.frontend.config import EdgeConfig, FrontEndConfig
 from iceway.sip.endpoint import ResponseReceived, Target, TransactionFailed
 from iceway.sip.locate import Located, Locator, NotLocated
-from iceway.sip.proxy import Proxy, RequestArrived
+from iceway.sip.proxy import Proxy
+from iceway.sip.proxy_events import RequestArrived
 from iceway.sip.registrar import address_of_record
 from iceway.trace.records import CredentialsRefused, CredentialsRequested, Malformed
 from iceway.wire import mras

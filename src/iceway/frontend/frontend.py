@@ -31,7 +31,8 @@ from iceway.sip.endpoint import (
     TransactionFailed,
     TransportConfig,
 )
-from iceway.sip.proxy import Granted, Hop, HopFailed, Proxy, ProxyConfig, RequestArrived
+from iceway.sip.proxy import Proxy, ProxyConfig
+from iceway.sip.proxy_events import Granted, Hop, HopFailed, RequestArrived
 from iceway.sip.registrar import Binding, Registrar, RegistrarConfig, address_of_record
 from iceway.trace.records import Note, SipAuthenticationFailed, Started
 from iceway.wire import mras

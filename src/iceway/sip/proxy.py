@@ -2,10 +2,10 @@
 
 It does what every proxy must do alike, and asks its owner only where requests go. A request that passes the
 checks of §16.3 arrives as `RequestArrived`, its own Route values taken off and what they said worked out; the
-owner answers it (`respond`, `refuse`) or gives the hops to fork it to (`forward`). From then on the proxy
-collects responses, picks the best, cancels losers, runs Timer C and passes CANCEL on. An ACK of a 2xx arrives
-the same way, without a transaction, and is forwarded without state. Events that are none of its business
-(responses to the owner's own requests, flows, listeners) pass through to the owner.
+owner answers it (`respond`, `refuse`) or gives the hops to fork it to (`forward`). From then on `sip/forking.py`
+collects responses and picks the best. An ACK of a 2xx arrives the same way, without a transaction, and is forwarded
+without state. Events that are none of its business (responses to the owner's own requests, flows, listeners) pass
+through to the owner.
 
 Flows are found again by tokens (RFC 5626 §5): a Record-Route names the flow of the side that is a client's.
 """
@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING
 from iceway.core.address import Address, Transport, canonical_ip, is_ip
 from iceway.core.errors import ParseError
 from iceway.core.machine import AddressesChanged, Input, Outbox, TlsServer, earliest
-from iceway.core.timers import Timers
-from iceway.sip.best_response import best_response
 from iceway.sip.endpoint import (
     AckReceived,
     CancelReceived,
@@ -35,23 +33,21 @@ from iceway.sip.endpoint import (
     TransactionFailed,
 )
 from iceway.sip.flow_token import FlowTokens
+from iceway.sip.forking import Forking, Forwarding
+from iceway.sip.proxy_events import Hop, RequestArrived
 from iceway.sip.successors import Successors
 from iceway.sip.websocket import WebSocketConfig
-from iceway.trace.records import Note
-from iceway.wire.sip import NameAddr, Request, Response, SipUri, make_response, quote
+from iceway.wire.sip import NameAddr, Request, Response, SipUri, make_response
 from iceway.wire.sip.syntax import number
 
 if TYPE_CHECKING:
     from random import Random
 
 TIMER_C = 185.0  # RFC 3261 §16.6 step 11: more than three minutes
-LINGER = 40.0  # copies of a 2xx may come for 64·T1 after the first (RFC 6026)
 MAX_FORWARDS = 70
 MAX_BREADTH = 60  # RFC 5393 §5.3.3
 _DEFAULT_PORTS = {"tls": 5061, "ws": 443}  # WebSockets are under TLS here
 _DIALOG_MAKERS = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
-# What no client may tell another: who somebody is, and that a password is wanted.
-_SERVERS_ONLY = ("WWW-Authenticate", "Proxy-Authenticate", "P-Asserted-Identity", "Remote-Party-ID")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,81 +58,6 @@ class ProxyConfig:
     hosts: frozenset[str]
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
     timer_c: float = TIMER_C
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """Where one fork of a request goes: its Request-URI, Route values to push, and the address or flow.
-
-    `client` says that the flow is a client's own, so that its dialogs need the flow's token to come back.
-    `fallback` is tried when this way turns out to be dead. `unreachable` is the status for the caller when
-    it is, and nothing better is known. `label` is the owner's, given back in `HopFailed`.
-    """
-
-    uri: str
-    target: Target
-    routes: tuple[str, ...] = ()
-    client: bool = False
-    fallback: Hop | None = None
-    unreachable: int = 480
-    label: object = None
-
-
-# --- events ---------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class RequestArrived:
-    """A request to answer or to forward. `transaction` is None for the ACK of a 2xx.
-
-    `destination` is the flow that our own Route value named. `gone`: it named one that is no more, and there
-    is nowhere else to go: 430. `ours`: it had a Route value of ours, so it belongs to a dialog (or a
-    registration) that passed here before.
-    """
-
-    transaction: str | None
-    request: Request
-    flow: Flow
-    destination: Flow | None = None
-    gone: bool = False
-    ours: bool = False
-    loop_mark: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HopFailed:
-    """A hop was dead: no connection (503), no answer (408), or an edge says its client's flow is gone (430)."""
-
-    hop: Hop
-    status: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """The request got further than a refusal: a 2xx to it, or ringing, was passed back."""
-
-    arrived: RequestArrived
-
-
-@dataclass(slots=True)
-class _Branch:
-    hop: Hop
-    final: Response | None = None
-    heard: bool = False
-
-
-@dataclass(slots=True)
-class _Context:
-    """A response context (§16.2): one server transaction and what became of its forks."""
-
-    arrived: RequestArrived
-    request: Request
-    transaction: str
-    from_client: bool
-    record_route: bool
-    branches: dict[str, _Branch] = field(default_factory=dict)
-    answered: bool = False
-    cancelled: bool = False
-    declined: bool = False
 
 
 class Proxy(Outbox):
@@ -152,9 +73,7 @@ class Proxy(Outbox):
         self._mark = ""
         self._ips: set[str] = set()
         self._ports: set[int] = set()
-        self._contexts: dict[str, _Context] = {}
-        self._context_of: dict[str, str] = {}
-        self._timers = Timers()
+        self._forking = Forking(self._endpoint, self, config.uri.host, config.timer_c)
 
     # --- commands -------------------------------------------------------------------------------------
     def listen(
@@ -245,19 +164,17 @@ class Proxy(Outbox):
         `from_client`: it came over a client's own flow, which the dialog's Record-Route must remember.
         """
         message = arrived.request if request is None else request
+        forwarding = Forwarding(arrived, message, from_client, record_route)
         if arrived.transaction is None:
             for hop in hops[:1]:
-                ack = self._prepared(message, arrived, hop, None, from_client, record_route)
+                ack = self._prepared(forwarding, hop, None)
                 self._endpoint.send_ack(ack, hop.target, now, branch=self._branch(arrived))
         elif not hops:
             self.refuse(arrived, 480, now)
         elif (breadth := _breadth(message) // len(hops)) < 1:
             self.refuse(arrived, 440, now)
         else:
-            context = _Context(arrived, message, arrived.transaction, from_client, record_route)
-            self._contexts[arrived.transaction] = context
-            for hop in hops:
-                self._start(context, hop, breadth, now)
+            self._forking.begin(arrived.transaction, forwarding, hops, breadth, now)
         self._pump(now)
 
     def new_tag(self) -> str:
@@ -304,17 +221,11 @@ class Proxy(Outbox):
     def handle_timeout(self, now: float) -> None:
         self._endpoint.handle_timeout(now)
         self._pump(now)
-        for timer in self._timers.due(now):
-            assert isinstance(timer, tuple)
-            kind, key = timer
-            if kind == "C":
-                self._timer_c(key, now)
-            else:
-                self._forget(key)
+        self._forking.handle_timeout(now)
         self._pump(now)
 
     def poll_timeout(self) -> float | None:
-        return earliest(self._endpoint.poll_timeout(), self._timers.next_at())
+        return earliest(self._endpoint.poll_timeout(), self._forking.poll_timeout())
 
     def _pump(self, now: float) -> None:
         while (output := self._endpoint.poll_output()) is not None:
@@ -323,14 +234,14 @@ class Proxy(Outbox):
                     self._arrived(transaction, request, flow, now)
                 case AckReceived(request, flow):
                     self._arrived(None, request, flow, now)
-                case ResponseReceived(transaction=transaction) if transaction in self._context_of:
-                    self._response(transaction, output.response, now)
-                case TransactionFailed(transaction, reason, status) if transaction in self._context_of:
-                    self._branch_failed(transaction, status, reason, now)
-                case TransactionFailed(transaction=transaction) if transaction in self._contexts:
-                    self._upstream_gone(transaction, now)
-                case CancelReceived(transaction, request) if transaction in self._contexts:
-                    self._cancel(self._contexts[transaction], request.headers.get("Reason"), now)
+                case ResponseReceived(transaction=transaction) if self._forking.has_branch(transaction):
+                    self._forking.response(transaction, output.response, now)
+                case TransactionFailed(transaction, reason, status) if self._forking.has_branch(transaction):
+                    self._forking.branch_failed(transaction, status, reason, now)
+                case TransactionFailed(transaction=transaction) if self._forking.has(transaction):
+                    self._forking.upstream_gone(transaction, now)
+                case CancelReceived(transaction, request) if self._forking.has(transaction):
+                    self._forking.cancel(transaction, request.headers.get("Reason"), now)
                 case CancelReceived(transaction, _):
                     self._cancel_unforwarded(transaction, now)
                 case Listening(local=local):
@@ -347,6 +258,11 @@ class Proxy(Outbox):
         for name, value in headers:
             response = response.with_last(name, value)
         return response
+
+    def _cancel_unforwarded(self, transaction: str, now: float) -> None:
+        request = self._endpoint.request_of(transaction)
+        if request is not None:
+            self._endpoint.respond(transaction, make_response(request, 487, to_tag=self.new_tag()), now)
 
     # --- requests: §16.3, §16.4 -----------------------------------------------------------------------
     def _arrived(self, transaction: str | None, request: Request, flow: Flow, now: float) -> None:
@@ -418,23 +334,21 @@ class Proxy(Outbox):
         return flow, False
 
     # --- forwarding: §16.6 ----------------------------------------------------------------------------
-    def _prepared(
-        self,
-        request: Request,
-        arrived: RequestArrived,
-        hop: Hop,
-        breadth: int | None,
-        from_client: bool,
-        record_route: bool,
-    ) -> Request:
+    def send_copy(self, forwarding: Forwarding, hop: Hop, breadth: int | None, now: float) -> str:
+        request = self._prepared(forwarding, hop, breadth)
+        branch = self._branch(forwarding.arrived)
+        return self._endpoint.request(request, hop.target, now, branch=branch)
+
+    def _prepared(self, forwarding: Forwarding, hop: Hop, breadth: int | None) -> Request:
         """The copy for one hop. (Its Via is the endpoint's affair.)"""
+        request = forwarding.request
         uri = hop.uri
         left = request.max_forwards
         copy = request.with_header("Max-Forwards", str(MAX_FORWARDS if left is None else left - 1))
         if breadth is not None and "Max-Breadth" in request.headers:
             copy = copy.with_header("Max-Breadth", str(breadth))
-        if record_route and request.method in _DIALOG_MAKERS and request.to.tag is None:
-            for flow_id in self._remembered(arrived, hop, from_client):
+        if forwarding.record_route and request.method in _DIALOG_MAKERS and request.to.tag is None:
+            for flow_id in self._remembered(forwarding, hop):
                 copy = copy.with_first("Record-Route", f"<{self.own_uri(flow_id)}>")
         for route in reversed(hop.routes):
             copy = copy.with_first("Route", route)
@@ -444,24 +358,13 @@ class Proxy(Outbox):
             uri, copy = routes[0].uri, copy.without_first_value("Route").with_last("Route", f"<{uri}>")
         return _with_uri(copy, uri)
 
-    def _remembered(self, arrived: RequestArrived, hop: Hop, from_client: bool) -> list[str | None]:
+    def _remembered(self, forwarding: Forwarding, hop: Hop) -> list[str | None]:
         flows: list[str | None] = []
-        if from_client:
-            flows.append(arrived.flow.id)
+        if forwarding.from_client:
+            flows.append(forwarding.arrived.flow.id)
         if hop.client and hop.target.flow is not None:
             flows.append(hop.target.flow)
         return flows or [None]
-
-    def _start(self, context: _Context, hop: Hop, breadth: int | None, now: float) -> None:
-        arrived = context.arrived
-        request = self._prepared(
-            context.request, arrived, hop, breadth, context.from_client, context.record_route
-        )
-        branch = self._endpoint.request(request, hop.target, now, branch=self._branch(arrived))
-        context.branches[branch] = _Branch(hop)
-        self._context_of[branch] = context.transaction
-        if request.method == "INVITE":
-            self._timers.arm(("C", branch), now + self._config.timer_c)
 
     def _branch(self, arrived: RequestArrived) -> str:
         return f"{arrived.loop_mark}{self._rng.getrandbits(64):016x}"
@@ -475,103 +378,6 @@ class Proxy(Outbox):
         digest = sha256("\0".join(routed_by).encode(errors="replace")).hexdigest()[:12]
         return f"z9hG4bK{self._mark}.{digest}."
 
-    # --- responses: §16.7 to §16.10 -------------------------------------------------------------------
-    def _response(self, branch_id: str, response: Response, now: float) -> None:
-        context = self._contexts[self._context_of[branch_id]]
-        branch = context.branches[branch_id]
-        if branch.hop.client:
-            response = _as_a_client_may_say_it(response)
-        if response.is_provisional:
-            branch.heard = True
-            if self._timers.at(("C", branch_id)) is not None:
-                self._timers.arm(("C", branch_id), now + self._config.timer_c)
-            if response.status > 100 and not context.answered:
-                self._pass_on(context, response, now)
-            return
-        self._timers.cancel(("C", branch_id))
-        first = branch.final is None
-        branch.final = _worth_passing_on(response.without_first_value("Via"), branch.hop)
-        if response.is_success:
-            if context.arrived.request.method == "INVITE" or not context.answered:
-                context.answered = True
-                self._pass_on(context, response, now)
-            self._cancel_pending(context, now, 'SIP;cause=200;text="Call completed elsewhere"')
-        elif first:
-            if response.status == 430:
-                self._dead(context, branch, 430, "the edge has no connection to the client any more", now)
-            elif response.status >= 600:
-                context.declined = True
-                self._cancel_pending(context, now, None)
-        self._conclude(context, now)
-
-    def _branch_failed(self, branch_id: str, status: int, reason: str, now: float) -> None:
-        """No connection or no answer: as if the next element had said so (§16.9)."""
-        context = self._contexts[self._context_of[branch_id]]
-        branch = context.branches[branch_id]
-        self._timers.cancel(("C", branch_id))
-        if branch.final is not None:
-            return
-        told = branch.hop.unreachable if status == 503 else status
-        branch.final = make_response(context.arrived.request, told, to_tag=self.new_tag()).with_last(
-            "Warning", f"399 {self._config.uri.host} {quote(reason)}"
-        )
-        if not branch.heard:
-            self._dead(context, branch, status, reason, now)
-        self._conclude(context, now)
-
-    def _dead(self, context: _Context, branch: _Branch, status: int, reason: str, now: float) -> None:
-        self.emit(HopFailed(branch.hop, status, reason))
-        if branch.hop.fallback is not None and not (
-            context.cancelled or context.declined or context.answered
-        ):
-            self._start(context, branch.hop.fallback, None, now)
-
-    def _conclude(self, context: _Context, now: float) -> None:
-        """When every fork is final: pass the best response on, and let the context fade."""
-        if any(branch.final is None for branch in context.branches.values()):
-            return
-        self._timers.arm(("forget", context.transaction), now + LINGER)
-        if not context.answered:
-            context.answered = True
-            finals = [branch.final for branch in context.branches.values() if branch.final is not None]
-            self._endpoint.respond(context.transaction, best_response(finals), now)
-
-    def _pass_on(self, context: _Context, response: Response, now: float) -> None:
-        self._endpoint.respond(context.transaction, response.without_first_value("Via"), now)
-        self.emit(Granted(context.arrived))
-
-    def _timer_c(self, branch_id: str, now: float) -> None:
-        """An INVITE that rings for ever is given up (§16.8)."""
-        if self._endpoint.cancel(branch_id, now):
-            self.emit(Note("info", f"An INVITE was not answered in {self._config.timer_c:g} s; cancelled."))
-
-    def _cancel(self, context: _Context, reason: str | None, now: float) -> None:
-        context.cancelled = True
-        self._cancel_pending(context, now, reason)
-
-    def _cancel_pending(self, context: _Context, now: float, reason: str | None) -> None:
-        if context.arrived.request.method != "INVITE":
-            return
-        for branch_id, branch in context.branches.items():
-            if branch.final is None:
-                self._endpoint.cancel(branch_id, now, reason)
-
-    def _cancel_unforwarded(self, transaction: str, now: float) -> None:
-        request = self._endpoint.request_of(transaction)
-        if request is not None:
-            self._endpoint.respond(transaction, make_response(request, 487, to_tag=self.new_tag()), now)
-
-    def _upstream_gone(self, transaction: str, now: float) -> None:
-        context = self._contexts[transaction]
-        context.answered = True
-        self._cancel(context, None, now)
-
-    def _forget(self, transaction: str) -> None:
-        context = self._contexts.pop(transaction, None)
-        for branch_id in context.branches if context else ():
-            self._context_of.pop(branch_id, None)
-            self._timers.cancel(("C", branch_id))
-
 
 def _with_uri(request: Request, uri: str) -> Request:
     return replace(request, uri=uri)
@@ -581,22 +387,3 @@ def _breadth(request: Request) -> int:
     """How many branches this request may still be forked into (RFC 5393 §5.3)."""
     value = request.headers.get("Max-Breadth")
     return number(value, "Max-Breadth") if value is not None else MAX_BREADTH
-
-
-def _as_a_client_may_say_it(response: Response) -> Response:
-    """A digest made for another client's challenge is one to guess the password from, so none goes through."""
-    if response.status in (401, 407):
-        response = replace(response, status=403, reason="Forbidden")
-    return response.without_header(*_SERVERS_ONLY)
-
-
-def _worth_passing_on(response: Response, hop: Hop) -> Response:
-    """What a failure further on means to the caller (§16.7 step 6; RFC 5626 §5.3).
-
-    A dead flow means that the user is away for now. A client's 503 says nothing about this server.
-    """
-    if response.status == 430:
-        return replace(response, status=480, reason="Temporarily Unavailable")
-    if response.status == 503 and hop.client:
-        return replace(response, status=500, reason="Server Internal Error")
-    return response
