@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from iceway.core.errors import EnvironmentFailure
-from iceway.io.capture import CapturedPictures, fitting
+from iceway.io.capture import CapturedPictures
 from iceway.media.pattern import numbered, read
 from iceway.media.picture import Picture
 
@@ -109,20 +109,3 @@ def test_a_device_that_gives_out_raises_why(error: Exception | None) -> None:
         source.read()
     source.close()
     assert source.read() is None
-
-
-@pytest.mark.parametrize(
-    ("measures", "expected"),
-    [
-        ((1280, 720), (1280, 720)),
-        ((1281, 719), (1280, 718)),
-        ((1920, 1200), (1152, 720)),
-        ((800, 3000), (192, 720)),
-        ((3, 3), (2, 2)),
-        ((9000, 1), (1280, 2)),
-    ],
-)
-def test_what_is_too_large_is_made_to_fit_as_a_whole(
-    measures: tuple[int, int], expected: tuple[int, int]
-) -> None:
-    assert fitting(*measures, (1280, 720)) == expected

@@ -14,7 +14,7 @@ from iceway.core.errors import EnvironmentFailure
 from iceway.media.files import ToneSource, WavSink, load
 from iceway.media.heard import compare
 from iceway.media.pattern import numbered, read
-from iceway.media.picture import Picture, plain, size
+from iceway.media.picture import Picture, picture_of, plain, size
 from iceway.media.sound import RATE, silence
 from iceway.media.video_files import MkvRecorder, VideoFileSource
 
@@ -89,6 +89,41 @@ def test_the_first_picture_belongs_to_the_sound_of_its_time(tmp_path: Path) -> N
     recorder.pictures.close()
     with av.open(str(tmp_path / "a.mkv")) as container:
         assert next(container.decode(video=0)).time == pytest.approx(1.0)
+
+
+def test_pictures_that_never_come_or_stop_hold_nothing_up(tmp_path: Path) -> None:
+    """Sound is written as it is heard; a file that was never closed lacks a few seconds at most."""
+    for shown in (0, 10):
+        path = tmp_path / f"{shown}.mkv"
+        recorder, tone = MkvRecorder(path, size=(64, 36)), ToneSource()
+        for frame in range(50 * 30):
+            if frame < 5 * shown and frame % 5 == 0:
+                recorder.pictures.show(numbered(frame // 5, 64, 36), frame / 50)
+            recorder.sound.write(tone.read())
+        assert path.stat().st_size > 20 * RATE * 2
+        recorder.sound.close()
+        recorder.pictures.close()
+        assert len(load(path)) == 30 * RATE
+        with av.open(str(path)) as container:
+            assert len(list(container.decode(video=0))) == shown
+
+
+def test_slides_are_a_stream_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "call.mkv"
+    recorder = MkvRecorder(path, size=(320, 180), slides=(640, 360))
+    for step in range(10):
+        for _ in range(5):
+            recorder.sound.write(silence())
+        recorder.pictures.show(numbered(step), step / 10)
+        if step >= 5:
+            recorder.slides.show(numbered(100 + step, 640, 360), (step - 5) / 10)
+    for sink in (recorder.pictures, recorder.slides, recorder.sound):
+        sink.close()
+    with av.open(str(path)) as container:
+        assert [stream.metadata.get("title") for stream in container.streams.video] == ["Pictures", "Slides"]
+        seen = [(frame.time, number(picture_of(frame))) for frame in container.decode(video=1)]
+    assert [found for _, found in seen] == [105, 106, 107, 108, 109]
+    assert seen[0][0] == pytest.approx(0.6)
 
 
 def test_files_that_cannot_be_shown_or_written(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import av
 from av.container import InputContainer
 
 from iceway.core.errors import EnvironmentFailure
-from iceway.io.capture import CapturedPictures, fitting
-from iceway.media.picture import Picture, picture_of
+from iceway.io.capture import CapturedPictures
+from iceway.media.picture import Picture, fitting, picture_of
 
 DEVICE = "/dev/video0"
 _SYSFS = Path("/sys/class/video4linux")

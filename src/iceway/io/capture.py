@@ -84,9 +84,3 @@ class CapturedPictures:
             self.failure = failure
         finally:
             self._device.close()
-
-
-def fitting(width: int, height: int, limit: tuple[int, int]) -> tuple[int, int]:
-    """The size, even, at which something so large fits into `limit` without being stretched."""
-    share = min(1.0, limit[0] / width, limit[1] / height)
-    return max(2, int(width * share) & ~1), max(2, int(height * share) & ~1)

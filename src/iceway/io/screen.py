@@ -16,9 +16,9 @@ import numpy as np
 from mss.exception import ScreenShotError
 
 from iceway.core.errors import EnvironmentFailure, UsageError
-from iceway.io.capture import CapturedPictures, fitting
+from iceway.io.capture import CapturedPictures
 from iceway.io.x11 import Region, Window, WindowServer, wayland
-from iceway.media.picture import Picture, picture_of
+from iceway.media.picture import Picture, fitting, picture_of
 
 LIMIT = 1280, 720
 FRAME_RATE = 30.0

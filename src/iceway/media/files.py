@@ -7,6 +7,8 @@ the time: the session's clock decides when a frame is read or written.
 from __future__ import annotations
 
 import wave
+from collections.abc import Generator, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -50,11 +52,40 @@ class MemorySource:
         return frame
 
 
-class FileSource(MemorySource):
-    """Plays a recording, of any rate and any number of channels (WAV, or whatever FFmpeg reads)."""
+class FileSource:
+    """Plays a recording, of any rate and any number of channels (WAV, MP4, or whatever FFmpeg reads), as it is read.
+
+    Where a file is damaged it raises EnvironmentFailure, at once if that is at its beginning.
+    """
 
     def __init__(self, path: Path | str, *, loop: bool = False) -> None:
-        super().__init__(load(path), loop=loop)
+        self._frames = self._played(path, loop)
+        self._next = next(self._frames, None)
+
+    def read(self) -> Samples | None:
+        frame = self._next
+        if frame is not None:
+            self._next = next(self._frames, None)
+        return frame
+
+    def close(self) -> None:
+        self._next = None
+        self._frames.close()
+
+    def _played(self, path: Path | str, loop: bool) -> Generator[Samples]:
+        held = silence(0)
+        while True:
+            heard = False
+            for piece in decoded(path):
+                heard = True
+                held = np.concatenate([held, piece])
+                whole = len(held) - len(held) % FRAME
+                yield from held[:whole].reshape(-1, FRAME)
+                held = held[whole:]
+            if not (loop and heard):
+                break
+        if len(held):
+            yield np.concatenate([held, silence(FRAME - len(held))])
 
 
 class ToneSource:
@@ -145,16 +176,20 @@ class WavSink:
 
 def load(path: Path | str) -> Samples:
     """A whole recording as 48 kHz mono. Raises EnvironmentFailure if it cannot be read."""
+    pieces = list(decoded(path))
+    return np.concatenate(pieces) if pieces else silence(0)
+
+
+def decoded(path: Path | str) -> Iterator[Samples]:
+    """A recording piece by piece, as 48 kHz mono. Raises EnvironmentFailure where it cannot be read."""
     resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
-    pieces: list[Samples] = []
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
                 raise EnvironmentFailure(f"{path} holds no sound", "Name a WAV file.")
-            for frame in container.decode(container.streams.audio[0]):
-                pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
-        pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
+            for frame in chain(container.decode(container.streams.audio[0]), [None]):
+                for piece in resampler.resample(frame):
+                    yield piece.to_ndarray()[0].astype(np.int16)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise EnvironmentFailure(f"cannot play {path}: {reason}", "Name a readable WAV file.") from error
-    return np.concatenate(pieces).astype(np.int16) if pieces else silence(0)

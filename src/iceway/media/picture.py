@@ -43,3 +43,28 @@ def picture_of(frame: av.VideoFrame, width: int = 0, height: int = 0) -> Picture
     if (frame.format.name, frame.width, frame.height) != ("yuv420p", width, height):
         frame = frame.reformat(width=width, height=height, format="yuv420p")
     return cast(Picture, frame.to_ndarray())
+
+
+def framed(picture: Picture, width: int, height: int) -> Picture:
+    """The picture as a whole in the middle of one of this size, larger or smaller than it was; black around it."""
+    if size(picture) == (width, height):
+        return picture
+    its_width, its_height = size(picture)
+    share = min(width / its_width, height / its_height)
+    wide, tall = max(2, int(its_width * share) & ~1), max(2, int(its_height * share) & ~1)
+    scaled = picture_of(frame_of(picture), wide, tall)
+    left, top = (width - wide) // 4 * 2, (height - tall) // 4 * 2
+    whole = plain(width, height)
+    whole[top : top + tall, left : left + wide] = scaled[:tall]
+    here, there = (
+        whole[height:].reshape(2, height // 2, width // 2),
+        scaled[tall:].reshape(2, tall // 2, wide // 2),
+    )
+    here[:, top // 2 : (top + tall) // 2, left // 2 : (left + wide) // 2] = there
+    return whole
+
+
+def fitting(width: int, height: int, limit: tuple[int, int]) -> tuple[int, int]:
+    """The size, even, at which something so large fits into `limit` without being stretched."""
+    share = min(1.0, limit[0] / width, limit[1] / height)
+    return max(2, int(width * share) & ~1), max(2, int(height * share) & ~1)

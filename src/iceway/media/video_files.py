@@ -7,25 +7,28 @@ recording keeps each picture's own time, so standstills stay what they were.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
 
 from iceway.core.errors import EnvironmentFailure
-from iceway.media.picture import Picture, frame_of, picture_of
+from iceway.media.picture import Picture, fitting, frame_of, framed, picture_of
 from iceway.media.sound import RATE, Samples
+
+LIMIT = 1280, 720
 
 _TICKS = Fraction(1, 1000)  # Matroska counts milliseconds
 _RECORDED = 1_000_000  # bit/s
+_ONE_PICTURE = 0.1  # seconds that the only picture of a file is shown in each round
 
 
 class VideoFileSource:
-    """Shows the pictures of a file (MP4, MKV, …), once or over and over, scaled to `size` if one is given."""
+    """Shows the pictures of a file (MP4, MKV, …), once or over and over, scaled to `size`, or down to fit `limit`."""
 
     def __init__(
         self,
@@ -34,27 +37,55 @@ class VideoFileSource:
         frame_rate: float = 15.0,
         loop: bool = False,
         size: tuple[int, int] = (0, 0),
+        limit: tuple[int, int] = LIMIT,
+    ) -> None:
+        self._step = 1 / frame_rate
+        self._at = 0.0
+        self._timeline = Timeline(path, loop=loop, size=size, limit=limit)
+
+    def read(self) -> Picture | None:
+        picture = self._timeline.at(self._at)
+        self._at += self._step
+        return picture
+
+    def close(self) -> None:
+        self._timeline.close()
+
+
+class Timeline:
+    """The pictures of a file and the time of each; time only goes forward."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        loop: bool = False,
+        size: tuple[int, int] = (0, 0),
+        limit: tuple[int, int] = LIMIT,
     ) -> None:
         self._path = path
-        self._step = 1 / frame_rate
         self._loop = loop
         self._size = size
-        self._at = 0.0
+        self._limit = limit
         self._shown: Picture | None = None
-        self._timeline = self._pictures()
-        self._next = next(self._timeline, None)
+        self._pictures = self._all_rounds()
+        self._next = next(self._pictures, None)
         if self._next is None:
             raise EnvironmentFailure(f"{path} holds no picture", "Name a video file.")
 
-    def read(self) -> Picture | None:
+    def at(self, time: float) -> Picture | None:
+        """The picture of this time; None after the last one was shown once."""
         fresh = False
-        while self._next is not None and self._next[0] <= self._at + 1e-6:
+        while self._next is not None and self._next[0] <= time + 1e-6:
             self._shown, fresh = self._next[1], True
-            self._next = next(self._timeline, None)
-        self._at += self._step
+            self._next = next(self._pictures, None)
         return self._shown if fresh or self._next is not None else None
 
-    def _pictures(self) -> Iterator[tuple[float, Picture]]:
+    def close(self) -> None:
+        self._next = None
+        self._pictures.close()
+
+    def _all_rounds(self) -> Generator[tuple[float, Picture]]:
         """(time, picture) each, through all rounds."""
         began = 0.0
         while True:
@@ -65,7 +96,7 @@ class VideoFileSource:
                 yield began + at, picture
             if not self._loop or last is None:
                 return
-            began += last + (gap or self._step)
+            began += last + (gap or _ONE_PICTURE)
 
     def _decoded(self) -> Iterator[tuple[float, Picture]]:
         """(time since the first, picture) each; where a file is damaged, it ends."""
@@ -77,7 +108,8 @@ class VideoFileSource:
                 for frame in container.decode(stream):
                     at = float(frame.time or 0.0)
                     first = at if first is None else first
-                    yield at - first, picture_of(frame, *self._size)
+                    size = self._size if any(self._size) else fitting(frame.width, frame.height, self._limit)
+                    yield at - first, picture_of(frame, *size)
 
     def _opened(self) -> InputContainer:
         try:
@@ -94,53 +126,47 @@ class VideoFileSource:
 
 
 class MkvRecorder:
-    """Records pictures and sound to a Matroska file (H.264 and PCM), whole once both of its sinks are closed.
+    """Records sound and pictures to a Matroska file (PCM and H.264), whole once all of its sinks are closed.
 
-    `pictures` and `sound` are the sinks for the two sessions of a call. Pictures are scaled to the recording's size; the
-    first one belongs to the sound that was heard when it came. Writing and closing raise OSError when the disk will not
-    take it; the file is let go of all the same.
+    `sound`, `pictures` and, if wanted, `slides` are the sinks for the sessions of a call. Pictures are scaled to fit the
+    recording's size; the first one of a stream belongs to the sound that was heard when it came. Writing and closing
+    raise OSError when the disk will not take it; the file is let go of all the same.
     """
 
     def __init__(
-        self, path: Path | str, *, size: tuple[int, int] = (640, 360), with_sound: bool = True
+        self,
+        path: Path | str,
+        *,
+        size: tuple[int, int] = (640, 360),
+        with_sound: bool = True,
+        slides: tuple[int, int] | None = None,
     ) -> None:
+        """`slides`: the size of a second stream of pictures."""
         try:
             self._disk = _Disk(path)
         except OSError as error:
             raise EnvironmentFailure(
                 f"cannot record to {path}: {error.strerror}", "Name a file in a directory you may write to."
             ) from error
-        self._container = av.open(self._disk, "w", format="matroska")
-        self._size = size
-        self._video = self._container.add_stream("libx264", rate=30)
-        self._video.options = {"preset": "ultrafast", "tune": "zerolatency"}
-        self._video.width, self._video.height = size
-        self._video.pix_fmt = "yuv420p"
-        self._video.bit_rate = _RECORDED
-        self._video.codec_context.time_base = _TICKS
-        self._video.codec_context.thread_count = 1
+        # A stream that has nothing to say holds the others up so long, in microseconds.
+        patience = {"max_interleave_delta": "1000000"}
+        self._container = av.open(self._disk, "w", format="matroska", container_options=patience)
+        self._tracks = {"pictures": _Track(self._container, size, "Pictures")}
+        if slides is not None:
+            self._tracks["slides"] = _Track(self._container, slides, "Slides")
         self._audio: av.AudioStream | None = None
         if with_sound:
             self._audio = self._container.add_stream("pcm_s16le", rate=RATE, layout="mono")
         self._heard = 0
-        self._began: float | None = None
-        self._last_pts = -1
-        self._open = {"pictures", "sound"} if with_sound else {"pictures"}
-        self.pictures = RecordedPictures(self)
+        self._open = {*self._tracks, "sound"} if with_sound else {*self._tracks}
+        self.pictures = RecordedPictures(self, "pictures")
+        self.slides = RecordedPictures(self, "slides")
         self.sound = RecordedSound(self)
 
-    def show(self, picture: Picture, at: float) -> None:
-        if "pictures" not in self._open:
-            return
-        if self._began is None:
-            self._began = self._heard / RATE - at
-        frame = frame_of(picture)
-        if (frame.width, frame.height) != self._size:
-            frame = frame.reformat(width=self._size[0], height=self._size[1])
-        # Two pictures never share an instant: the second of them would be refused.
-        self._last_pts = max(self._last_pts + 1, round((at + self._began) / _TICKS))
-        frame.pts, frame.time_base = self._last_pts, _TICKS
-        self._mux(self._video, frame)
+    def show(self, picture: Picture, at: float, which: str = "pictures") -> None:
+        if which in self._open:
+            track = self._tracks[which]
+            self._mux(track.stream, track.frame(picture, at, self._heard / RATE))
 
     def write(self, samples: Samples) -> None:
         if self._audio is None or "sound" not in self._open:
@@ -151,12 +177,12 @@ class MkvRecorder:
         self._mux(self._audio, frame)
 
     def close(self, which: str) -> None:
-        """One of the two sinks is closed; the last one closes the file."""
+        """One of the sinks is closed; the last one closes the file."""
         if which not in self._open:
             return
         self._open.discard(which)
         try:
-            self._mux(self._video if which == "pictures" else self._audio, None)
+            self._mux(self._audio if which == "sound" else self._tracks[which].stream, None)
         finally:
             if not self._open:
                 self._finish()
@@ -181,6 +207,33 @@ class MkvRecorder:
         except av.error.FFmpegError as error:
             raise _as_os_error(error) from error
         self._disk.check()
+
+
+class _Track:
+    """One stream of pictures in a recording."""
+
+    def __init__(self, container: OutputContainer, size: tuple[int, int], title: str) -> None:
+        self._size = size
+        self.stream = container.add_stream("libx264", rate=30)
+        self.stream.options = {"preset": "ultrafast", "tune": "zerolatency"}
+        self.stream.width, self.stream.height = size
+        self.stream.pix_fmt = "yuv420p"
+        self.stream.bit_rate = _RECORDED
+        self.stream.codec_context.time_base = _TICKS
+        self.stream.codec_context.thread_count = 1
+        self.stream.metadata["title"] = title
+        self._began: float | None = None
+        self._last_pts = -1
+
+    def frame(self, picture: Picture, at: float, now: float) -> av.VideoFrame:
+        """The picture with its time; `now` is how far the sound is."""
+        if self._began is None:
+            self._began = now - at
+        frame = frame_of(framed(picture, *self._size))
+        # Two pictures never share an instant: the second of them would be refused.
+        self._last_pts = max(self._last_pts + 1, round((at + self._began) / _TICKS))
+        frame.pts, frame.time_base = self._last_pts, _TICKS
+        return frame
 
 
 class _Disk:
@@ -216,14 +269,15 @@ class _Disk:
 class RecordedPictures:
     """The recorder as a sink of pictures."""
 
-    def __init__(self, recorder: MkvRecorder) -> None:
+    def __init__(self, recorder: MkvRecorder, which: str) -> None:
         self._recorder = recorder
+        self._which = which
 
     def show(self, picture: Picture, at: float) -> None:
-        self._recorder.show(picture, at)
+        self._recorder.show(picture, at, self._which)
 
     def close(self) -> None:
-        self._recorder.close("pictures")
+        self._recorder.close(self._which)
 
 
 class RecordedSound:
