@@ -143,7 +143,7 @@ def test_devices_that_cannot_be_opened_say_why(monkeypatch: pytest.MonkeyPatch) 
     portaudio = PortAudio()
     monkeypatch.setitem(sys.modules, "sounddevice", portaudio)  # type: ignore[arg-type]
     with pytest.raises(
-        EnvironmentFailure, match=r"microphone 'Webcam' cannot be opened: No input.*iceway devices"
+        EnvironmentFailure, match=r"microphone 'Webcam' cannot be opened: No input.*has: 'Headset'"
     ):
         Microphone("Webcam")
     with pytest.raises(EnvironmentFailure, match=r"the loudspeaker cannot be opened: Device unavailable"):

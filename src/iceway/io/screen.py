@@ -79,6 +79,15 @@ class WindowSource(CapturedPictures):
         super().__init__(_Screen(camera, where, f"window {window.title!r}", server.close), frame_rate)
 
 
+def screens(display: str | None = None) -> list[Region]:
+    """All screens as one, then each."""
+    grabber = _Grabber(display, LIMIT)
+    try:
+        return grabber.monitors
+    finally:
+        grabber.close()
+
+
 def find(server: WindowServer, which: str | int) -> Window:
     """The window that is meant. Raises UsageError, with the windows that there are, if that is not clear."""
     windows = server.windows()
@@ -141,7 +150,7 @@ class _Grabber:
                     raise wayland()
         try:
             self._mss = mss.MSS(with_cursor=True, display=display) if on_x11 else mss.MSS()
-            self._monitors = [
+            self.monitors = [
                 Region(one["left"], one["top"], one["width"], one["height"]) for one in self._mss.monitors
             ]
         except ScreenShotError as error:
@@ -149,15 +158,15 @@ class _Grabber:
 
     def monitor(self, number: int | None) -> Region:
         """0: all of them as one; None: the first."""
-        count = len(self._monitors) - 1
+        count = len(self.monitors) - 1
         if number is None:
-            return self._monitors[min(1, count)]
+            return self.monitors[min(1, count)]
         if not 0 <= number <= count:
             raise UsageError(f"there is no screen {number}; there are 1 to {count}, and 0 for all of them")
-        return self._monitors[number]
+        return self.monitors[number]
 
     def grab(self, region: Region) -> Picture:
-        whole = self._monitors[0]
+        whole = self.monitors[0]
         left, top = max(region.left, whole.left), max(region.top, whole.top)
         right = min(region.left + region.width, whole.left + whole.width)
         bottom = min(region.top + region.height, whole.top + whole.height)

@@ -107,7 +107,7 @@ class Speakers(_Device):
 def sound_devices() -> list[SoundDevice]:
     """Those of this machine. Raises EnvironmentFailure without PortAudio."""
     portaudio = _portaudio()
-    chosen_input, chosen_output = portaudio.default.device
+    chosen_input, chosen_output = portaudio.default.device[0], portaudio.default.device[1]
     return [
         SoundDevice(
             one["name"],
@@ -146,12 +146,18 @@ def _opener(stream: str, what: str) -> Callable[..., Stream]:
             named = how["device"]
             name = f"the {what} {named!r}" if named else f"the {what}"
             raise EnvironmentFailure(
-                f"{name} cannot be opened: {_first_line(error)}",
-                "`iceway devices` lists what there is; name one, or give a file instead.",
+                f"{name} cannot be opened: {_first_line(error)}", f"This machine has: {_listed(stream)}."
             ) from error
         return cast(Stream, opened)
 
     return open_stream
+
+
+def _listed(stream: str) -> str:
+    """The devices for this kind of stream, by name."""
+    inputs = stream == "RawInputStream"
+    names = [one.name for one in sound_devices() if (one.inputs if inputs else one.outputs)]
+    return ", ".join(map(repr, names)) or "none"
 
 
 def _first_line(error: Exception) -> str:

@@ -119,6 +119,17 @@ class PicturesOut:
         _close(sink, self._tell)
 
 
+def let_go(supplied: object, tell: Tell | None = None) -> None:
+    """Close what can be closed: a source that holds a device or a file has `close`, others need none."""
+    close = getattr(supplied, "close", None)
+    if callable(close):
+        try:
+            close()
+        except Exception as error:
+            if tell is not None:
+                tell(Note("warning", f"what was sent could not be let go of: {_why(error)}"))
+
+
 def _close(sink: Sink | PictureSink | None, tell: Tell) -> None:
     if sink is not None:
         try:

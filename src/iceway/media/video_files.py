@@ -125,6 +125,18 @@ class Timeline:
         return container
 
 
+def streams_of(path: Path | str) -> set[str]:
+    """What a file holds: "audio", "video", or both. Raises EnvironmentFailure if it cannot be read."""
+    try:
+        with av.open(str(path)) as container:
+            return {str(stream.type) for stream in container.streams} & {"audio", "video"}
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise EnvironmentFailure(
+            f"cannot play {path}: {reason}", "Name a readable WAV or video file."
+        ) from error
+
+
 class MkvRecorder:
     """Records sound and pictures to a Matroska file (PCM and H.264), whole once all of its sinks are closed.
 
