@@ -204,6 +204,35 @@ def test_what_befalls_a_call_is_told_to_people_and_programs(capsys: pytest.Captu
     assert json.loads(lines[0])["tried"] == news[0].tried
 
 
+def test_transfers_are_told_to_people_and_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    news = (
+        events.TransferProgress("call.1", 180, "Ringing"),
+        events.TransferFailed("call.1", 486, "Busy Here"),
+        events.CallTransferred("call.1", "sip:carol@example.test"),
+        events.SuccessorBegun("call.2", "call.1", "sip:carol@example.test"),
+        events.SuccessorInPlace("call.2", "call.1"),
+    )
+    for as_json in (False, True):
+        for one in news:
+            _client.tell_news(_client.Teller(as_json), one)
+    *words, _, _, _, _, _ = lines = capsys.readouterr().out.splitlines()
+    assert words == [
+        "to be transferred: 180 Ringing",
+        "not transferred: 486 Busy Here",
+        "they talk with sip:carol@example.test now",
+        "we are to talk with sip:carol@example.test",
+        "talking with them now",
+    ]
+    told = [json.loads(line)["event"] for line in lines[5:]]
+    assert told == ["transferring", "untransferred", "transferred", "passing", "passed"]
+
+
+def test_whom_nobody_can_be_transferred_to(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["call", "bob@example.test", "--as", "alice@example.test", "--transfer", "b b"]
+    assert cli.run(words) == 2
+    assert "'b b' is not a SIP address" in capsys.readouterr().err
+
+
 def test_keys_that_no_telephone_has(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["call", "bob@example.test", "--as", "alice@example.test", "--dtmf", "12x"]) == 2
     assert "--dtmf: 'X' is no key of a telephone" in capsys.readouterr().err

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from iceway.client import CallFailed, Client, RegistrationFailed, Ways, make_media
+from iceway.client.events import SuccessorInPlace
 from iceway.client.phone import Media
+from iceway.client.run import LiveCall
+from iceway.client.transfers import TransferRequest
 from iceway.core.errors import EnvironmentFailure, UsageError
 from iceway.explain.model import PathClass
 from iceway.frontend.config import FrontEndConfig, ListenConfig, TlsFiles
@@ -55,7 +58,7 @@ def play(directory: Path, scene: Callable[[Scene], Awaitable[None]]) -> None:
     async def stage() -> None:
         set_up = Scene(directory)
         async with asyncio.timeout(40), running_frontend(set_up.config) as running:
-            for name in ("alice", "bob"):
+            for name in ("alice", "bob", "carol"):
                 add_user(running.store, name, "secret", DOMAIN, time.time())
             await scene(set_up)
 
@@ -116,6 +119,72 @@ def test_waits_end_with_the_call_and_say_why(tmp_path: Path) -> None:
                 await alice.call("b b")
 
     play(tmp_path, scene)
+
+
+def test_transfers(tmp_path: Path) -> None:
+    news: list[object] = []
+    asked: list[TransferRequest] = []
+
+    def decides(call: LiveCall, request: TransferRequest) -> bool:
+        assert call.peer == request.peer
+        asked.append(request)
+        return "nobody" not in request.target
+
+    async def scene(on: Scene) -> None:
+        told = {"on_news": lambda _, event: news.append(event), "on_transfer": decides}
+        async with (
+            on.client("alice", **told) as alice,
+            on.client("bob", ring_for=0.0) as bob,
+            on.client("carol", ring_for=0.0) as carol,
+        ):
+            heard = MemorySink()
+            call = await alice.call(f"sip:bob@{DOMAIN}", play=ToneSource(), record=heard)
+            bobs = await bob.incoming()
+            with pytest.raises(UsageError, match="nobody was asked"):
+                await bobs.transferred()
+            await asyncio.gather(call.answered(), bobs.answered())
+
+            with pytest.raises(UsageError, match="nobody can be transferred to 'x y'"):
+                bobs.transfer("x y")
+            bobs.transfer(f"sip:nobody@{DOMAIN}")
+            with pytest.raises(CallFailed, match="603 the transfer was refused: Decline"):
+                await bobs.transferred()
+            assert (call.successor, call.end_reason) == (None, "")
+
+            bobs.transfer(f"sip:carol@{DOMAIN}")
+            await bobs.transferred()
+            await asyncio.gather(bobs.ended(), call.ended())
+            assert bobs.end_reason == f"transferred to sip:carol@{DOMAIN}"
+            assert call.successor is not None
+            await call.successor.answered()
+            assert call.successor.peer == f"sip:carol@{DOMAIN}"
+            bobs.transfer(f"sip:carol@{DOMAIN}")
+            with pytest.raises(CallFailed, match="the call ended"):
+                await bobs.transferred()
+
+            carols = await carol.incoming()
+            consulting = await carol.call(f"sip:bob@{DOMAIN}")
+            at_bob = await bob.incoming()
+            await asyncio.gather(consulting.answered(), at_bob.answered())
+            carols.transfer_to(consulting)
+            await carols.transferred(within=20)
+            await asyncio.gather(carols.ended(), consulting.ended())
+            assert consulting.end_reason in (f"joined with sip:alice@{DOMAIN}", "the other side hung up")
+            last = call.successor.successor
+            assert last is not None
+            assert at_bob.successor is not None
+            assert at_bob.successor.peer == f"sip:alice@{DOMAIN}"
+            await asyncio.gather(last.answered(), at_bob.successor.answered())
+            last.hang_up()
+            await at_bob.successor.ended()
+
+    play(tmp_path, scene)
+    assert [(one.target.partition(";")[0], one.attended) for one in asked] == [
+        (f"sip:nobody@{DOMAIN}", False),
+        (f"sip:carol@{DOMAIN}", False),
+        (f"sip:bob@{DOMAIN}", True),
+    ]
+    assert sum(isinstance(event, SuccessorInPlace) for event in news) == 2
 
 
 def test_a_registration_that_fails_raises_with_the_reason(tmp_path: Path) -> None:

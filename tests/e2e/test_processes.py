@@ -73,6 +73,35 @@ def test_a_call_and_another_after_the_server_was_killed(company: Company) -> Non
         assert {record.direction for record in every(trace, MediaStarted)} == {"sent", "received"}
 
 
+def test_a_call_is_passed_on(company: Company) -> None:
+    company.serves()
+    company.adds("alice", "bob", "carol")
+    bob = company.answers("bob", "--ring-for", "0")
+    carol = company.run(
+        "carol",
+        *("-v", "answer", *company.account("carol"), "--play", str(speech("alice")), "--ring-for", "0"),
+        ICEWAY_PASSWORD=password("carol"),
+    )
+    carol.prints("registered as")
+    words = ("call", f"bob@{DOMAIN}", *company.account("alice"), "--transfer", f"carol@{DOMAIN}")
+    alice = company.done("alice", *words, ICEWAY_PASSWORD=password("alice"))
+    assert alice.process.returncode == 0, alice.told()
+    assert f"they talk with sip:carol@{DOMAIN} now" in alice.output
+    bob.prints("^talking with them now")
+    carol.prints(f"^talking with sip:bob@{DOMAIN}")
+    carol.prints("MediaStarted.*direction=received")
+    assert bob.interrupted() == 0
+    carol.prints("^carol ↔ bob: direct")
+    assert carol.interrupted() == 0
+
+    words = ("call", f"carol@{DOMAIN}", *company.account("bob"), "--transfer", f"nobody@{DOMAIN}", "--json")
+    carol = company.run("carol-again", "answer", *company.account("carol"), ICEWAY_PASSWORD=password("carol"))
+    carol.prints("registered as")
+    failed = company.done("bob-again", *words, ICEWAY_PASSWORD=password("bob"))
+    assert failed.process.returncode == 1, failed.told()
+    assert json.loads(failed.output.splitlines()[-1]) == {"event": "failed", "reason": "404 Not Found"}
+
+
 def test_only_the_front_end_is_killed_between_two_calls(company: Company) -> None:
     """The binding is in the database, and the flow to Bob is the edge's: nobody has to register again."""
     company.serves().interrupted()

@@ -14,6 +14,7 @@ import pytest
 from iceway.client import events
 from iceway.client.transfers import GRACE, TransferRequest
 from iceway.core.errors import UsageError
+from iceway.explain.steps import steps
 from iceway.frontend.users import add_user
 from iceway.lab import topologies
 from iceway.lab.office import VirtualOffice, VirtualPerson, password_of
@@ -350,3 +351,19 @@ def test_who_is_joined_may_refuse() -> None:
     assert [event.status for event in bob.events if isinstance(event, events.TransferFailed)] == [603]
     assert hears(carol) == "bob"
     company.over()
+
+
+def test_the_story_of_a_transfer() -> None:
+    company = Company()
+    alice, bob, _ = company.people
+    company.talk(alice, bob)
+    company.transfers(bob, call_of(bob), "carol")
+    company.passes(5.0)
+    lines = [step.plain for step in steps(company.office.close())]
+    for line in (
+        "Bob asks Alice to talk with Carol instead",
+        "Alice says: I will try",
+        "Alice tells Bob how the transfer gets on: 180 Ringing",
+        "Alice tells Bob how the transfer gets on: 200 OK",
+    ):
+        assert line in lines, "\n".join(one for one in lines if "Bob" in one)

@@ -84,7 +84,7 @@ def test_one_that_is_not_granted() -> None:
     asked(phones)
     phones.bob.transfers.refuse(phones.bobs, 603, phones.net.now)
     phones.run()
-    assert told(phones) == [(603, "603 Decline")]
+    assert told(phones) == [(603, "the transfer was refused: Decline")]
     phones.bob.transfers.report(phones.bobs, 200, "OK", phones.net.now)
     phones.run()
     assert "NOTIFY" not in phones.b.said(), "there is nothing to tell of"

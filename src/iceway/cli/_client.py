@@ -306,12 +306,32 @@ def tell_news(tell: Teller, news: News) -> None:
             tell.step("held", _held(here, there), here=here, there=there)
         case events.CallDigit(digit=digit):
             tell.step("digit", f"they press {digit}", digit=digit)
+        case events.TransferProgress(status=status, reason=reason):
+            tell.step("transferring", f"to be transferred: {status} {reason}", status=status, reason=reason)
+        case events.CallTransferred(to=to):
+            tell.step("transferred", f"they talk with {to} now", to=to)
+        case events.TransferFailed(status=status, reason=reason):
+            tell.step("untransferred", f"not transferred: {status} {reason}", status=status, reason=reason)
+        case events.SuccessorBegun(peer=peer):
+            tell.step("passing", f"we are to talk with {peer}", peer=peer)
+        case events.SuccessorInPlace():
+            tell.step("passed", "talking with them now")
 
 
 def _held(here: bool, there: bool) -> str:
     if here and there:
         return "both hold the call"
     return "on hold" if here else "they hold the call" if there else "the call goes on"
+
+
+async def followed(live: LiveCall) -> LiveCall:
+    """Until the call is over, and what took its place: the last of them. One that nobody answers is a CallFailed."""
+    await live.ended()
+    while live.successor is not None:
+        live = live.successor
+        await live.answered()
+        await live.ended()
+    return live
 
 
 def not_registered(tell: Teller, failure: RegistrationFailed, client: Client) -> int:

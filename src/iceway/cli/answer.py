@@ -71,10 +71,10 @@ def answer(
                 try:
                     await live.answered()
                     tell.step("answered", f"talking with {live.peer}", peer=live.peer)
+                    live = await _client.followed(live)
                 except CallFailed as failure:
                     tell.step("failed", f"no call: {failure}", peer=live.peer, reason=str(failure))
                 else:
-                    await live.ended()
                     from iceway.explain.summary import headline
 
                     path = live.path

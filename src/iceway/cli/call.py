@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,14 +38,22 @@ def call(
         str | None,
         typer.Option(metavar="KEYS", help="Press these telephone keys after the answer: 0-9 * # A-D."),
     ] = None,
+    transfer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIP",
+            help="Once `play` is out or `duration` is over, pass the other side on to this address.",
+        ),
+    ] = None,
     answer_within: Annotated[
         float, typer.Option(help="Give up if nobody answers for so many seconds.")
     ] = 60.0,
 ) -> int:
     """Call somebody and say how the media found its way.
 
-    Without --play and --duration the call lasts until the other side hangs up. Exit code 1: no call came of it;
-    130: interrupted (Ctrl-C hangs up).
+    Without --play, --duration and --transfer the call lasts until the other side hangs up. If that passes us on to
+    somebody else, the call goes on with them. Exit code 1: no call came of it, or nothing of --transfer; 130: interrupted
+    (Ctrl-C hangs up).
     """
     from iceway.client.run import CallFailed, RegistrationFailed, make_media
     from iceway.io.run import run
@@ -56,6 +64,7 @@ def call(
             checked(dtmf, KEY)
         except UsageError as error:
             raise UsageError(f"--dtmf: {error}") from error
+    heir = None if transfer is None else _client.sip_uri(transfer)
     identity, peer_uri = _client.sip_uri(options.identity), _client.sip_uri(peer)
     tell = _client.Teller(options.json)
     media = make_media(play, record)
@@ -75,9 +84,12 @@ def call(
                 tell.step("answered", f"{peer} answered", peer=peer)
                 if dtmf is not None:
                     live.send_dtmf(dtmf, KEY)
-                await _last(live, duration, played=play is not None)
+                live = await _last(live, 0.0 if heir and not play else duration, played=play is not None)
+                if heir is not None:
+                    live.transfer(heir)
+                    await live.transferred(answer_within)
             except CallFailed as failure:
-                if not live.was_answered:
+                if heir is not None or not live.was_answered:
                     live.hang_up()
                     tell.step("failed", f"no call: {failure}", reason=str(failure))
                     tell.text(live.explain())
@@ -99,15 +111,24 @@ def call(
     return Exit.INTERRUPTED if ending is None else ending
 
 
-async def _last(live: LiveCall, duration: float | None, *, played: bool) -> None:
-    """Until the other side hangs up, or it is time to."""
-    if duration is None and not played:
-        await live.ended()
-        return
-    if duration is None:
-        await live.played()
-        duration = 1.0  # the other side's last words are still on their way
+async def _last(live: LiveCall, duration: float | None, *, played: bool) -> LiveCall:
+    """Until the other side hangs up, or it is time to; the call that it came to, since it may have been passed on."""
     from iceway.client.run import CallFailed
 
-    with contextlib.suppress(CallFailed):
-        await live.ended(duration)
+    if duration is None and not played:
+        return await _client.followed(live)
+    clock = asyncio.get_running_loop().time
+    over = None if duration is None else clock() + duration
+    while True:
+        try:
+            if over is None:
+                await live.played()
+                over = clock() + 1.0  # the other side's last words are still on their way
+            await live.ended(max(0.0, over - clock()))
+        except CallFailed:
+            if over is not None:
+                return live
+        if live.successor is None:
+            return live
+        live = live.successor
+        await live.answered()

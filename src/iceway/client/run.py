@@ -22,6 +22,7 @@ from typing import Self, TypeVar
 from iceway.client import events
 from iceway.client.config import PhoneConfig, ServerAddress
 from iceway.client.phone import Media, Phone
+from iceway.client.transfers import TransferRequest
 from iceway.client.ways import Ways
 from iceway.core.address import Address
 from iceway.core.errors import IcewayError, UsageError
@@ -47,6 +48,11 @@ News = (
     | events.CallKeyless
     | events.CallDigit
     | events.CallHeld
+    | events.TransferProgress
+    | events.CallTransferred
+    | events.TransferFailed
+    | events.SuccessorBegun
+    | events.SuccessorInPlace
 )
 MAX_DIGITS = 256  # keys kept for a program that does not ask for them
 STOP_LIMIT = 3.0  # seconds for BYE, unregistering and giving relays back
@@ -71,7 +77,10 @@ class LiveCall:
         self.selected: CandidatePath | None = None
         self.held_here = self.held_there = False
         self.waiting = False
+        self.successor: LiveCall | None = None
+        """The call that takes this one's place, or has taken it: somebody transferred us, or themselves."""
         self._client = client
+        self._transfer: asyncio.Future[str] | None = None
         self._reached: dict[str, asyncio.Event] = {}
         self._digits: asyncio.Queue[str] = asyncio.Queue(MAX_DIGITS)
 
@@ -126,6 +135,28 @@ class LiveCall:
     def resume(self) -> None:
         self._client._command(lambda phone, now: phone.hold(self.name, False, now))
 
+    def transfer(self, target: str) -> None:
+        """Ask the other side to call somebody else; then wait until it is `transferred`. It is on hold meanwhile.
+
+        Raises UsageError before the answer, during another transfer, and for a target that is no address.
+        """
+        self._transferring(lambda phone, now: phone.transfer(self.name, target, now))
+
+    def transfer_to(self, other: LiveCall) -> None:
+        """The same, with somebody whom we talk with in `other`: both calls become one of theirs."""
+        self._transferring(lambda phone, now: phone.join(self.name, other.name, now))
+
+    async def transferred(self, within: float | None = None) -> None:
+        """The other side talks with whom it was to call, and this call ends. CallFailed says why nothing came of it."""
+        if self._transfer is None:
+            raise UsageError(f"nobody was asked to transfer the call with {self.peer}")
+        try:
+            failure = await asyncio.wait_for(asyncio.shield(self._transfer), within)
+        except TimeoutError:
+            raise CallFailed(f"no word of what became of the transfer within {within:.0f} s") from None
+        if failure:
+            raise CallFailed(failure)
+
     def pick_up(self) -> None:
         """Answer an incoming call."""
         self._client._command(lambda phone, now: phone.pick_up(self.name, now))
@@ -157,6 +188,20 @@ class LiveCall:
     def note(self, measured: Measured) -> None:
         """Add a figure to the trace."""
         self._client.note(measured)
+
+    def _transferring(self, command: Callable[[Phone, float], None]) -> None:
+        before, self._transfer = self._transfer, asyncio.get_running_loop().create_future()
+        try:
+            self._client._command(command)
+        except IcewayError:
+            self._transfer = before
+            raise
+        if self._event("ended").is_set():
+            self._transfer_told(f"the call ended: {self.end_reason}")
+
+    def _transfer_told(self, failure: str = "") -> None:
+        if self._transfer is not None and not self._transfer.done():
+            self._transfer.set_result(failure)
 
     def _event(self, step: str) -> asyncio.Event:
         return self._reached.setdefault(step, asyncio.Event())
@@ -200,6 +245,7 @@ class Client:
         media: Callable[[str], Media] | None = None,
         on_registration: Callable[[str | None], None] | None = None,
         on_news: Callable[[LiveCall, News], None] | None = None,
+        on_transfer: Callable[[LiveCall, TransferRequest], bool] | None = None,
         trace: Path | str | None = None,
         listeners: tuple[Callable[[Entry], None], ...] = (),
         node: str = "",
@@ -208,7 +254,11 @@ class Client:
 
         `on_registration` hears the reason when the registration is lost, and None when it is back; `on_news` what
         befalls a call between its steps: no path yet, the path lost, another one found, no keys for the
-        sound, a telephone key, the call held or resumed.
+        sound, a telephone key, the call held or resumed, transfers.
+
+        `on_transfer` decides whether the other side of a call may transfer us, or itself. Without it everybody whom we
+        talk with may: a call to whom they name is made in our name, plays and records as the one before did, and
+        is that one's `successor`.
 
         `keys`: how keys for the media are agreed on, by DTLS on the media path, by SDES over TLS, or whichever the
         other side can.
@@ -226,7 +276,8 @@ class Client:
             keys=keys,
             certificate=None if keys is Keys.SDES else media_identity(),
         )
-        self.phone = Phone(config, random.SystemRandom(), media or (lambda _: make_media()))
+        self._on_transfer = on_transfer
+        self.phone = Phone(config, random.SystemRandom(), media or (lambda _: make_media()), self._allows)
         self._recorder = Recorder(Path(trace) if trace else None, keep=True, listeners=listeners)
         keystore = KeyStore(trust=[Path(file) for file in trust or ()], system_trust=trust is None)
         self._driver = Driver(
@@ -326,6 +377,9 @@ class Client:
     def note(self, record: Record) -> None:
         self._driver.record(record)
 
+    def _allows(self, request: TransferRequest) -> bool:
+        return self._on_transfer is None or self._on_transfer(self._calls[request.call], request)
+
     def _command(self, command: Callable[[Phone, float], T]) -> T:
         return self._driver.call(lambda now: command(self.phone, now))
 
@@ -361,28 +415,46 @@ class Client:
             case events.CallDigit(call=name, digit=digit):
                 if not self._calls[name]._digits.full():
                     self._calls[name]._digits.put_nowait(digit)
-                if self._on_news is not None:
-                    self._on_news(self._calls[name], event)
+                self._news(event)
             case events.CallHeld(call=name, here=here, there=there):
                 self._calls[name].held_here, self._calls[name].held_there = here, there
-                if self._on_news is not None:
-                    self._on_news(self._calls[name], event)
+                self._news(event)
+            case events.CallTransferred(call=name):
+                self._calls[name]._transfer_told()
+                self._news(event)
+            case events.TransferFailed(call=name, status=status, reason=reason):
+                self._calls[name]._transfer_told(f"{status} {reason}")
+                self._news(event)
+            case events.SuccessorBegun(call=name, of=old, peer=peer):
+                self._calls[name] = LiveCall(self, name, peer)
+                if old in self._calls:
+                    self._calls[old].successor = self._calls[name]
+                self._news(event)
             case (
                 events.CallPathless()
                 | events.CallInterrupted()
                 | events.CallRestored()
                 | events.CallKeyless()
+                | events.TransferProgress()
+                | events.SuccessorInPlace()
             ):
-                if self._on_news is not None:
-                    self._on_news(self._calls[event.call], event)
+                self._news(event)
             case events.CallEnded(call=name, reason=reason) if name in self._calls:
                 self._calls[name].end_reason = reason
+                self._calls[name]._transfer_told(f"the call ended: {reason}")
                 self._step(name, "ended")
-                del self._calls[name]
+                gone = self._calls.pop(name)
+                for call in self._calls.values():
+                    if call.successor is gone:
+                        call.successor = None
             case events.Stopped():
                 self._stopped.set()
             case _:
                 pass
+
+    def _news(self, event: News) -> None:
+        if self._on_news is not None:
+            self._on_news(self._calls[event.call], event)
 
     def _step(self, name: str, step: str) -> None:
         self._calls[name]._happened(step)

@@ -147,7 +147,7 @@ class Transfers:
         if old is None or old.ended:
             return
         new.mute(old.muted, now)
-        with suppress(UsageError):  # a call that has no keys yet cannot be held
+        with suppress(UsageError):  # as in `_let_go`
             new.hold(old.holding, now)
         if coming.referred:
             self._desk.hang_up_at(old.name, now + GRACE)
@@ -184,9 +184,10 @@ class Transfers:
             raise UsageError(f"{call.name} is not answered, so it cannot be transferred yet")
         if call.name in self._leaving:
             raise UsageError(f"{call.name} is being transferred already")
-        held = not call.holding
-        call.hold(True, now)
-        self._leaving[call.name] = _Leaving(to, other, held)
+        before = call.holding
+        with suppress(UsageError):  # a call whose keys are not agreed on yet cannot be held, and is as silent
+            call.hold(True, now)
+        self._leaving[call.name] = _Leaving(to, other, held=call.holding and not before)
         return True
 
     def _told(self, call: Call, status: int, reason: str, now: float) -> None:

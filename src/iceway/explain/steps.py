@@ -141,6 +141,8 @@ _METHOD_CHAPTER = {
     "SERVICE": "credentials",
     "SUBSCRIBE": "credentials",
     "PRACK": "answer early",
+    "REFER": "talk",
+    "NOTIFY": "talk",
     "BYE": "hang up",
     "CANCEL": "hang up",
 }

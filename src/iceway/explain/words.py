@@ -37,6 +37,7 @@ _HEADER = {
         ("to", "t"),
         ("contact", "m"),
         ("authorization", "proxy-authorization"),
+        ("refer-to", "r"),
     )
 }
 
@@ -64,6 +65,7 @@ _REQUESTS = {
     "CANCEL": ("{A} gives up ringing", "{A} tells {b} that the caller gave up"),
     "INFO": ("{A} tells {callee} something more about the call", "{A} passes it on to {b}"),
     "UPDATE": ("{A} tells {callee}: I am still here", "{A} passes it on to {b}"),
+    "NOTIFY": ("{A} has news for {callee}", "{A} passes the news on to {b}"),
     "OPTIONS": ("{A} asks {b} what it can do", "{A} passes the question on to {b}"),
 }
 _ANSWERS = {
@@ -88,6 +90,8 @@ _ANSWERS = {
     ("200", "INVITE"): "{A} says: picked up!",
     ("200", "RE-INVITE"): "{A} agrees: these are the addresses",
     ("200", "PRACK"): "{A} says: good",
+    ("202", "REFER"): "{A} says: I will try",
+    ("200", "NOTIFY"): "{A} says: good to know",
     ("200", "BYE"): "{A} says: goodbye",
     ("200", "CANCEL"): "{A} says: understood",
 }
@@ -180,6 +184,11 @@ class Words:
         if method == "RE-INVITE" and (held := _HELD.search(record.text)) is not None:
             wish = "holds the call" if held[1] == "sendonly" else "keeps the call on hold"
             own, passing = f"{{A}} {wish}", f"{{A}} tells {{b}} that {{user}} {wish}"
+        if method == "REFER":
+            own = f"{{A}} asks {{callee}} to talk with {_braced(_person(_header(record.text, 'refer-to')))} instead"
+            passing = "{A} passes that on to {b}"
+        if method == "NOTIFY" and (news := _FRAGMENT.search(record.text)) is not None:
+            own = f"{{A}} tells {{callee}} how the transfer gets on: {_braced(news[1])}"
         line = self._fill(passing if onward else own, message, user, _person(_header(record.text, "to")))
         proof = method in ("REGISTER", "INVITE", "SERVICE") and not onward
         return line + (
@@ -235,6 +244,7 @@ def signs_off(text: str) -> bool:
 
 
 _HELD = re.compile(r"^a=(sendonly|inactive)\r?$", re.MULTILINE)
+_FRAGMENT = re.compile(r"^\r?\n?SIP/2\.0 ([1-6][0-9]{2}[^\r\n]*)", re.MULTILINE)
 _NO_EXPIRY = re.compile(
     r"^expires[ \t]*:[ \t]*0[ \t]*\r?$|;[ \t]*expires[ \t]*=[ \t]*0\b", re.IGNORECASE | re.MULTILINE
 )

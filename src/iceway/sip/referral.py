@@ -127,7 +127,8 @@ class Referrals:
 
     def _responded(self, exchange: Exchange, response: Response, now: float) -> None:
         if exchange is self._asked and not response.is_provisional and not response.is_success:
-            self._conclude(response.status, why_refused(response))
+            why = why_refused(response).removeprefix(f"{response.status} ")
+            self._conclude(response.status, f"the transfer was refused: {why}")
 
     def _failed(self, exchange: Exchange, reason: str, status: int, now: float) -> None:
         if exchange is self._asked:
