@@ -1,6 +1,6 @@
 """What streams are called."""
 
-from iceway.explain.streams import bare, first, named
+from iceway.explain.streams import bare, first, named, opinion
 
 
 def test_each_stream_has_its_words() -> None:
@@ -15,3 +15,13 @@ def test_each_stream_has_its_words() -> None:
 
 def test_a_stream_of_later_days_keeps_its_name() -> None:
     assert (named("text"), bare("text"), first("text")) == ("text", "text", "sees text")
+
+
+def test_scores_in_words() -> None:
+    assert [opinion(mos) for mos in (4.41, 4.1, 3.7, 3.2, 2.0)] == [
+        "excellent",
+        "good",
+        "fair",
+        "poor",
+        "bad",
+    ]

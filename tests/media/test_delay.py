@@ -50,7 +50,7 @@ def test_the_year_2036_is_like_any_other() -> None:
 
 def test_another_path_is_measured_anew() -> None:
     delay = told((0, 0.01), round_trip=0.02)
-    delay.path_changed()
+    delay.forget()
     assert delay.seconds is None
     delay.heard(ntp_time(NOON + 5), NOON + 5.2, 0.4)
     assert delay.seconds == pytest.approx(0.2, abs=1e-5)

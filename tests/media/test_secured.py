@@ -72,9 +72,10 @@ def test_each_cause_is_said_once_and_causes_are_bounded() -> None:
 def test_a_round_trip_that_cannot_be_is_none() -> None:
     far = FarSide()
     block = ReceptionReport(7, 64, 0, 0, 0, middle(ntp_time(1000.0)), 65_536 // 2)
-    far.reports(block, 1000.7)
+    far.report(block, 8000, 1000.7)
+    assert (far.reports, far.jitter) == (1, 0.0)
     assert (far.fraction_lost, far.round_trip) == (0.25, pytest.approx(0.2, abs=1e-4))
-    far.reports(block, 900.0)
+    far.report(block, 8000, 900.0)
     assert far.round_trip == pytest.approx(0.2, abs=1e-4)
 
 

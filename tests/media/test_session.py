@@ -29,7 +29,7 @@ from iceway.media.session import (
 from iceway.media.sound import FRAME, RATE, Samples
 from iceway.media.speech import speech
 from iceway.media.srtp import SrtpKey, SrtpReceiver, SrtpSender
-from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary, Note, Record
+from iceway.trace.records import MediaQuality, MediaRejected, MediaStarted, MediaSummary, Note, Record
 from iceway.wire.rtp import (
     Goodbye,
     ReceiverReport,
@@ -158,6 +158,62 @@ def test_two_people_hear_each_other(codec: str) -> None:
     assert stats.packets_received == pytest.approx(248, abs=1)
     assert stats.jitter < 1e-6
     assert stats.buffered == pytest.approx(0.04, abs=0.021)
+
+
+def looks(call: Call, who: str) -> list[MediaQuality]:
+    return [record for record in call.outputs(who, MediaQuality) if isinstance(record, MediaQuality)]
+
+
+def test_a_clean_call_is_rated_as_one_and_its_delays_are_told() -> None:
+    call = Call("PCMU").both_talk().until(16.0)
+    told = looks(call, "bob")
+    assert [record.span for record in told] == pytest.approx([5.0, 5.0, 5.0])
+    last = told[-1]
+    assert (last.media, last.loss, last.concealed) == ("audio", 0.0, 0.0)
+    assert last.bit_rate == pytest.approx(64_000, rel=0.01)
+    assert last.round_trip == pytest.approx(0.08, abs=1e-3)
+    assert last.one_way == pytest.approx(0.04, abs=1e-3)
+    assert last.clocks_agree
+    # A frame's own time, the way, and the 40 ms after which the first frame was played.
+    assert last.mouth_to_ear == pytest.approx(0.02 + 0.04 + 0.04, abs=0.012)
+    assert last.mos == pytest.approx(4.35, abs=0.02)
+    stats = call.bob.stats()
+    assert (stats.mos, stats.one_way, stats.clocks_agree) == (last.mos, last.one_way, True)
+    assert stats.samples_played == pytest.approx((16.0 - 0.08) * RATE, abs=FRAME)
+    assert stats.samples_concealed == 0
+    assert stats.reports >= 3
+
+
+@pytest.mark.parametrize("ahead", [-40.0, 300.0])
+def test_clocks_that_differ_are_said_to(ahead: float) -> None:
+    call = Call().both_talk()
+    call.alice.handle_input(ClockSet(1_800_000_000.0 + ahead), 0.0)
+    call.bob.handle_input(ClockSet(1_800_000_000.0), 0.0)
+    stats = call.until(11.0).bob.stats()
+    assert stats.clocks_agree is False
+    assert stats.one_way == pytest.approx(0.04, abs=1e-3)
+
+
+def test_losses_show_in_rating_and_concealment() -> None:
+    call = Call(path=Path(1, loss=0.1)).both_talk().until(11.0)
+    clean = looks(Call().both_talk().until(6.0), "bob")[0]
+    for record in looks(call, "bob"):
+        assert 0.03 < record.loss < 0.2
+        assert record.concealed == pytest.approx(record.loss, abs=0.02)
+        assert record.mos is not None
+        assert clean.mos is not None
+        assert record.mos < clean.mos - 0.4
+    stats = call.bob.stats()
+    assert stats.samples_concealed / stats.samples_played == pytest.approx(0.1, abs=0.04)
+
+
+def test_who_is_on_hold_rates_nothing() -> None:
+    ours, theirs = negotiated()
+    held = replace(theirs, direction="inactive")
+    call = Call(terms=(ours, theirs)).both_talk().until(4.0)
+    call.bob.renegotiate(held, call.now)
+    call.alice.stop_sending(call.now)
+    assert looks(call.until(20.0), "bob") == []
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -26,7 +26,7 @@ from iceway.media.pictures import MemoryPictures, MemorySink, PictureSource
 from iceway.media.session import FirstMediaReceived, FirstMediaSent, SendMedia, SourceFinished
 from iceway.media.srtp import SrtpKey, SrtpReceiver, SrtpSender
 from iceway.media.video import VideoSession
-from iceway.trace.records import MediaRejected, MediaStarted, MediaSummary, Note
+from iceway.trace.records import MediaQuality, MediaRejected, MediaStarted, MediaSummary, Note, VideoFroze
 from iceway.wire.rtcp_feedback import EstimatedBitRate, FullIntraRequest, GenericNack, PictureLoss
 from iceway.wire.rtp import (
     Goodbye,
@@ -276,6 +276,49 @@ def test_after_a_burst_of_losses_a_whole_picture_is_asked_for(codec: str) -> Non
     assert numbers[-1] >= 58
     assert set(range(33, 59)) <= set(numbers)
     assert call.bob.stats(call.now).freezes == 1
+
+
+def test_a_standstill_is_told_with_its_length_and_why() -> None:
+    agreed = terms()
+    without_nack = replace(agreed[1].codec, feedback=("nack pli",))
+    call = Call(path=between(1.0, 1.5), agreed=(agreed[0], replace(agreed[1], codec=without_nack))).until(4.0)
+    (froze,) = call.outputs("bob", VideoFroze)
+    assert isinstance(froze, VideoFroze)
+    assert (froze.call_id, froze.media, froze.reason) == ("c1", "video", "no whole picture")
+    assert froze.start == pytest.approx(15 / RATE, abs=0.01)
+    at = next(at for at, output in call.said["bob"] if output is froze)
+    assert froze.length == pytest.approx(at - 0.04 - froze.start, abs=0.01)
+    stats = call.bob.stats(call.now)
+    assert stats.frozen == pytest.approx(froze.length, abs=0.1)
+
+
+def test_standstills_while_packets_are_sent_again_are_told_apart() -> None:
+    call = Call(path=between(1.0, 1.4)).until(4.0)
+    (froze,) = call.outputs("bob", VideoFroze)
+    assert isinstance(froze, VideoFroze)
+    assert froze.reason == "loss"
+    paused = Call().until(1.0)
+    paused.alice.stop_sending(1.0)
+    paused.until(2.0).alice.start_sending(2.0)
+    (froze,) = paused.until(3.0).outputs("bob", VideoFroze)
+    assert isinstance(froze, VideoFroze)
+    assert froze.reason == "nothing came"
+
+
+def test_how_pictures_fared_is_told_every_few_seconds() -> None:
+    call = Call(path=Path(2, loss=0.02))
+    call.bob = VideoSession("bob", terms()[1], PatternSource(), call.sink, random.Random(4), "c1")
+    call.bob.start_sending(0.0)
+    one, other = call.until(10.05).outputs("bob", MediaQuality)
+    assert isinstance(one, MediaQuality)
+    assert isinstance(other, MediaQuality)
+    assert (other.media, other.span) == ("video", pytest.approx(5.0))
+    assert other.frame_rate == pytest.approx(RATE, abs=1)
+    assert other.one_way == pytest.approx(0.04, abs=1e-3)
+    assert other.bit_rate > 5_000
+    stats = call.bob.stats(call.now)
+    assert one.freezes + other.freezes == stats.freezes
+    assert (stats.one_way, stats.clocks_agree) == (other.one_way, True)
 
 
 def test_after_a_burst_what_was_missed_is_sent_again_where_that_is_understood() -> None:

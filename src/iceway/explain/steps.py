@@ -33,6 +33,7 @@ from iceway.trace.records import (
     Measured,
     MediaKeyed,
     MediaKeyFailed,
+    MediaQuality,
     MediaRejected,
     MediaStarted,
     MediaSummary,
@@ -59,6 +60,7 @@ from iceway.trace.records import (
     Started,
     StunReceived,
     StunSent,
+    VideoFroze,
 )
 
 CHAPTERS = (
@@ -113,12 +115,16 @@ _CHAPTER_OF: tuple[tuple[tuple[type[Record], ...], str], ...] = (
          PairSelected, RoleConflict, PermissionInstalled, ChannelBound),
         "check",
     ),
-    ((MediaStarted, MediaRejected, MediaKeyed, MediaKeyFailed, ConsentLost), "talk"),
+    (
+        (MediaStarted, MediaRejected, MediaKeyed, MediaKeyFailed, MediaQuality, VideoFroze, ConsentLost),
+        "talk",
+    ),
     ((MediaSummary, AllocationEnded, Measured), "hang up"),
 )  # fmt: skip
 _CHAPTERS_BY_TYPE = {kind: chapter for kinds, chapter in _CHAPTER_OF for kind in kinds}
 _KINDS: tuple[tuple[tuple[type[Record], ...], str], ...] = (
-    ((MediaStarted, MediaSummary, MediaRejected, MediaKeyed, MediaKeyFailed, ConsentLost), "media"),
+    ((MediaStarted, MediaSummary, MediaRejected, MediaKeyed, MediaKeyFailed, MediaQuality, VideoFroze,
+      ConsentLost), "media"),
     ((PairFormed, PairPruned, PairChecked, PairSucceeded, PairFailed, PairNominated, PairSelected, RoleConflict,
       CandidateReceived), "check"),
     ((GatheringStarted, GatheringFinished, ServerAnswered, ServerRefused, ServerSkipped, ServerUnreachable,

@@ -1,10 +1,23 @@
-"""What the streams of a call are called, for people: sound, the picture, the shared screen."""
+"""The streams of a call in words, for people: what they are called, and how good is good."""
 
 from __future__ import annotations
 
 AUDIO = "audio"
 _NAMES = {AUDIO: "the sound", "video": "the picture", "slides": "the shared screen"}
 _BARE = {AUDIO: "sound", "video": "picture", "slides": "shared screen"}
+
+
+WHY_FROZEN = {
+    "loss": "packets were lost on the way and had to be sent again",
+    "no whole picture": "so much was lost that a whole new picture was needed",
+    "nothing came": "nothing was lost, but nothing came either",
+}
+_OPINIONS = ((4.3, "excellent"), (4.0, "good"), (3.6, "fair"), (3.1, "poor"))
+
+
+def opinion(mos: float) -> str:
+    """Bounds near those of G.107 Annex B between which users are satisfied, some are not, or hardly any is."""
+    return next((words for least, words in _OPINIONS if mos >= least), "bad")
 
 
 def named(media: str) -> str:

@@ -14,7 +14,7 @@ from iceway.core.address import Address
 from iceway.explain.cast import Cast, user_of
 from iceway.explain.clean import clean
 from iceway.explain.messages import Message, attribute, is_check
-from iceway.explain.streams import AUDIO, bare, first
+from iceway.explain.streams import AUDIO, WHY_FROZEN, bare, first, named, opinion
 from iceway.trace.entry import Entry
 from iceway.trace.records import (
     CallState,
@@ -406,6 +406,29 @@ def _media_summary(record: Any, who: str, words: Words) -> str:
     return f"{who} sent {record.packets_sent} packets of {bare(record.media)} and got {record.packets_received}, {lost}"
 
 
+def _media_quality(record: Any, who: str, words: Words) -> str:
+    if not record.bit_rate:
+        return f"{who} gets nothing of {named(record.media)} for {record.span:.0f} s"
+    parts = [f"{record.loss:.1%} lost".replace(".0%", "%") if record.loss else "none lost"]
+    if record.media == AUDIO:
+        if record.mos is not None:
+            parts.insert(0, f"{opinion(record.mos)} (MOS {record.mos:.1f})")
+        if record.mouth_to_ear is not None:
+            parts.append(f"{record.mouth_to_ear * 1000:.0f} ms from mouth to ear")
+        return f"{who}'s ear for {record.span:.0f} s: {', '.join(parts)}"
+    if record.frame_rate is not None:
+        parts.insert(0, f"{record.frame_rate:.0f} pictures a second")
+    if record.freezes:
+        times = "once" if record.freezes == 1 else f"{record.freezes} times"
+        parts.append(f"stood still {times}, {record.frozen:.1f} s in all")
+    return f"{who}'s view of {named(record.media)} for {record.span:.0f} s: {', '.join(parts)}"
+
+
+def _video_froze(record: Any, who: str, words: Words) -> str:
+    why = WHY_FROZEN.get(record.reason, record.reason)
+    return f"{bare(record.media)[:1].upper()}{bare(record.media)[1:]} at {who} stood still for {record.length:.1f} s: {why}"
+
+
 def _selected(record: Any, who: str, words: Words) -> str:
     early = " for now" if record.early else ""
     return f"{who} talks this way{early}: {record.local.address} ↔ {record.remote.address}"
@@ -490,6 +513,8 @@ _RECORDS: dict[str, Callable[[Any, str, Words], str]] = {
         f"{who} has no secret in common with the other end, so no sound: {r.reason}"
     ),
     "MediaSummary": _media_summary,
+    "MediaQuality": _media_quality,
+    "VideoFroze": _video_froze,
     "MediaRejected": lambda r, who, w: (
         f"{who} does not {'play' if r.media == AUDIO else 'show'} what came in: {r.reason}"
     ),

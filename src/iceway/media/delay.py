@@ -33,8 +33,8 @@ class OneWay:
         if round_trip is not None:
             self._round_trip = min(round_trip, self._round_trip or round_trip)
 
-    def path_changed(self) -> None:
-        """What was measured on another path says nothing about this one."""
+    def forget(self) -> None:
+        """What was measured on another path, or by another clock, says nothing any more."""
         self._differences.clear()
         self._round_trip = None
 

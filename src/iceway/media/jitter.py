@@ -26,6 +26,7 @@ MAX_HELD = 50  # packets
 _MAX_SOUNDLESS = 512  # packets; ten seconds of one telephone key
 _SPARE = 3 * FRAME  # held at the least moment of a window, this much is too much
 _WINDOW = 150  # frames between two looks at whether to shrink
+_REMEMBERED = 64  # frames that the usual delay is an average of
 _MAX_GAP = 2 * RATE  # a timestamp jump further than this is a new start
 
 
@@ -57,6 +58,14 @@ class JitterBuffer:
         self.late = 0
         self.duplicate = 0
         self.undecodable = 0
+        self.played = 0
+        """Packets decoded and played."""
+        self.discarded = 0
+        """Packets that came and were thrown away unplayed: too late, or too many after a standstill."""
+        self.samples = 0
+        """Given out, and of these:"""
+        self.concealed = 0
+        """made up, because nothing was there to be played."""
         self._decode = decode
         self._conceal = conceal
         self._held: dict[int, _Held] = {}
@@ -69,11 +78,17 @@ class JitterBuffer:
         self._least = MAX_HELD * FRAME
         self._looks = 0
         self._grow = False
+        self._usual = START_DELAY / RATE
 
     @property
     def delay(self) -> float:
         """Seconds of sound waiting to be played."""
         return self._waiting() / RATE
+
+    @property
+    def usual_delay(self) -> float:
+        """Seconds that a sample waits here, on the average of late."""
+        return max(0.0, self._usual - FRAME / RATE / 2)
 
     def put(self, sequence: int, timestamp: int, payload_type: int, payload: bytes) -> Fate:
         if self._next_sequence is None or (not self._playing and sequence < self._next_sequence):
@@ -84,6 +99,7 @@ class JitterBuffer:
             return Fate.DUPLICATE
         if sequence < self._next_sequence:
             self.late += 1
+            self.discarded += 1
             # Had we played a frame later it would have been in time: so do, as far as that may go.
             self._grow = self._waiting() < MAX_DELAY
             return Fate.LATE
@@ -102,10 +118,12 @@ class JitterBuffer:
     def get(self) -> Samples:
         """The next `FRAME` samples to be heard."""
         self._playing = True
+        self._usual += (self.delay - self._usual) / _REMEMBERED
         self._adapt()
         while len(self._ready) < FRAME:
             self._extend()
         frame, self._ready = self._ready[:FRAME], self._ready[FRAME:]
+        self.samples += FRAME
         return frame
 
     def restart(self) -> None:
@@ -121,7 +139,7 @@ class JitterBuffer:
         wanted = FRAME - len(self._ready)
         if not self._held or self._grow:
             self._grow = False
-            self._append(self._conceal(wanted))
+            self._make_up(wanted)
             self._credit += wanted
             return
         sequence = min(self._held)
@@ -131,7 +149,7 @@ class JitterBuffer:
             gap, self._next_timestamp = 0, held.timestamp
         if gap > self._credit:
             missing = min(gap - self._credit, wanted)
-            self._append(self._conceal(missing))
+            self._make_up(missing)
             self._next_timestamp += missing
             return
         self._credit = 0
@@ -146,7 +164,10 @@ class JitterBuffer:
         except ParseError:
             self.lost += 1
             self.undecodable += 1
-            samples = self._conceal(FRAME)
+            self._next_timestamp = held.timestamp + FRAME
+            self._make_up(FRAME)
+            return
+        self.played += 1
         self._next_timestamp = held.timestamp + len(samples)
         self._append(samples)
 
@@ -172,6 +193,7 @@ class JitterBuffer:
         for sequence in sorted(self._held)[:-1]:
             if self._held[sequence].timestamp < newest - MAX_DELAY or len(self._held) > MAX_HELD:
                 del self._held[sequence]
+                self.discarded += 1
         oldest = min(self._held)
         self.lost += self._missing_before(oldest)
         self._next_sequence = oldest
@@ -191,6 +213,10 @@ class JitterBuffer:
         newest = self._held[max(self._held)].timestamp
         ahead = newest + FRAME - self._next_timestamp - self._credit
         return len(self._ready) + min(max(0, ahead), MAX_HELD * FRAME)
+
+    def _make_up(self, count: int) -> None:
+        self.concealed += count
+        self._append(self._conceal(count))
 
     def _append(self, samples: Samples) -> None:
         self._ready = np.concatenate([self._ready, samples])

@@ -10,8 +10,10 @@ from math import inf
 
 from iceway.core.errors import ParseError, UsageError
 from iceway.core.machine import Outbox
+from iceway.media.delay import OneWay
 from iceway.media.description import Negotiated
 from iceway.media.formats import Codec
+from iceway.media.intervals import Intervals
 from iceway.media.srtp import MAX_PACKET, SrtpKey, SrtpReceiver, SrtpRefused, SrtpSender
 from iceway.media.stream import middle, ntp_time
 from iceway.trace.records import MediaRejected, Note
@@ -99,9 +101,17 @@ class FarSide:
     def __init__(self) -> None:
         self.round_trip: float | None = None
         self.fraction_lost: float | None = None
+        self.jitter: float | None = None
+        """Seconds."""
+        self.reports = 0
 
-    def reports(self, block: ReceptionReport, wall: float, clock_age: float = inf) -> None:
-        """`clock_age`: seconds since our clock was set; what was stamped before that tells no time."""
+    def report(self, block: ReceptionReport, clock_rate: int, wall: float, clock_age: float = inf) -> None:
+        """A block about our stream, whose timestamps count `clock_rate` a second.
+
+        `clock_age`: seconds since our clock was set; what was stamped before that tells no time.
+        """
+        self.reports += 1
+        self.jitter = block.jitter / clock_rate
         self.fraction_lost = block.fraction_lost / 256
         if block.last_sr:
             stamped = ((middle(ntp_time(wall)) - block.last_sr) & 0xFFFF_FFFF) / 65536
@@ -137,6 +147,8 @@ class SecuredSession(Outbox):
         self._refusals = Refusals()
         self._replayed = 0
         self._far_side = FarSide()
+        self._one_way = OneWay()
+        self._intervals: Intervals | None = None
 
     def takes(self, payload_type: int) -> bool:
         """Whether packets of this type are the stream's."""

@@ -21,7 +21,9 @@ from iceway.media.description import Negotiated
 from iceway.media.digits import DigitReceiver, DigitSender
 from iceway.media.far_source import MAX_TOLD, FarSource, Ours, OwnName
 from iceway.media.files import Sink, Source
+from iceway.media.intervals import Counts, Intervals, Link
 from iceway.media.jitter import START_DELAY, JitterBuffer
+from iceway.media.quality import look_ahead
 from iceway.media.secured import SecuredSession
 from iceway.media.sound import FRAME_DURATION, RATE, Samples, silence
 from iceway.media.stream import Incoming, Outgoing, ntp_time
@@ -89,7 +91,10 @@ class DigitReceived:
 class MediaStats:
     """How the session fares. `lost`: never played; `rejected`: not ours, not decodable. Times in seconds.
 
-    `fraction_lost` is what the other side last reported of our packets (0–1), None before its first report.
+    `discarded` came and were thrown away; of `samples_played`, at 48 kHz, some were `concealed`: made up in place of
+    what was missing. `fraction_lost` and `far_jitter` are what the other side last reported of our packets, in
+    `reports` reports so far. `one_way` is from there to here, `mouth_to_ear` with coding and the jitter buffer; unless
+    `clocks_agree`, half a round trip is assumed. `r` and `mos` rate the last seconds by the E-model (`quality.py`).
     """
 
     codec: str
@@ -97,12 +102,22 @@ class MediaStats:
     packets_received: int
     packets_lost: int
     packets_late: int
+    packets_discarded: int
     packets_duplicate: int
     packets_rejected: int
+    samples_played: int
+    samples_concealed: int
     jitter: float
     buffered: float
     round_trip: float | None
+    one_way: float | None
+    clocks_agree: bool | None
+    mouth_to_ear: float | None
+    r: float | None
+    mos: float | None
     fraction_lost: float | None
+    far_jitter: float | None
+    reports: int
 
 
 class AudioSession(SecuredSession):
@@ -143,11 +158,13 @@ class AudioSession(SecuredSession):
 
         self._decoders: dict[str, Decoder] = {}
         self._playing: Decoder | None = None
+        self._heard_codec = negotiated.codec.name
         self._buffer = JitterBuffer(self._decode, self._conceal)
         self._far_source = FarSource(MAX_MISORDER)
         self._own_name = OwnName()
         self._play_at = 0.0
         self._received = 0
+        self._octets = 0
 
     # --- commands -----------------------------------------------------------------------------------
     def start_sending(self, now: float) -> None:
@@ -221,18 +238,30 @@ class AudioSession(SecuredSession):
         )
 
     def stats(self) -> MediaStats:
+        one_way = self._one_way.seconds
+        score = self._intervals.score if self._intervals else None
         return MediaStats(
             codec=str(self.negotiated.codec),
             packets_sent=self._outgoing.packets if self._outgoing else 0,
             packets_received=self._received,
             packets_lost=self._buffer.lost,
             packets_late=self._buffer.late,
+            packets_discarded=self._buffer.discarded,
             packets_duplicate=self._buffer.duplicate + self._replayed,
             packets_rejected=self._refusals.total,
+            samples_played=self._buffer.samples,
+            samples_concealed=self._buffer.concealed,
             jitter=self._incoming.jitter if self._incoming else 0.0,
             buffered=self._buffer.delay,
             round_trip=self._far_side.round_trip,
+            one_way=one_way,
+            clocks_agree=self._one_way.clocks_agree,
+            mouth_to_ear=None if one_way is None else one_way + self._delay_here(),
+            r=score.r if score else None,
+            mos=score.mos if score else None,
             fraction_lost=self._far_side.fraction_lost,
+            far_jitter=self._far_side.jitter,
+            reports=self._far_side.reports,
         )
 
     # --- the machine contract -----------------------------------------------------------------------
@@ -240,6 +269,7 @@ class AudioSession(SecuredSession):
         if isinstance(event, ClockSet):
             self._wall_offset = event.wall_offset
             self._clock_set_at = now
+            self._one_way.forget()
 
     def handle_timeout(self, now: float) -> None:
         for timer in self._timers.due(now):
@@ -252,6 +282,8 @@ class AudioSession(SecuredSession):
                 self._play_at = self._next_tick("play", self._play_at, now)
             elif timer == "digit":
                 self._tell_digits(self._hears.released(now))
+            elif timer == "look":
+                self._look(now)
             else:
                 self._send_report(now)
                 self._arm_report(now)
@@ -372,6 +404,7 @@ class AudioSession(SecuredSession):
             if one.anew and self._received:
                 self._another_source()
             self._received += 1
+            self._octets += len(one.packet.payload)
             self._buffer.put(one.at.sequence, one.at.timestamp, one.packet.payload_type, one.packet.payload)
         if placed and self._timers.at("play") is None:
             self._play_at = now + START_DELAY / RATE
@@ -379,6 +412,8 @@ class AudioSession(SecuredSession):
             self._arm_report(now)
             self.emit(MediaStarted(self._call_id, "received", str(codec), self._early))
             self.emit(FirstMediaReceived(self.name, self._early))
+            self._intervals = Intervals(self._call_id, self._media, now)
+            self._timers.arm("look", self._intervals.look_at)
 
     def _drop_what_waits(self) -> None:
         self._buffer.restart()
@@ -418,6 +453,7 @@ class AudioSession(SecuredSession):
         if name not in self._decoders:
             self._decoders[name] = decoder(name)
         self._playing = self._decoders[name]
+        self._heard_codec = name
         try:
             return self._playing.decode(payload)
         except ParseError:
@@ -435,4 +471,24 @@ class AudioSession(SecuredSession):
                 self._incoming.heard_report(packet, now)
             for block in packet.reports:
                 if self._outgoing is not None and block.ssrc == self._outgoing.ssrc:
-                    self._far_side.reports(block, now + self._wall_offset, now - self._clock_set_at)
+                    clock_rate = self.negotiated.codec.clock_rate
+                    wall, clock_age = now + self._wall_offset, now - self._clock_set_at
+                    self._far_side.report(block, clock_rate, wall, clock_age)
+            if isinstance(packet, SenderReport) and self._incoming and packet.ssrc == self._incoming.ssrc:
+                self._one_way.heard(packet.ntp, now + self._wall_offset, self._far_side.round_trip)
+
+    # --- how it was ---------------------------------------------------------------------------------
+    def _look(self, now: float) -> None:
+        assert self._intervals is not None
+        buffer, far = self._buffer, self._far_side
+        counts = Counts(buffer.played, self._octets, buffer.lost, buffer.samples, buffer.concealed)
+        jitter = self._incoming.jitter if self._incoming else 0.0
+        link = Link(jitter, far.round_trip, self._one_way, far.fraction_lost)
+        record = self._intervals.sound(self._heard_codec, counts, link, self._delay_here(), now)
+        if record is not None and self.negotiated.hears:
+            self.emit(record)
+        self._timers.arm("look", self._intervals.look_at)
+
+    def _delay_here(self) -> float:
+        """What a frame of sound waits for: its own end, the coder's look ahead, its turn in the jitter buffer."""
+        return FRAME_DURATION + look_ahead(self._heard_codec) + self._buffer.usual_delay

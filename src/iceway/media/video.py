@@ -19,6 +19,7 @@ from iceway.media import h264, vp8
 from iceway.media.description import Negotiated
 from iceway.media.far_source import MAX_TOLD, FarSource, Ours, OwnName, Placed
 from iceway.media.frames import MAX_HELD, CodedPicture, PictureBuffer
+from iceway.media.intervals import Counts, Intervals, Link
 from iceway.media.missing import MissingPackets
 from iceway.media.picture import size
 from iceway.media.pictures import PictureSink, PictureSource
@@ -31,7 +32,7 @@ from iceway.media.stream import Incoming, Outgoing, ntp_time
 from iceway.media.supplied import PicturesIn, PicturesOut
 from iceway.media.video_codecs import VIDEO_CLOCK, VideoDecoder, VideoEncoder
 from iceway.media.video_stats import Flow, VideoStats
-from iceway.trace.records import MediaStarted, MediaSummary, Note
+from iceway.trace.records import MediaStarted, MediaSummary, Note, VideoFroze
 from iceway.wire.rtcp_feedback import EstimatedBitRate, FullIntraRequest, GenericNack, PictureLoss
 from iceway.wire.rtp import (
     Goodbye,
@@ -111,6 +112,7 @@ class VideoSession(SecuredSession):
         self._missing = MissingPackets()
         self._decoder: VideoDecoder | None = None
         self._decodes = ""
+        self._octets = 0
         self._flow = Flow()
         self._base = 0
         self._asked_whole = 0
@@ -153,6 +155,7 @@ class VideoSession(SecuredSession):
         """Media takes another path: what was under way may be lost, so the next picture is a whole one."""
         self._whole_wanted = True
         self._rate.path_changed()
+        self._one_way.forget()
 
     def close(self, now: float) -> None:
         """Say goodbye (RTCP BYE), sum up, close the sink. Nothing comes out after that."""
@@ -203,7 +206,10 @@ class VideoSession(SecuredSession):
             bit_rate=self._rate.bit_rate,
             jitter=self._incoming.jitter if self._incoming else 0.0,
             round_trip=self._far_side.round_trip,
+            one_way=self._one_way.seconds,
+            clocks_agree=self._one_way.clocks_agree,
             fraction_lost=self._far_side.fraction_lost,
+            reports=self._far_side.reports,
         )
 
     # --- the machine contract -----------------------------------------------------------------------
@@ -211,6 +217,7 @@ class VideoSession(SecuredSession):
         if isinstance(event, ClockSet):
             self._wall_offset = event.wall_offset
             self._clock_set_at = now
+            self._one_way.forget()
 
     def handle_timeout(self, now: float) -> None:
         for timer in self._timers.due(now):
@@ -220,6 +227,8 @@ class VideoSession(SecuredSession):
                 self._send_queued(now)
             elif timer == "repair":
                 self._show_what_is_ready(now)
+            elif timer == "look":
+                self._look(now)
             else:
                 self._send_report(now)
                 self._arm_report(now)
@@ -334,12 +343,15 @@ class VideoSession(SecuredSession):
             self._arm_report(now)
             self.emit(MediaStarted(self._call_id, "received", str(codec), self._early, self._media))
             self.emit(FirstMediaReceived(self.name, self._early))
+            self._intervals = Intervals(self._call_id, self._media, now)
+            self._timers.arm("look", self._intervals.look_at)
         self._show_what_is_ready(now)
 
     def _take(self, placed: Placed, piece: vp8.Piece, now: float) -> None:
         assert self._incoming is not None
         packet, place = placed.packet, placed.at
         self._received += 1
+        self._octets += len(packet.payload)
         self._asked_in_vain = 0
         self._missing.arrived(place.sequence, self._incoming.jitter, now)
         self._buffer.put(place.sequence, place.timestamp, packet.payload_type, piece, packet.marker, now)
@@ -399,7 +411,9 @@ class VideoSession(SecuredSession):
             self._buffer.lose_ground()
             return
         for picture in pictures:
-            self._flow.shows(*size(picture), now)
+            stood = self._flow.shows(*size(picture), now)
+            if stood is not None:
+                self.emit(VideoFroze(self._call_id, stood.start, stood.length, stood.reason, self._media))
             self._sink.show(picture, max(0.0, (coded.timestamp - self._base) / RATE))
 
     def _ask(self, now: float) -> None:
@@ -410,6 +424,10 @@ class VideoSession(SecuredSession):
         if (first := self._buffer.wanted_from) is not None:
             self._missing.forget_before(first)
         sequences = self._missing.due(now, self._far_side.round_trip)
+        if self._buffer.needs_whole:
+            self._flow.waits("no whole picture")
+        elif sequences:
+            self._flow.waits("loss")
         if sequences and "nack" in accepted:
             self._send_rtcp(ReceiverReport(ours), GenericNack(ours, theirs, sequences))
         if not self._buffer.needs_whole:
@@ -457,7 +475,25 @@ class VideoSession(SecuredSession):
             self._incoming.heard_report(packet, now)
         for block in packet.reports:
             if block.ssrc == self._outgoing.ssrc:
-                self._far_side.reports(block, now + self._wall_offset, now - self._clock_set_at)
+                clock_rate = self.negotiated.codec.clock_rate
+                wall, clock_age = now + self._wall_offset, now - self._clock_set_at
+                self._far_side.report(block, clock_rate, wall, clock_age)
                 # What was sent again in time is not lost any more, but the path did lose it.
                 lost = max(block.fraction_lost / 256, self._sent.share_resent())
                 self._rate.reported(lost, self._far_side.round_trip if block.last_sr else None)
+        if isinstance(packet, SenderReport) and self._incoming and packet.ssrc == self._incoming.ssrc:
+            self._one_way.heard(packet.ntp, now + self._wall_offset, self._far_side.round_trip)
+
+    # --- how it was ---------------------------------------------------------------------------------
+    def _look(self, now: float) -> None:
+        assert self._intervals is not None
+        flow, far = self._flow, self._far_side
+        counts = Counts(
+            self._received, self._octets, self._buffer.lost, 0, 0, flow.shown, flow.freezes, flow.frozen
+        )
+        jitter = self._incoming.jitter if self._incoming else 0.0
+        link = Link(jitter, far.round_trip, self._one_way, far.fraction_lost)
+        record = self._intervals.pictures(counts, link, now)
+        if record is not None and self.negotiated.hears:
+            self.emit(record)
+        self._timers.arm("look", self._intervals.look_at)

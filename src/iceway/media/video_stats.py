@@ -16,6 +16,7 @@ class VideoStats:
     """`lost`: packets never shown; `requested`: asked for again; `recovered`: came on that. Times in seconds.
 
     `frame_rate` is that of the last second shown, `freezes` and `frozen` count the standstills and their time.
+    `one_way` is from there to here; unless `clocks_agree`, half a round trip is assumed.
     `bit_rate` is what the encoder is held to; `fraction_lost` what the other side last reported of our packets (0–1).
     """
 
@@ -41,7 +42,19 @@ class VideoStats:
     bit_rate: int
     jitter: float
     round_trip: float | None
+    one_way: float | None
+    clocks_agree: bool | None
     fraction_lost: float | None
+    reports: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """`start` in seconds after the first picture."""
+
+    start: float
+    length: float
+    reason: str
 
 
 class Flow:
@@ -57,17 +70,27 @@ class Flow:
         self._last_at = 0.0
         self._usual_gap: float | None = None
         self._lately: deque[float] = deque()
+        self._waits_for = ""
 
-    def shows(self, width: int, height: int, now: float) -> None:
+    def shows(self, width: int, height: int, now: float) -> Standstill | None:
+        """The standstill that this picture ends, if it was one."""
         self.width, self.height = width, height
         self.shown += 1
+        ended = None
         if self._first_at is None:
             self._first_at = now
-        else:
-            self._gap(now - self._last_at)
+        elif self._gap(now - self._last_at):
+            reason = self._waits_for or "nothing came"
+            ended = Standstill(self._last_at - self._first_at, now - self._last_at, reason)
         self._last_at = now
+        self._waits_for = ""
         self._lately.append(now)
         self._forget(now)
+        return ended
+
+    def waits(self, reason: str) -> None:
+        """Why the next picture cannot be shown yet: what is said last counts."""
+        self._waits_for = reason
 
     def rate(self, now: float) -> float:
         """Pictures shown in the last second."""
@@ -78,13 +101,15 @@ class Flow:
         """Samples at 48 kHz since the first picture."""
         return 0 if self._first_at is None else int((now - self._first_at) * RATE)
 
-    def _gap(self, gap: float) -> None:
+    def _gap(self, gap: float) -> bool:
+        """Whether this is a standstill."""
         usual = self._usual_gap
         if usual is not None and gap > max(_LONGER * usual, usual + _AT_LEAST):
             self.freezes += 1
             self.frozen += gap - usual
-            return  # a standstill is not what is usual
+            return True  # which is not what is usual
         self._usual_gap = gap if usual is None else usual + (gap - usual) * _SMOOTHING
+        return False
 
     def _forget(self, now: float) -> None:
         while self._lately and self._lately[0] <= now - 1.0:

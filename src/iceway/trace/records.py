@@ -496,6 +496,50 @@ class MediaSummary(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class MediaQuality(Record):
+    """How a stream of the other side was for the last `span` seconds, as it came in here. Times in seconds.
+
+    `loss` is the share (0–1) of packets never played, `far_loss` what the other side last reported of ours. Without
+    `clocks_agree`, `one_way` is half a round trip and what comes on top. Of sound: the E-model's rating `r` and `mos`
+    (ITU-T G.107; `wideband`: G.107.1), the share of samples made up, and the delay from mouth to ear. Of pictures: how
+    many were shown a second, and the standstills that ended in this time.
+    """
+
+    call_id: str
+    span: float
+    loss: float
+    jitter: float
+    bit_rate: int
+    round_trip: float | None = None
+    one_way: float | None = None
+    clocks_agree: bool | None = None
+    far_loss: float | None = None
+    r: float | None = None
+    mos: float | None = None
+    wideband: bool | None = None
+    concealed: float | None = None
+    mouth_to_ear: float | None = None
+    frame_rate: float | None = None
+    freezes: int = 0
+    frozen: float = 0.0
+    media: str = "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFroze(Record):
+    """A picture stood still for `length` seconds, from `start` on (seconds after the stream's first picture).
+
+    `reason`: "loss" (packets were missing), "no whole picture" (there was no ground to go on from), or "nothing came".
+    """
+
+    call_id: str
+    start: float
+    length: float
+    reason: str
+    media: str = "video"
+
+
+@dataclass(frozen=True, slots=True)
 class MediaRejected(Record):
     """RTP or RTCP that was not played: bad authentication, unknown payload … counted, first of each cause."""
 
