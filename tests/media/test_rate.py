@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,15 @@ def test_a_queue_cuts_too_until_it_is_gone() -> None:
     assert after(rate, (0.03, 0.06)) == 170_000
     rate.path_changed()
     assert after(rate, (0.03, 0.3)) == 170_000  # on this path that is no queue
+
+
+def test_it_comes_back_slowly_to_what_was_too_much() -> None:
+    rate = RateControl(200_000, 1_000_000)
+    assert after(rate, *[(0.0, 0.05)] * 4, (0.4, 0.05)) == pytest.approx(217_000, abs=1000)
+    grown = [after(rate, (0.0, 0.05)) for _ in range(5)]
+    assert grown[0] == pytest.approx(1.08 * 217_000, rel=0.01)
+    assert grown[-1] < 1.02 * grown[-2] + 1  # 272 kbit/s were too much
+    assert after(rate, *[(0.0, 0.05)] * 40) > 500_000  # but not for ever
 
 
 def test_what_the_other_side_estimates_holds_until_the_path_changes() -> None:

@@ -204,7 +204,10 @@ def test_five_percent_lost_and_fifty_milliseconds_of_jitter(codec: str, seed: in
     assert ascending(numbers)
     assert len(numbers) >= 0.95 * (150 - 3)  # the last ones are on their way
     assert stats.packets_recovered >= 0.9 * stats.packets_requested > 5
-    assert stats.frozen < 4.0  # what is sent again comes more than two pictures late; nothing hides that
+    froze = [record.length for record in call.outputs("bob", VideoFroze) if isinstance(record, VideoFroze)]
+    assert len(froze) == stats.freezes
+    assert max(froze) < 0.5
+    assert stats.frozen < 2.5  # what is sent again comes more than two pictures late; nothing hides that
 
 
 class Links:
@@ -235,7 +238,7 @@ def test_a_narrow_link_is_not_flooded(codec: str) -> None:
     rates = [call.until(float(second)).alice.stats(call.now).bit_rate for second in range(1, 16)]
     assert max(rates) < 260_000
     assert ascending(call.numbers())
-    assert len(call.numbers()) >= 0.7 * 225
+    assert len(call.numbers()) >= 0.9 * 225
 
 
 def test_what_is_asked_for_is_sent_again_as_it_was() -> None:
@@ -414,12 +417,14 @@ def test_a_lower_budget_is_kept(codec: str) -> None:
     assert len(call.numbers()) >= 170
 
 
-def test_losses_lower_the_rate_and_a_clear_path_lets_it_grow() -> None:
-    call = Call(source=Grainy(PatternSource()), path=Path(3), budget=800_000).until(8.0)
+@pytest.mark.parametrize("seed", [3, 4, 6, 8])
+def test_losses_lower_the_rate_and_a_clear_path_lets_it_grow(seed: int) -> None:
+    """A report that says 30 % takes 15 %. Of the eight in this time some are lost themselves; four tell enough."""
+    call = Call(source=Grainy(PatternSource()), path=Path(seed), budget=800_000).until(8.0)
     grown = call.alice.stats(call.now).bit_rate
     assert grown > 300_000
-    call.path = Path(3, loss=0.3)
-    assert call.until(16.0).alice.stats(call.now).bit_rate < 0.8 * grown
+    call.path = Path(seed, loss=0.3)
+    assert call.until(16.0).alice.stats(call.now).bit_rate < 0.7 * grown
 
 
 def test_the_other_side_may_say_how_much_the_path_carries() -> None:

@@ -2,7 +2,8 @@
 
 Each report of the other side moves the rate, as RFC 8698 and Google's congestion control do by loss: more than a tenth
 lost cuts by half of the share lost, less than a fiftieth lets it grow. A round trip that grows far beyond the shortest
-one seen means a queue, and cuts as well. Above it all stands the budget, which whoever cares for a whole call sets:
+one seen means a queue, and cuts as well. Near the rate at which that happened last it grows slowly, or it would come
+back to the same trouble every few seconds. Above it all stands the budget, which whoever cares for a whole call sets:
 sound goes first, so its owner lowers the picture's budget before sound suffers.
 """
 
@@ -10,8 +11,10 @@ from __future__ import annotations
 
 LEAST = 40_000
 _MUCH, _LITTLE = 0.10, 0.02
-_GROWTH = 1.08
-_QUEUEING = 0.15  # seconds over the shortest round trip
+_GROWTH, _CAREFUL = 1.08, 1.02
+_NEAR = 0.85  # of the rate that was too much
+_REMEMBERED = 30  # reports for which it is taken for too much
+_QUEUEING = 0.10  # seconds over the shortest round trip
 _DRAIN = 0.85
 
 
@@ -23,6 +26,8 @@ class RateControl:
         self._estimate = self._budget
         self._rate = float(min(max(LEAST, start), self._budget))
         self._shortest: float | None = None
+        self._too_much = float("inf")
+        self._since = 0
 
     @property
     def bit_rate(self) -> int:
@@ -42,13 +47,16 @@ class RateControl:
         if round_trip is not None:
             self._shortest = round_trip if self._shortest is None else min(self._shortest, round_trip)
             queueing = round_trip > self._shortest + _QUEUEING
+        self._since += 1
         rate = self._rate
-        if lost > _MUCH:
-            rate *= 1 - lost / 2
-        elif queueing:
-            rate *= _DRAIN
+        if lost > _MUCH or queueing:
+            if self._since > 3:
+                self._too_much, self._since = rate, 0
+            rate *= 1 - lost / 2 if lost > _MUCH else _DRAIN
         elif lost < _LITTLE:
-            rate *= _GROWTH
+            if self._since > _REMEMBERED:
+                self._too_much = float("inf")
+            rate *= _GROWTH if rate < _NEAR * self._too_much else _CAREFUL
         self._rate = min(max(rate, LEAST), self._budget)
 
     def path_changed(self) -> None:

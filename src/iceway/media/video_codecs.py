@@ -23,7 +23,7 @@ _WORTH_REOPENING = 0.15  # a smaller change of rate does not pay for the whole p
 _OPTIONS = {
     "VP8": {
         "deadline": "realtime",
-        "cpu-used": "8",
+        "cpu-used": "-8",  # an effort of 8; without the sign libvpx would set it by how busy the machine is
         "lag-in-frames": "0",
         "auto-alt-ref": "0",
         "error-resilient": "default",
