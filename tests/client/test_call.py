@@ -10,6 +10,7 @@ import pytest
 
 from iceway.client.call import Call, Phase
 from iceway.client.config import PhoneConfig
+from iceway.client.media import Media
 from iceway.client.ways import Ways
 from iceway.core.address import Address, Transport
 from iceway.core.machine import AddressesChanged, OpenUdp, Outbox, drain
@@ -163,9 +164,7 @@ def test_interfaces_chosen_by_hand_stay_the_only_ones() -> None:
         Random(1),
         Wire(World(topologies.one_lan())),
         peer="sip:bob@example.test",
-        source=SilenceSource(),
-        sink=MemorySink(),
-        early_source=SilenceSource(),
+        media=Media(SilenceSource(), MemorySink(), SilenceSource()),
         incoming=False,
     )
     call.begin(("10.0.0.21",), (), 0.0)
@@ -196,9 +195,7 @@ def settled(topology: Topology) -> tuple[World, Wire, dict[str, MemorySink]]:
             world.rng(host),
             wire,
             peer=f"sip:{peer}@example.test",
-            source=FileSource(speech(host)),
-            sink=sinks[host],
-            early_source=ToneSource(),
+            media=Media(FileSource(speech(host)), sinks[host], ToneSource()),
             incoming=host == "bob",
         )
         wire.calls[host] = (host, call)

@@ -11,6 +11,7 @@ from iceway.client import events
 from iceway.client.call import Call, Phase
 from iceway.client.config import PhoneConfig
 from iceway.client.line import Line
+from iceway.client.media import Media
 from iceway.core.address import Address
 from iceway.core.errors import UsageError
 from iceway.core.machine import CloseUdp, OpenUdp, SendDatagram, UdpOpened
@@ -137,9 +138,7 @@ class Desk:
             random.Random(1),
             self.line,
             peer="sip:bob@example.test",
-            source=SilenceSource(),
-            sink=self.ear,
-            early_source=SilenceSource(),
+            media=Media(SilenceSource(), self.ear, SilenceSource()),
             incoming=incoming,
         )
 

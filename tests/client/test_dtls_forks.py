@@ -8,6 +8,7 @@ import pytest
 
 from iceway.client.call import Call
 from iceway.client.config import PhoneConfig
+from iceway.client.media import Media
 from iceway.io.selfsigned import media_identity
 from iceway.lab import topologies
 from iceway.lab.world import World
@@ -95,9 +96,7 @@ def test_whoever_picks_up_is_heard(taker: str, same: bool, late: bool) -> None:
             world.rng(host),
             fork,  # type: ignore[arg-type]
             peer="sip:peer@example.test",
-            source=FileSource(speech("bob" if incoming else "alice")),
-            sink=sinks[host],
-            early_source=SilenceSource(),
+            media=Media(FileSource(speech("bob" if incoming else "alice")), sinks[host], SilenceSource()),
             incoming=incoming,
         )
         world.run(host, call)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from iceway.client.lending import Loan
-from iceway.client.phone import Media
+from iceway.client.media import Media
 from iceway.media.files import SilenceSource, ToneSource
 from iceway.media.sound import FRAME, Samples
 

@@ -7,6 +7,7 @@ import pytest
 from iceway.client import events
 from iceway.client.phone import MAX_RINGING, RETRY_RELAYS
 from iceway.client.relays import RENEW_AT
+from iceway.client.stats import CallStats
 from iceway.core.errors import UsageError
 from iceway.edge.credentials import KeyRing, TokenKeys
 from iceway.lab import topologies
@@ -171,7 +172,7 @@ def test_what_a_phone_cannot_do() -> None:
         office.world.call("alice", lambda now: alice.phone.call("sip:b b", alice.media(None), now))
     for command in (alice.picks_up, alice.hangs_up, alice.refuses):
         command("call.99")  # an end may cross any command
-    assert alice.phone.media_stats("call.99") is None
+    assert alice.phone.stats("call.99", office.world.now) == CallStats()
     office.close()
     with pytest.raises(UsageError, match="not registered"):
         alice.calls("bob")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iceway.client import events
-from iceway.client.phone import Media
+from iceway.client.media import Media
 from iceway.core.errors import EnvironmentFailure
 from iceway.edge.credentials import KeyRing, TokenKeys
 from iceway.explain.model import PathClass
@@ -79,7 +79,7 @@ def test_a_relayed_call_outlives_the_credentials_it_began_with() -> None:
     assert bob.waits_for(events.Ready)
     connect(alice, bob)
     for person in (alice, bob):  # consent checks keep the path alive; five minutes of sound would take long
-        session = person.phone._calls["call.1"]._session
+        session = person.phone._calls["call.1"]._media.audio
         assert session is not None
         office.world.call(person.name, session.stop_sending)
     office.world.advance(320.0)

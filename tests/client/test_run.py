@@ -12,7 +12,7 @@ import pytest
 
 from iceway.client import CallFailed, Client, RegistrationFailed, Ways, make_media
 from iceway.client.events import SuccessorInPlace
-from iceway.client.phone import Media
+from iceway.client.media import Media
 from iceway.client.run import LiveCall
 from iceway.client.transfers import TransferRequest
 from iceway.core.errors import EnvironmentFailure, UsageError

@@ -8,6 +8,7 @@ import pytest
 
 from iceway.client.call import Call
 from iceway.client.config import PhoneConfig
+from iceway.client.media import Media
 from iceway.client.ways import Ways
 from iceway.core.errors import UsageError
 from iceway.core.machine import OpenUdp, drain
@@ -26,9 +27,7 @@ def sockets(ways: Ways, *ips: str) -> list[OpenUdp]:
         Random(1),
         Wire(World(topologies.one_lan())),
         peer="sip:bob@example.test",
-        source=SilenceSource(),
-        sink=MemorySink(),
-        early_source=SilenceSource(),
+        media=Media(SilenceSource(), MemorySink(), SilenceSource()),
         incoming=False,
     )
     call.begin(ips, (IceServer(ServerKind.STUN, "stun.example.test"),), 0.0)

@@ -29,9 +29,10 @@ def test_a_trace_of_a_whole_call_holds_no_secret(topology: Topology) -> None:
 
 def _secrets(office: VirtualOffice, person: VirtualPerson) -> list[str | bytes]:
     (call,) = person.phone._calls.values()
-    assert call._session is not None
-    keys = (call._session.negotiated.send_key, call._session.negotiated.recv_key)
-    standing = call._agent._session
+    sound = call._media.audio
+    assert sound is not None
+    keys = (sound.negotiated.send_key, sound.negotiated.recv_key)
+    standing = call._first.agent._session
     assert standing.remote is not None
     found: list[str | bytes] = [password_of(person.name), standing.local.pwd, standing.remote.pwd]
     found += [key.key_and_salt for key in keys if key is not None]

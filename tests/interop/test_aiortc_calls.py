@@ -11,6 +11,7 @@ import pytest
 from iceway.client.call import Call
 from iceway.client.config import PhoneConfig
 from iceway.client.events import CallEnded, CallKeyless
+from iceway.client.media import Media
 from iceway.io.driver import Driver
 from iceway.io.recorder import Recorder
 from iceway.io.selfsigned import media_identity
@@ -67,9 +68,7 @@ class Us:
             random.SystemRandom(),
             self.wire,  # type: ignore[arg-type]
             peer="sip:them@example.test",
-            source=ToneSource(OURS),
-            sink=self.ear,
-            early_source=SilenceSource(),
+            media=Media(ToneSource(OURS), self.ear, SilenceSource()),
             incoming=incoming,
         )
         self.recorder = Recorder(None, keep=True)

@@ -17,7 +17,7 @@ from iceway.cli import Exit, _addresses
 from iceway.core.errors import EnvironmentFailure, ParseError, UsageError
 
 if TYPE_CHECKING:
-    from iceway.client.phone import Media
+    from iceway.client.media import Media
     from iceway.client.run import Client, LiveCall, News, RegistrationFailed
     from iceway.client.ways import Ways
 

@@ -27,7 +27,7 @@ def answer(
     once: Annotated[bool, typer.Option("--once", help="End after the first call.")] = False,
 ) -> int:
     """Wait for calls and answer each after it has rung for a moment. Ends with Ctrl-C, or with --once."""
-    from iceway.client.phone import Media
+    from iceway.client.media import Media
     from iceway.client.run import CallFailed, RegistrationFailed, make_media
     from iceway.io.run import run
 

@@ -1,11 +1,11 @@
-"""One call: offer and answer, ICE, sound, in the order that gets it through.
+"""One call: offer and answer, ICE, sound and pictures, in the order that gets it through.
 
     gather → offer → (183 with the answer) → check → early media → picked up → settle → talk
 
-The call speaks SIP through the `Signalling` it is given, owns an ICE agent and, once keys are agreed, an audio
-session. Whoever offers first is ICE-controlling. When the selected pair is not the one that the default
-addresses of offer and answer promised, the controlling side sends the re-INVITE that settles it
-(RFC 8839 §4.4): its chosen candidate alone, and `a=remote-candidates` with the other side's.
+The call speaks SIP through the `Signalling` it is given; `legs.py` has the ways of its media, with ICE and keys,
+`media.py` the sessions that begin once there are keys. Whoever offers first is ICE-controlling. When the selected pair
+is not the one that the default addresses of offer and answer promised, the controlling side sends the re-INVITE that
+settles it (RFC 8839 §4.4): its chosen candidate alone, and `a=remote-candidates` with the other side's.
 
 A path that dies in mid-call does not end it: ICE restarts by re-INVITE, from whichever side notices (`restart.py`
 says when), and sound goes on over the old path for as long as there is one.
@@ -13,6 +13,7 @@ says when), and sound goes on over the old path for as long as there is one.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -26,18 +27,18 @@ from iceway.client.events import (
     CallPlayed,
     CallProgress,
     CallSettled,
+    CallStreams,
 )
-from iceway.client.exchange import CandidateExchange
 from iceway.client.keeping import PathKeeper
-from iceway.client.keys import CallKeys
+from iceway.client.legs import Leg, LegEvent, Legs
+from iceway.client.media import PICTURES, CallMedia, Media
 from iceway.client.renegotiation import Renegotiation
 from iceway.client.restart import Restarts
 from iceway.client.signalling import Signalling
-from iceway.client.sound import CallSource
+from iceway.client.stats import CallStats
 from iceway.client.trickle import MAX_MALFORMED, Trickle
 from iceway.core.errors import ParseError, UsageError
-from iceway.core.machine import AddressesChanged, ClockSet, Input, Outbox, earliest
-from iceway.ice.agent import Agent
+from iceway.core.machine import AddressesChanged, Input, Outbox, earliest
 from iceway.ice.config import IceServer
 from iceway.ice.events import (
     CandidateFound,
@@ -52,21 +53,20 @@ from iceway.ice.events import (
     Selected,
     StateChanged,
 )
-from iceway.media.description import AudioNegotiation, Negotiated, NegotiationError
+from iceway.media.description import Negotiated, NegotiationError
 from iceway.media.digits import checked
 from iceway.media.dtls import KeysAgreed, KeysFailed, SendHandshake
-from iceway.media.files import Sink, Source
 from iceway.media.keying import Keys
+from iceway.media.negotiation import KINDS, MediaNegotiation, StreamTerms, Transport
+from iceway.media.pictures import Pictures
 from iceway.media.session import (
-    AudioSession,
     DigitReceived,
     FirstMediaReceived,
     FirstMediaSent,
-    MediaStats,
     SendMedia,
     SourceFinished,
 )
-from iceway.trace.records import CallState, Malformed
+from iceway.trace.records import CallState, Malformed, Note
 from iceway.wire import telephone_event
 from iceway.wire.dtls import is_dtls
 
@@ -97,9 +97,7 @@ class Call(Outbox):
         signalling: Signalling,
         *,
         peer: str,
-        source: Source,
-        sink: Sink,
-        early_source: Source,
+        media: Media,
         incoming: bool,
         secured: bool = True,
     ) -> None:
@@ -115,36 +113,32 @@ class Call(Outbox):
         self._config = config
         self._rng = rng
         self._signalling = signalling
-        self._source = CallSource(early_source, source)
-        self._sink = sink
-        self._agent = Agent(f"{name}/ice", config.ways.agent_config(controlling=not incoming), rng)
-        self._negotiation = AudioNegotiation(
+        self._media = CallMedia(name, media, rng, config.identity)
+        self._legs = Legs(name, config.ways.agent_config(controlling=not incoming), rng, config.dtls)
+        self._first = self._legs.first
+        self._negotiation = MediaNegotiation(
             rng,
-            config.codecs,
+            {"audio": config.codecs, **dict.fromkeys(PICTURES, config.video_codecs)},
             allow_clear=config.allow_clear,
             sdes=secured and config.keys is not Keys.DTLS,
             fingerprint=config.dtls.fingerprint if config.dtls else None,
         )
-        self._keys = CallKeys(f"{name}/dtls", config.dtls)
-        self._unkeyed: Negotiated | None = None  # agreed on, but for the keys
-        self._exchange = CandidateExchange(self._agent)
-        self._trickle = Trickle(self, self._negotiation, self._exchange, signalling)
-        self._session: AudioSession | None = None
-        self._clock: ClockSet | None = None
+        self._wanted = [] if incoming else list(self._media.kinds)  # the streams that our next offer is about
+        self._terms: dict[str, StreamTerms] = {}
+        self._unkeyed: dict[str, Negotiated] = {}  # agreed on, but for the keys
+        self._told: tuple[str, ...] = ("audio",)  # the streams that flow, as last told
+        self._trickle = Trickle(self, self._negotiation, self._legs, signalling)
         self._described = False
         self._describe_by: float | None = None
         self._answer = ""
         self._picked_up = False
         self._accepted = False
         self._unreadable = 0
-        self._muted = False
         self._holding = False
         self._held = (False, False)  # here, there; as last told
         restarts = Restarts(incoming=incoming)
-        self._keeper = PathKeeper(self, self._agent, signalling, restarts)
-        self._renegotiation = Renegotiation(
-            self, self._agent, self._negotiation, self._exchange, signalling, restarts
-        )
+        self._keeper = PathKeeper(self, self._first.agent, signalling, restarts)
+        self._renegotiation = Renegotiation(self, self._legs, self._negotiation, signalling, restarts)
 
     # --- facts --------------------------------------------------------------------------------------------
     @property
@@ -162,7 +156,7 @@ class Call(Outbox):
 
     @property
     def muted(self) -> bool:
-        return self._muted
+        return self._media.muted
 
     @property
     def ended(self) -> bool:
@@ -171,29 +165,47 @@ class Call(Outbox):
     @property
     def finished(self) -> bool:
         """Ended, and nothing is left to send."""
-        return self.ended and self._agent.closed
+        return self.ended and self._legs.closed
 
-    def media_stats(self) -> MediaStats | None:
-        return self._session.stats() if self._session else None
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """What both sides agreed to carry, of "audio", "video" and "slides"."""
+        return tuple(kind for kind in KINDS if self._legs.used(kind) is not None)
+
+    def stats(self, now: float) -> CallStats:
+        return self._media.stats(now)
+
+    def directions(self) -> dict[str, str]:
+        """The streams that an offer of ours is about, each with our direction."""
+        return {kind: self.direction(kind) for kind in KINDS if kind in self._wanted}
+
+    def direction(self, kind: str) -> str:
+        return self._media.direction(kind, holding=self._holding)
+
+    def takes(self) -> tuple[str, ...]:
+        """The streams that may be offered to us."""
+        return self._media.kinds
 
     # --- commands -----------------------------------------------------------------------------------------
     def begin(self, interfaces: tuple[str, ...], servers: tuple[IceServer, ...], now: float) -> None:
         """Start to gather; the offer (or the answer to one) follows when candidates are there."""
+        self._legs.prepare(self._wanted, bundled=False, now=now)
         self.hurry(now)
-        self._agent.gather(interfaces, servers, now)
+        self._legs.gather(interfaces, servers, now)
         self._drain(now)
 
     def receive_offer(self, body: str, now: float) -> bool:
         """The offer of an incoming call. False: it was refused, with its reason."""
         try:
-            negotiated = self._negotiation.receive_offer(body)
+            terms = self._negotiation.receive_offer(body, self.takes())
+            self._legs.offered_by_them(terms, now)
+            if not self.learn(terms, now):
+                raise NegotiationError("iceway calls need ICE, and the offer has none that works")
         except NegotiationError as error:
             self.refuse(error.code, error.reason, now)
             return False
-        if not self._learn(negotiated, now):
-            self.refuse(488, "iceway calls need ICE, and the offer has none that works", now)
-            return False
-        self._agent.ringing(now)
+        self._wanted = list(self.streams)
+        self._legs.ringing(now)
         self._drain(now)
         return True
 
@@ -224,32 +236,53 @@ class Call(Outbox):
         checked(digits, duration)
         if self.ended:
             return
-        if self._session is None or not self.answered:
+        if self._media.audio is None or not self.answered:
             raise UsageError(f"{self.name} is not answered yet; telephone keys need somebody who listens")
-        self._session.press(digits, duration, now)
+        self._media.audio.press(digits, duration, now)
         self._drain(now)
 
     def mute(self, muted: bool, now: float) -> None:
         """Send silence; the call goes on otherwise."""
-        self._muted = muted
-        if self._session is not None:
-            self._session.mute(muted)
+        self._media.mute(muted)
 
     def hold(self, holding: bool, now: float) -> None:
         """Hold the call, or resume it. Raises UsageError before it is answered; `CallHeld` says when both know."""
         if self.ended or holding == self._holding:
             return
-        if self._session is None or not self.answered:
+        if self._media.audio is None or not self.answered:
             raise UsageError(f"{self.name} is not answered yet, so it cannot be held")
         self._holding = holding
-        self._session.hold(holding)
-        self._renegotiation.hold(holding, now)
+        self._media.audio.hold(holding)
+        self._renegotiation.say_what_changed(now)
         self._drain(now)
+
+    def add(self, kind: str, pictures: Pictures, now: float) -> None:
+        """Add pictures or slides to the call, by re-INVITE. Raises UsageError before it is answered, or if it has them."""
+        if kind not in PICTURES:
+            raise UsageError(f"{kind!r} is no stream of pictures; there are {' and '.join(PICTURES)}")
+        if self.ended or not self.answered:
+            raise UsageError(f"{self.name} is not answered, so nothing can be added to it")
+        if kind in self._wanted:
+            raise UsageError(f"{self.name} has {kind} already")
+        self._media.add(kind, pictures)
+        self._wanted.append(kind)
+        self._legs.prepare(self._wanted, bundled=bool(self._negotiation.bundle), now=now)
+        self._renegotiation.say_what_changed(now)
+        self._drain(now)
+
+    def drop(self, kind: str, now: float) -> None:
+        """Take pictures or slides out of the call, by re-INVITE; what is not there need not be taken out."""
+        if kind not in PICTURES:
+            raise UsageError(f"{kind!r} is no stream of pictures; there are {' and '.join(PICTURES)}")
+        if not self.ended:
+            self.lose(kind, now)
+            self._renegotiation.say_what_changed(now)
+            self._drain(now)
 
     def renew_servers(self, servers: tuple[IceServer, ...], now: float) -> None:
         """New credentials for the relays in use, before the old ones expire."""
         if not self.ended:
-            self._agent.renew_servers(servers, now)
+            self._legs.renew_servers(servers, now)
 
     # --- what SIP brought ---------------------------------------------------------------------------------
     def ringing(self, status: int, now: float) -> None:
@@ -257,20 +290,21 @@ class Call(Outbox):
         self.emit(CallProgress(self.name, status))
         if self.phase is Phase.TRYING:
             self._become(Phase.RINGING)
-        self._agent.ringing(now)
+        self._legs.ringing(now)
         self._drain(now)
 
     def receive_answer(self, body: str, now: float, *, early: bool) -> bool:
         """The answer in a 183 or a 200; the 200 may repeat the 183's. False: it is unusable, the call ends."""
         try:
-            negotiated = self._negotiation.receive_answer(body)
-            if not self._learn(negotiated, now):
+            terms = self._negotiation.receive_answer(body)
+            self._legs.answered_by_them(terms)
+            if not self.learn(terms, now):
                 raise NegotiationError("the other side does not speak ICE")
         except NegotiationError as error:
             self._signalling.hang_up(self, error.reason, now)
             self._end(error.reason, now)
             return False
-        self._start_session(negotiated, now)
+        self._start_sessions(terms, now)
         self._trickle.tell(now)
         if early and self.phase in (Phase.TRYING, Phase.RINGING):
             self._become(Phase.EARLY)
@@ -284,6 +318,7 @@ class Call(Outbox):
         self._become(Phase.CONFIRMED)
         self._speak_up(now)
         self.emit(CallAnswered(self.name))
+        self._agreed(now)
         self._keeper.answered(now)
         self._send_when_possible(now)
         self._settle_when_selected(now)
@@ -338,72 +373,71 @@ class Call(Outbox):
 
     # --- machine ------------------------------------------------------------------------------------------
     def handle_input(self, event: Input, now: float) -> None:
-        if isinstance(event, ClockSet):
-            self._clock = event
         again = isinstance(event, AddressesChanged) and event.ips and self._keeper.in_trouble
-        self._agent.handle_input(event, now)
+        self._legs.handle_input(event, now)
         if again:
             self._keeper.network_changed(now)
-        if self._session is not None:
-            self._session.handle_input(event, now)
+        self._media.handle_input(event, now)
         self._drain(now)
 
     def handle_timeout(self, now: float) -> None:
-        self._agent.handle_timeout(now)
-        self._keys.handle_timeout(now)
-        if self._session is not None:
-            self._session.handle_timeout(now)
+        self._legs.handle_timeout(now)
+        self._media.handle_timeout(now)
         self._drain(now)
         self._keeper.handle_timeout(now)
-        if self._describe_by is not None and now >= self._describe_by and self._agent.local_candidates:
+        if self._describe_by is not None and now >= self._describe_by and self._legs.describable:
             self._describe(now)
         self._drain(now)
 
     def poll_timeout(self) -> float | None:
-        session = self._session.poll_timeout() if self._session else None
-        hurry = self._describe_by if self._agent.local_candidates else None
-        keys = self._keys.poll_timeout()
-        return earliest(self._agent.poll_timeout(), session, keys, self._keeper.poll_timeout(), hurry)
+        hurry = self._describe_by if self._legs.describable else None
+        return earliest(
+            self._legs.poll_timeout(), self._media.poll_timeout(), self._keeper.poll_timeout(), hurry
+        )
 
     # --- the children's outputs ---------------------------------------------------------------------------
     def _drain(self, now: float) -> None:
         quiet = False
         while not quiet:
             quiet = True
-            while (output := self._agent.poll_output()) is not None:
+            while (output := self._legs.poll_output()) is not None:
                 quiet = False
-                self._from_agent(output, now)
-            while (output := self._keys.poll_output()) is not None:
+                if isinstance(output, LegEvent):
+                    self._from_leg(output.leg, output.event, now)
+                else:
+                    self.emit(output)
+            for kind, said in self._media.outputs():
                 quiet = False
-                self._from_keys(output, now)
-            while self._session is not None and (output := self._session.poll_output()) is not None:
-                quiet = False
-                self._from_session(output, now)
+                self._from_session(kind, said, now)
             if self._keeper.restart_when_due(self._renegotiation, now):
                 quiet = False
 
-    def _from_agent(self, output: object, now: float) -> None:
-        match output:
+    def _from_leg(self, leg: Leg, event: object, now: float) -> None:
+        match event:
             case DataReceived(data=data, remote=remote):
                 if is_dtls(data):
-                    self._keys.receive(data, remote, now)
-                elif self._session is not None:
-                    self._session.receive(data, now)
-                self._keeper.heard(remote, now)
+                    leg.keys.receive(data, remote, now)
+                else:
+                    self._media.receive(data, self._legs.kinds_on(leg), now)
+                if leg is self._first:
+                    self._keeper.heard(remote, now)
             case GatheringSettled():
-                self._describe(now)
+                self._describe_when_ready(now)
             case GatheringDone():
-                self._describe(now)
+                self._describe_when_ready(now)
                 self._trickle.tell(now)
             case PairValid(path=path):
-                self._usable(path, now)
+                self._usable(leg, path, now)
             case Selected(path=path):
-                if self.path is not None and not _same(path, self.path):
+                if leg.path is not None and not _same(path, leg.path):
                     self.to_be_settled()
-                self._usable(path, now)  # a nomination may come before any check of ours is answered
+                self._usable(leg, path, now)  # a nomination may come before any check of ours is answered
                 self._settle_when_selected(now)
             case Failed(reason=reason):
-                self._keeper.not_found(reason, now)
+                if leg is self._first:
+                    self._keeper.not_found(reason, now)
+                else:
+                    self._pathless(leg, reason, now)
             case ConsentLostEvent(silent_for=silent):
                 self._keeper.lost(f"the other side has been silent for {silent:.0f} s", now)
             case RestartNeeded(reason=reason):
@@ -412,39 +446,39 @@ class Call(Outbox):
                 self._trickle.tell(now)
             case StateChanged():
                 pass  # records tell
-            case _:
-                self.emit(output)
-
-    def _from_keys(self, output: object, now: float) -> None:
-        match output:
             case SendHandshake(data=data):
-                self._agent.send(data, now)
+                leg.agent.send(data, now)
             case KeysAgreed():
-                if self._unkeyed is not None:
-                    self._start_session(self._unkeyed, now)
+                self._start_sessions({kind: self._terms[kind] for kind in self._legs.kinds_on(leg)}, now)
             case KeysFailed(reason=reason):
                 self.emit(CallKeyless(self.name, reason))
             case _:
-                self.emit(output)
+                self.emit(event)
 
-    def _from_session(self, output: object, now: float) -> None:
+    def _from_session(self, kind: str, output: object, now: float) -> None:
         match output:
             case SendMedia(data=data):
-                self._agent.send(data, now)
+                if (leg := self._legs.used(kind)) is not None:
+                    leg.agent.send(data, now)
             case FirstMediaSent() | FirstMediaReceived():
                 pass  # a MediaStarted record says the same
             case DigitReceived(digit=digit, duration=duration):
                 self.emit(CallDigit(self.name, digit, duration))
             case SourceFinished():
-                self.emit(CallPlayed(self.name))
+                if kind == "audio":
+                    self.emit(CallPlayed(self.name))
             case _:
                 self.emit(output)
 
     # --- offers and answers -------------------------------------------------------------------------------
     def hurry(self, now: float) -> None:
         """Gathering begins; whoever takes candidates later need not wait for all of them."""
-        if self._exchange.they_trickle:
+        if self._first.exchange.they_trickle:
             self._describe_by = now + SOON
+
+    def _describe_when_ready(self, now: float) -> None:
+        if self._legs.ready:
+            self._describe(now)
 
     def _describe(self, now: float) -> None:
         """Candidates are there: say them, once."""
@@ -455,21 +489,27 @@ class Call(Outbox):
             self._renegotiation.gathered(now)
             return
         self._described = True
-        parameters, default = self._exchange.everything()
         if not self.incoming:
-            body = self._negotiation.offer(parameters, default)
+            directions = self.directions()
+            body = self._negotiation.offer(self._legs.transports(directions, Leg.everything), directions)
+            self._renegotiation.said(directions)
             self._become(Phase.TRYING)
             self._signalling.offer(self, body, now)
             return
-        self._answer = self._negotiation.answer(parameters, default)
-        negotiated = self._negotiation.negotiated
-        assert negotiated is not None
-        self._start_session(negotiated, now)
+        self._answer = self.answer()
+        self._start_sessions(self._negotiation.terms, now)
         if self._picked_up:
             self._accept_when_ready(now)
         else:
             self._become(Phase.EARLY)
             self._signalling.progress(self, self._answer, now)
+
+    def answer(self, end: Callable[[Leg], Transport] = Leg.everything) -> str:
+        """What our answer to their offer says, with our end of every leg as `end` has it."""
+        directions = {kind: self.direction(kind) for kind in self.streams if kind in self.takes()}
+        refused = [kind for kind in KINDS if kind not in directions]
+        self._renegotiation.said(directions)
+        return self._negotiation.answer(self._legs.transports(directions, end), directions, refused)
 
     def _accept_when_ready(self, now: float) -> None:
         if self._picked_up and self._described and not self._accepted and not self.ended:
@@ -477,85 +517,126 @@ class Call(Outbox):
             self._signalling.accept(self, self._answer, now)
             self._speak_up(now)  # the first word is sent on the early path; nobody waits for the ACK
 
-    def _learn(self, negotiated: Negotiated, now: float) -> bool:
-        """Tell the agent who the other side is; False if it speaks no ICE."""
-        known = self._agent.remote_ufrag
+    def learn(self, terms: Mapping[str, StreamTerms], now: float) -> bool:
+        """Tell the agents who the other side is; False if it speaks no ICE."""
         deaf = not self._signalling.takes_candidates(self)
-        if not self._exchange.learn(negotiated.ice, negotiated.remote, now, deaf=deaf):
-            return False
-        if known is None:
-            self._keeper.looked_for(now)
-        elif known != self._agent.remote_ufrag:
-            self._keeper.another_end()
-        self._keys.talk_to(self._agent.remote_ufrag or "")
+        for leg in self._legs.in_use():
+            kinds = self._legs.kinds_on(leg)
+            agreed = terms[kinds[0]].negotiated if kinds else None
+            known = leg.agent.remote_ufrag
+            if agreed is None or not leg.exchange.learn(agreed.ice, agreed.remote, now, deaf=deaf):
+                if leg is self._first:
+                    return False
+                self._pathless(leg, "the other side says no ICE for it", now)
+                continue
+            if self.answered:
+                continue  # whoever restarts ICE stays who they are, and media goes on over the old path
+            leg.keys.talk_to(leg.agent.remote_ufrag or "")
+            if known is not None and known != leg.agent.remote_ufrag:
+                leg.path = None
+                if leg is self._first:
+                    self._keeper.another_end()
+            if known is None and leg is self._first:
+                self._keeper.looked_for(now)
         return True
 
     # --- media --------------------------------------------------------------------------------------------
-    def _start_session(self, agreed: Negotiated, now: float) -> None:
+    def _start_sessions(self, terms: Mapping[str, StreamTerms], now: float) -> None:
         """…or go on under what was agreed, as soon as there are keys; until then nothing is sent or played."""
-        negotiated = self._keyed(agreed, now)
-        if negotiated is None:
-            return
-        if self._session is None:
-            self._session = AudioSession(
-                f"{self.name}/audio",
-                negotiated,
-                self._source,
-                self._sink,
-                self._rng,
-                self.call_id,
-                early=not self._source.answered,
-                cname=self._config.identity,
-            )
-            self._session.mute(self._muted)
-            if self._clock is not None:
-                self._session.handle_input(self._clock, now)
-        else:
-            self._session.renegotiate(negotiated, now)
+        self._terms.update(terms)
+        for kind, found in terms.items():
+            leg = self._legs.used(kind)
+            if found.negotiated is None or leg is None or kind not in self.takes():
+                self._unkeyed.pop(kind, None)
+                self._media.rest(kind, now)
+                continue
+            keyed = leg.keys.keyed(found.negotiated, self.call_id)
+            if keyed is None:
+                self._unkeyed[kind] = found.negotiated
+            else:
+                self._unkeyed.pop(kind, None)
+                self._media.agreed(kind, keyed, self.call_id, now)
+            if leg.path is not None:
+                leg.keys.path_found(leg.path.remote.address, leg.path.round_trip, now)
         self._send_when_possible(now)
 
-    def _keyed(self, agreed: Negotiated, now: float) -> Negotiated | None:
-        negotiated = self._keys.keyed(agreed, self.call_id)
-        self._unkeyed = agreed if negotiated is None else None
-        if self.path is not None:
-            self._keys.path_found(self.path.remote.address, self.path.round_trip, now)
-        return negotiated
-
     def _send_when_possible(self, now: float) -> None:
-        """The called side sends early media; the calling side is silent until somebody has picked up.
+        """The called side sends early sound; the calling side is silent until somebody has picked up.
 
-        Nobody begins under the keys of another end of a fork.
+        Pictures wait for that on both sides. Nobody begins under the keys of another end of a fork.
         """
-        if self._session is None or self.path is None or self._unkeyed is not None:
-            return
-        if self.incoming or self.answered:
-            self._session.start_sending(now)
+        for kind in self._media.sessions:
+            leg = self._legs.used(kind)
+            if leg is None or leg.path is None or kind in self._unkeyed:
+                continue
+            if self.answered or self._accepted or (self.incoming and kind == "audio"):
+                self._media.sessions[kind].start_sending(now)
 
     def _speak_up(self, now: float) -> None:
-        self._source.answered = True
-        self._agent.answered(now)
-        self._keys.expect(now)
-        if self._session is not None:
-            self._session.confirm(now)
+        self._legs.answered(now)
+        self._media.confirm(now)
+        self._send_when_possible(now)
 
-    def renegotiated(self, negotiated: Negotiated, now: float) -> None:
-        """Sound goes on under what a re-INVITE agreed."""
-        self._start_session(negotiated, now)
-        held = (not negotiated.hears, not negotiated.sends)
+    def _agreed(self, now: float) -> None:
+        """Offer and answer have come to something: what did not make it is let go of, and it is told what flows."""
+        for kind in self._wanted[:]:
+            if self._legs.used(kind) is None and kind in self._terms and self._renegotiation.is_said(kind):
+                reason = self._terms[kind].reason or "the other side has no place for it"
+                self.emit(Note("info", f"no {kind} in this call: {reason}"))
+                self.lose(kind, now)
+        self._legs.keep(self._wanted, now)
+        if self.streams != self._told and self.answered:
+            self._told = self.streams
+            self.emit(CallStreams(self.name, self.streams))
+
+    def renegotiated(self, terms: Mapping[str, StreamTerms], now: float) -> None:
+        """Media goes on under what a re-INVITE agreed."""
+        left = {kind: StreamTerms(None, kind) for kind in self._terms if kind not in terms}
+        self._wanted = [
+            kind for kind in KINDS if kind in self.streams or kind in set(self._wanted) - set(left)
+        ]
+        self._start_sessions({**left, **terms}, now)
+        sound = terms["audio"].negotiated if "audio" in terms else None
+        held = (not sound.hears, not sound.sends) if sound else (False, False)
         if held != self._held:
             self._held = held
             self.emit(CallHeld(self.name, *held))
+        self._agreed(now)
 
-    def _usable(self, path: CandidatePath, now: float) -> None:
-        self._keeper.usable(path, now)
-        self._keys.path_found(path.remote.address, path.round_trip, now)
+    def refused(self, now: float) -> None:
+        """An offer of ours was refused as a whole: what it would have added will not be."""
+        for kind in self._wanted[:]:
+            if self._legs.used(kind) is None and self._renegotiation.is_said(kind):
+                self.lose(kind, now)
+        self._legs.keep(self._wanted, now)
+
+    def lose(self, kind: str, now: float) -> None:
+        """A stream of pictures is over, at this end at least."""
+        if kind in self._wanted:
+            self._wanted.remove(kind)
+        self._media.drop(kind, now)
+        self._negotiation.renew(kind)
+
+    def _pathless(self, leg: Leg, reason: str, now: float) -> None:
+        """A way that is not the call's own came to nothing; the call goes on without it."""
+        leg.path = None
+        what = " and ".join(self._legs.kinds_on(leg)) or leg.name
+        self.emit(Note("warning", f"no way was found for the {what} of this call: {reason}"))
+        self._settle_when_selected(now)
+
+    def _usable(self, leg: Leg, path: CandidatePath, now: float) -> None:
+        before, leg.path = leg.path, path
+        if leg is self._first:
+            self._keeper.usable(path, now)
+        leg.keys.path_found(path.remote.address, path.round_trip, now)
+        if before is not None and not _same(before, path):
+            self._media.path_changed(self._legs.kinds_on(leg), now)
         self._send_when_possible(now)
 
     # --- settling -----------------------------------------------------------------------------------------
     def _settle_when_selected(self, now: float) -> None:
-        path = self._agent.selected
-        if path is not None and self.phase is Phase.CONFIRMED:
-            self._renegotiation.settle(path, now)
+        if self.phase is Phase.CONFIRMED and all(leg.decided for leg in self._legs.in_use()):
+            self._renegotiation.settle(now)
 
     def to_be_settled(self) -> None:
         """Another pair than before is going to be used: ICE restarts (RFC 8445 §9), or a better one was found."""
@@ -564,7 +645,7 @@ class Call(Outbox):
 
     def settled(self) -> None:
         """Both sides have named the pair in SDP."""
-        path = self._agent.selected or self.path
+        path = self._first.agent.selected or self.path
         if self.phase is Phase.CONFIRMED:
             self._become(Phase.SETTLED)
             if path is not None:
@@ -577,18 +658,14 @@ class Call(Outbox):
         self.end_reason = reason
         self._keeper.stop()
         self._describe_by = None
-        self._keys.close()
         answered = self.answered
         self.phase = Phase.ENDED
         if not self.call_id:  # SIP never heard of it; what it hears of, it records itself
             self.emit(self._state("failed", reason))
-        if self._session is not None:
-            self._session.close(now)
-            while (output := self._session.poll_output()) is not None:
-                self._from_session(output, now)
-        else:
-            self._sink.close()
-        self._agent.close(now)
+        self._media.close(now)
+        for kind, said in self._media.outputs():
+            self._from_session(kind, said, now)
+        self._legs.close(now)
         self._drain(now)
         self.emit(CallEnded(self.name, reason, answered))
 

@@ -63,6 +63,7 @@ class PhoneConfig:
     ask_for_relays: bool = True
     ways: Ways = field(default_factory=Ways)
     codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA")
+    video_codecs: tuple[str, ...] = ("VP8", "H264")
     allow_clear: bool = False
     relay_limit: float = 3.0
     ring_for: float | None = None

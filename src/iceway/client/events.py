@@ -186,6 +186,14 @@ class SuccessorInPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class CallStreams:
+    """What the call carries changed; `streams` are those of "audio", "video" and "slides" that it has now."""
+
+    call: str
+    streams: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """`answered`: whether it ever was a call."""
 

@@ -13,7 +13,7 @@ from iceway.media.files import SilenceSource, Sink, Source
 from iceway.media.sound import Samples, silence
 
 if TYPE_CHECKING:
-    from iceway.client.phone import Media
+    from iceway.client.media import Media
 
 
 class Loan:

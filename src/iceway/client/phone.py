@@ -10,7 +10,6 @@ has said where, and again before they run out; a call that starts meanwhile wait
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iceway import __version__
@@ -19,6 +18,8 @@ from iceway.client.call import Call
 from iceway.client.config import PhoneConfig
 from iceway.client.lending import Loan
 from iceway.client.line import Line
+from iceway.client.media import Media
+from iceway.client.stats import CallStats
 from iceway.client.transfers import Fields, TransferRequest, Transfers
 from iceway.core.address import Address, Transport, is_ip
 from iceway.core.errors import IcewayError, ParseError, UsageError
@@ -26,8 +27,7 @@ from iceway.core.machine import AddressesChanged, ClockSet, Input, Outbox, earli
 from iceway.core.switchboard import Switchboard
 from iceway.core.timers import Timers
 from iceway.ice.config import IceServer
-from iceway.media.files import Sink, Source
-from iceway.media.session import MediaStats
+from iceway.media.pictures import Pictures
 from iceway.sip.locate import Located, Locator, NotLocated
 from iceway.sip.refusal import why_refused
 from iceway.sip.transport import Target
@@ -66,15 +66,6 @@ STOP_LIMIT = 2.0  # seconds for saying goodbye
 RENEW_NO_SOONER = 30.0  # seconds between requests for credentials, however shortly those live
 MAX_RINGING = 8  # each has sockets and relays of its own, which one caller alone must not use up
 RETRY_RELAYS = 60.0  # seconds until relay credentials are asked for again after a refusal
-
-
-@dataclass(frozen=True, slots=True)
-class Media:
-    """What a call plays, where what it hears goes, and what the caller hears while it rings."""
-
-    source: Source
-    sink: Sink
-    early: Source
 
 
 class Phone(Outbox):
@@ -132,9 +123,15 @@ class Phone(Outbox):
         """Whether we came in through an edge."""
         return self._outside
 
-    def media_stats(self, name: str) -> MediaStats | None:
+    def stats(self, name: str, now: float) -> CallStats:
+        """How the streams of a call fare; all None for one that is not there (any more)."""
         call = self._calls.get(name)
-        return call.media_stats() if call else None
+        return call.stats(now) if call else CallStats()
+
+    def streams(self, name: str) -> tuple[str, ...]:
+        """What a call carries, of "audio", "video" and "slides"."""
+        call = self._calls.get(name)
+        return call.streams if call else ()
 
     # --- commands -----------------------------------------------------------------------------------------
     def start(self, now: float) -> None:
@@ -236,6 +233,18 @@ class Phone(Outbox):
         call, another = self._calls.get(name), self._calls.get(other)
         if call is not None and another is not None:
             self._transfers.join(call, another, now)
+        self._settle(now)
+
+    def add(self, name: str, kind: str, pictures: Pictures, now: float) -> None:
+        """Add pictures or slides to a call. Raises UsageError, as `Call.add` says."""
+        if (call := self._calls.get(name)) is not None:
+            call.add(kind, pictures, now)
+        self._settle(now)
+
+    def drop(self, name: str, kind: str, now: float) -> None:
+        """Take pictures or slides out of a call."""
+        if (call := self._calls.get(name)) is not None:
+            call.drop(kind, now)
         self._settle(now)
 
     def hang_up(self, name: str, now: float) -> None:
@@ -482,9 +491,7 @@ class Phone(Outbox):
             self._rng,
             self._line,
             peer=peer,
-            source=media.source,
-            sink=media.sink,
-            early_source=media.early,
+            media=media,
             incoming=incoming,
             secured=self._secured,
         )

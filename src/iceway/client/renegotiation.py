@@ -1,8 +1,8 @@
-"""Re-INVITEs of a call in both directions: those that settle the pair, restart ICE, hold the call and resume it.
+"""Re-INVITEs of a call in both directions: settle the pair, restart ICE, hold and resume, add and drop streams.
 
-Every description of ours says whether we hold the call, whatever else it is for, and nothing of the other side's
-hold, which is theirs to end (RFC 3264 §8.4, RFC 6337 §5.3). So a hold needs an offer of its own only if no other
-description has said it by then.
+Every description of ours says whether we hold the call and which streams we want, whatever else it is for, and nothing
+of the other side's hold, which is theirs to end (RFC 3264 §8.4, RFC 6337 §5.3). So a change needs an offer of its own
+only if no other description has said it by then.
 
 Only one offer is under way at a time; SIP sees to that (491 and its pauses). What is left to decide here is whose
 restart counts when both sides begin one: the one whose offer gets through first, answered with the credentials
@@ -11,20 +11,21 @@ that the other side had drawn for its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from iceway.client.exchange import CandidateExchange
+from iceway.client.legs import Leg, Legs
 from iceway.client.restart import Restarts, Step
-from iceway.core.address import Address
-from iceway.ice.agent import Agent
-from iceway.ice.events import CandidatePath
-from iceway.media.description import AudioNegotiation, Negotiated, NegotiationError
+from iceway.media.description import NegotiationError
+from iceway.media.negotiation import MediaNegotiation, StreamTerms, Transport
 from iceway.trace.records import Note
 from iceway.wire.sdp import IceParameters
 
 if TYPE_CHECKING:
     from iceway.client.call import Call
     from iceway.client.signalling import Signalling
+
+Terms = Mapping[str, StreamTerms]
 
 CURABLE = frozenset({408, 480, 491, 500, 503, 504})  # refusals after which the same offer may be taken
 
@@ -35,99 +36,95 @@ class Renegotiation:
     def __init__(
         self,
         owner: Call,
-        agent: Agent,
-        negotiation: AudioNegotiation,
-        exchange: CandidateExchange,
+        legs: Legs,
+        negotiation: MediaNegotiation,
         signalling: Signalling,
         restarts: Restarts,
     ) -> None:
         self._owner = owner
-        self._agent = agent
+        self._legs = legs
+        self._first = legs.first
         self._negotiation = negotiation
-        self._exchange = exchange
         self._signalling = signalling
         self._restarts = restarts
         self._settling = False
-        self._changing = False  # an offer is out that only holds or resumes
-        self._said = self._wanted = "sendrecv"
-        self._theirs: Negotiated | None = None  # their offer of a restart, until our candidates are there
+        self._changing = False  # an offer is out that changes what is held, or which streams there are
+        self._said: dict[str, str] = {}  # our directions, by stream, in the last description of ours
+        self._theirs: Terms | None = None  # their offer, until our candidates for its answer are there
         self._known_ufrag: str | None = None  # theirs when we began a restart: what an older offer still has
 
-    # --- holding ------------------------------------------------------------------------------------------
-    def hold(self, holding: bool, now: float) -> None:
-        """Hold the call, or resume it: at once, or with what is being agreed now."""
-        self._wanted = "sendonly" if holding else "sendrecv"
-        self._say_what_changed(now)
+    # --- what is to be said -------------------------------------------------------------------------------
+    def said(self, directions: Mapping[str, str]) -> None:
+        """A description of ours has told them these."""
+        self._said = dict(directions)
+
+    def is_said(self, kind: str) -> bool:
+        """Whether the last description of ours is about this stream."""
+        return kind in self._said
 
     def refresh(self, now: float) -> None:
         """Say once more what holds, unless something is being said anyway."""
-        self._said = ""
-        self._say_what_changed(now)
+        self._said = {}
+        self.say_what_changed(now)
 
-    def _say_what_changed(self, now: float) -> None:
-        if self._said == self._wanted or self._owner.ended or not self._owner.answered:
+    def say_what_changed(self, now: float) -> None:
+        """Hold, resume, add or drop: at once, or with what is being agreed now."""
+        if self._said == self._owner.directions() or self._owner.ended or not self._owner.answered:
             return
         if self._settling or self._changing or self._restarts.offering or self._theirs is not None:
             return  # what is under way says it, or is followed by this
+        if not self._legs.ready:
+            return  # `gathered` comes back to it
         self._changing = True
-        path = self._agent.selected
-        if path is None:
-            parameters, default = self._exchange.everything()
-        else:
-            default = self._exchange.our_default = path.local.address
-            controlling = self._agent.role == "controlling"
-            remote = ((path.component, path.remote.address),) if controlling else ()
-            parameters = self._exchange.parameters((path.local,), remote)
-        self._signalling.reoffer(self._owner, self._offer(parameters, default), now)
+        self._offer(Leg.settled, now)
 
-    def _offer(self, parameters: IceParameters, default: Address) -> str:
-        self._said = self._wanted
-        return self._negotiation.offer(parameters, default, self._wanted)
+    def _offer(self, end: Callable[[Leg], Transport], now: float) -> None:
+        directions = self._owner.directions()
+        self.said(directions)
+        body = self._negotiation.offer(self._legs.transports(directions, end), directions)
+        self._signalling.reoffer(self._owner, body, now)
 
     # --- settling -----------------------------------------------------------------------------------------
-    def settle(self, path: CandidatePath, now: float) -> None:
-        """Name the selected pair in SDP, if the default addresses do not and it is ours to say."""
-        exchange = self._exchange
+    def settle(self, now: float) -> None:
+        """Name the selected pairs in SDP, if the default addresses do not and it is ours to say."""
         if self._settling or self._changing or self._restarts.offering:
             return
-        if path.local.address == exchange.our_default and path.remote.address == exchange.their_default:
+        if all(leg.as_promised for leg in self._legs.in_use() if leg.agent.selected):
             self._owner.settled()
-        elif self._agent.role == "controlling":
+        elif self._first.agent.role == "controlling":
             self._settling = True
-            exchange.our_default = path.local.address
-            remote = ((path.component, path.remote.address),)
-            parameters = exchange.parameters((path.local,), remote)
-            self._signalling.reoffer(self._owner, self._offer(parameters, path.local.address), now)
+            self._offer(Leg.settled, now)
 
     # --- restarts of ours ---------------------------------------------------------------------------------
     def restart(self, now: float) -> None:
         """New credentials, and candidates gathered anew; the offer follows when they are there."""
-        if self._agent.remote_ufrag is not None:
-            self._known_ufrag = self._agent.remote_ufrag
+        if self._first.agent.remote_ufrag is not None:
+            self._known_ufrag = self._first.agent.remote_ufrag
         self._restarts.begun()
         self._theirs = None
         self._owner.to_be_settled()
         self._owner.hurry(now)
-        self._agent.restart(now)
+        self._legs.restart(now)
 
     def gathered(self, now: float) -> None:
         """Candidates are there, or as many as are worth waiting for."""
         if self._theirs is not None:
             offered, self._theirs = self._theirs, None
             self._answer(offered, now, restarted=True)
-        elif self._restarts.step is Step.GATHERING and self._agent.local_candidates:
+        elif self._restarts.step is Step.GATHERING and self._legs.describable:
             self._restarts.offered()
-            parameters, default = self._exchange.everything()
-            self._signalling.reoffer(self._owner, self._offer(parameters, default), now)
+            self._offer(Leg.everything, now)
+        else:
+            self.say_what_changed(now)
 
     # --- what SIP brought ---------------------------------------------------------------------------------
     def receive_offer(self, body: str, now: float) -> None:
         try:
-            negotiated = self._negotiation.receive_offer(body)
+            terms = self._negotiation.receive_offer(body, self._owner.takes())
         except NegotiationError as error:
             self._refuse(error.code, error.reason, now)
             return
-        ice = negotiated.ice
+        ice = self._said_of(self._first, terms)
         if ice is None:
             self._refuse(488, "ICE cannot be left during a call", now)
         elif self._restarts.offering and ice.ufrag == self._known_ufrag:
@@ -135,39 +132,47 @@ class Renegotiation:
         elif self._restarts.offering:
             gathered = self._restarts.step is Step.OFFERED
             self._signalling.withdraw_reoffer(self._owner, now)
-            self._take_restart(negotiated, now)
+            self._take_restart(terms, now)
             if gathered:
                 self.gathered(now)
-        elif ice.ufrag != self._agent.remote_ufrag:
-            self._agent.restart(now)
-            self._take_restart(negotiated, now)
+        elif ice.ufrag != self._first.agent.remote_ufrag:
+            self._legs.restart(now)
+            self._take_restart(terms, now)
         else:
-            self._answer(negotiated, now)
+            self._legs.offered_by_them(terms, now)
+            self._owner.learn(terms, now)
+            if self._legs.ready:
+                self._answer(terms, now)
+            else:
+                self._theirs = terms  # a stream is new, and comes with a way of its own
 
     def receive_answer(self, body: str, now: float) -> None:
         settling, self._settling = self._settling or self._changing, False
         self._changing = False
         try:
-            negotiated = self._negotiation.receive_answer(body)
+            terms = self._negotiation.receive_answer(body)
         except NegotiationError as error:
             self._owner.emit(Note("warning", f"the answer to our re-INVITE is unusable: {error.reason}"))
             if self._restarts.step is Step.OFFERED:
                 self._restarts.failed(now)
-            self._say_what_changed(now)
+            self.say_what_changed(now)
             return
-        ufrag = negotiated.ice.ufrag if negotiated.ice is not None else None
+        ice = self._said_of(self._first, terms)
+        ufrag = ice.ufrag if ice is not None else None
         if self._restarts.offering and ufrag == self._known_ufrag:
             if not settling:
                 self._owner.emit(Note("warning", "the other side answered an ICE restart without restarting"))
             return
-        self._owner.renegotiated(negotiated, now)
-        if ufrag != self._agent.remote_ufrag:
-            self._learn(negotiated, now)
+        self._legs.answered_by_them(terms)
+        restarted = ufrag != self._first.agent.remote_ufrag
+        if ufrag is not None:
+            self._owner.learn(terms, now)
+        self._owner.renegotiated(terms, now)
+        if restarted:
             self._restarts.checking()
         else:
-            self._exchange.their_default = negotiated.remote
             self._owner.settled()
-        self._say_what_changed(now)
+        self.say_what_changed(now)
 
     def offer_failed(self, code: int, reason: str, now: float) -> None:
         """A pair that could not be settled stays in use; a restart may be tried again."""
@@ -178,53 +183,43 @@ class Renegotiation:
                 self._restarts.failed(now)
             else:
                 self._restarts.refused()
-        self._say_what_changed(now)
+        self._owner.refused(now)
+        self.say_what_changed(now)
 
     # --- answers ------------------------------------------------------------------------------------------
-    def _take_restart(self, negotiated: Negotiated, now: float) -> None:
+    def _take_restart(self, terms: Terms, now: float) -> None:
         """Theirs counts; it is answered when our candidates are there."""
         self._settling = False
-        self._theirs = negotiated
+        self._theirs = terms
         self._restarts.checking()
         self._owner.to_be_settled()
-        self._learn(negotiated, now)
+        self._legs.offered_by_them(terms, now)
+        self._owner.learn(terms, now)
         self._owner.hurry(now)
 
-    def _learn(self, negotiated: Negotiated, now: float) -> None:
-        deaf = not self._signalling.takes_candidates(self._owner)
-        self._exchange.learn(negotiated.ice, negotiated.remote, now, deaf=deaf)
-
-    def _answer(self, negotiated: Negotiated, now: float, *, restarted: bool = False) -> None:
-        """Name the candidate of ours that the offer chose, else the one in use, else all.
-
-        baresip names all of ours that it knows; then the one in use is meant.
-        """
-        assert negotiated.ice is not None
-        parameters, default = self._exchange.everything()
-        chosen = self._agent.selected or (None if restarted else self._agent.active_path())
-        local = chosen.local if chosen else self._agent.default_candidate()
-        named = [where for component, where in negotiated.ice.remote_candidates if component == 1]
-        if named and (local is None or local.address not in named):
-            local = next((one for one in self._agent.local_candidates if one.address in named), local)
-        if local is not None:
-            default = self._exchange.our_default = local.address
-            if negotiated.ice.remote_candidates:
-                parameters = self._exchange.parameters((local,))
+    def _answer(self, terms: Terms, now: float, *, restarted: bool = False) -> None:
         if self._changing:  # it met theirs and waits: this answer says the same
             self._changing = False
             self._signalling.withdraw_reoffer(self._owner, now)
-        self._said = self._wanted
-        answer = self._negotiation.answer(parameters, default, self._wanted)
+        answer = self._owner.answer(lambda leg: leg.answering(self._said_of(leg, terms), restarted=restarted))
         self._signalling.answer_reoffer(self._owner, answer, now)
-        agreed = self._negotiation.negotiated
-        assert agreed is not None
-        self._exchange.their_default = agreed.remote
+        agreed = self._negotiation.terms
         self._owner.renegotiated(agreed, now)
-        if negotiated.ice.remote_candidates:
+        ice = self._said_of(self._first, terms)
+        if ice is not None and ice.remote_candidates:
             self._owner.settled()
-        if self._wanted == "sendrecv" and not agreed.hears:
-            self._said = agreed.direction  # we resumed, and they had not heard of it when they offered this
-            self._say_what_changed(now)
+        sound = agreed["audio"].negotiated if "audio" in agreed else None
+        if sound is not None and not sound.hears and self._said.get("audio") == "sendrecv":
+            # We resumed, and they had not heard of it when they offered this.
+            self._said["audio"] = sound.direction
+        self.say_what_changed(now)
+
+    def _said_of(self, leg: Leg, terms: Terms) -> IceParameters | None:
+        """What a description of theirs says of a leg."""
+        for kind, found in terms.items():
+            if found.negotiated and leg in (self._legs.used(kind), self._legs.used(found.transport)):
+                return found.negotiated.ice
+        return None
 
     def _refuse(self, code: int, reason: str, now: float) -> None:
         self._owner.emit(Note("warning", f"a re-INVITE of {self._owner.peer} was refused: {reason}"))

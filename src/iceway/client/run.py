@@ -21,7 +21,9 @@ from typing import Self, TypeVar
 
 from iceway.client import events
 from iceway.client.config import PhoneConfig, ServerAddress
-from iceway.client.phone import Media, Phone
+from iceway.client.media import Media
+from iceway.client.phone import Phone
+from iceway.client.stats import CallStats
 from iceway.client.transfers import TransferRequest
 from iceway.client.ways import Ways
 from iceway.core.address import Address
@@ -36,7 +38,7 @@ from iceway.io.resolver import Resolver
 from iceway.io.selfsigned import media_identity
 from iceway.media.files import FileSource, NullSink, SilenceSource, Sink, Source, ToneSource, WavSink
 from iceway.media.keying import Keys
-from iceway.media.session import MediaStats
+from iceway.media.pictures import Pictures
 from iceway.trace.entry import Entry
 from iceway.trace.records import Measured, Record
 
@@ -53,6 +55,7 @@ News = (
     | events.TransferFailed
     | events.SuccessorBegun
     | events.SuccessorInPlace
+    | events.CallStreams
 )
 MAX_DIGITS = 256  # keys kept for a program that does not ask for them
 STOP_LIMIT = 3.0  # seconds for BYE, unregistering and giving relays back
@@ -182,8 +185,22 @@ class LiveCall:
         """The story for people: the path, what was tried, what went wrong and what to do about it."""
         return _text(self._client.trace)
 
-    def stats(self) -> MediaStats | None:
-        return self._client.phone.media_stats(self.name)
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """What both sides agreed to carry, of "audio", "video" and "slides"."""
+        return self._client.phone.streams(self.name)
+
+    def add(self, kind: str, pictures: Pictures) -> None:
+        """Add "video" or "slides" to the call. Raises UsageError before it is answered, or if it has them."""
+        self._client._command(lambda phone, now: phone.add(self.name, kind, pictures, now))
+
+    def drop(self, kind: str) -> None:
+        """Take "video" or "slides" out of the call."""
+        self._client._command(lambda phone, now: phone.drop(self.name, kind, now))
+
+    def stats(self) -> CallStats:
+        """How the streams of the call fare."""
+        return self._client._command(lambda phone, now: phone.stats(self.name, now))
 
     def note(self, measured: Measured) -> None:
         """Add a figure to the trace."""
@@ -335,9 +352,14 @@ class Client:
         *,
         play: Path | str | Source | None = None,
         record: Path | str | Sink | None = None,
+        video: Pictures | None = None,
+        share: Pictures | None = None,
     ) -> LiveCall:
-        """Call somebody. Returns at once; wait for the steps on the call."""
-        media = make_media(play, record)
+        """Call somebody, with sound and, if given, pictures and a shared desktop.
+
+        Returns at once; wait for the steps on the call.
+        """
+        media = make_media(play, record, video=video, share=share)
 
         def place(phone: Phone, now: float) -> LiveCall:
             name = phone.call(peer, media, now)
@@ -437,6 +459,7 @@ class Client:
                 | events.CallKeyless()
                 | events.TransferProgress()
                 | events.SuccessorInPlace()
+                | events.CallStreams()
             ):
                 self._news(event)
             case events.CallEnded(call=name, reason=reason) if name in self._calls:
@@ -464,8 +487,11 @@ def make_media(
     play: Path | str | Source | None = None,
     record: Path | str | Sink | None = None,
     ringback: bool = True,
+    *,
+    video: Pictures | None = None,
+    share: Pictures | None = None,
 ) -> Media:
-    """Source and sink of a call: files by path, anything with `read` or `write`, or silence. Raises UsageError."""
+    """What a call plays and records: files by path, anything with `read` or `write`, or silence. Raises UsageError."""
     if isinstance(play, str | Path):
         if not Path(play).is_file():
             raise UsageError(f"there is no recording {play}; name a WAV file to play")
@@ -476,6 +502,8 @@ def make_media(
         source=play if play is not None else SilenceSource(),
         sink=record if record is not None else NullSink(),
         early=ToneSource(425.0, 0.1) if ringback else SilenceSource(),
+        video=video,
+        slides=share,
     )
 
 

@@ -24,7 +24,7 @@ from iceway.wire.sip import NameAddr, SipUri, reason_phrase
 
 if TYPE_CHECKING:
     from iceway.client.call import Call
-    from iceway.client.phone import Media
+    from iceway.client.media import Media
 
 GRACE = 4.0  # seconds in which who transferred us may hang up
 IN_A_ROW = 20  # transfers after which a call is taken to go in circles

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iceway.client.exchange import CandidateExchange
+from iceway.client.legs import Leg, Legs
 from iceway.core.errors import ParseError
-from iceway.media.description import AudioNegotiation
+from iceway.media.negotiation import MediaNegotiation
 from iceway.trace.records import Malformed, Note
 from iceway.wire import sdpfrag
 
@@ -27,13 +27,13 @@ class Trickle:
     def __init__(
         self,
         owner: Call,
-        negotiation: AudioNegotiation,
-        exchange: CandidateExchange,
+        negotiation: MediaNegotiation,
+        legs: Legs,
         signalling: Signalling,
     ) -> None:
         self._owner = owner
         self._negotiation = negotiation
-        self._exchange = exchange
+        self._legs = legs
         self._signalling = signalling
         self._on_its_way = False
         self._refused = False
@@ -43,11 +43,13 @@ class Trickle:
         """Something may be new: candidates, or that the other side can be told of them."""
         if self._owner.ended or self._on_its_way or self._refused:
             return
-        if self._exchange.they_trickle and self._signalling.takes_candidates(self._owner):
-            fragment = self._exchange.unsaid(self._negotiation.mid)
-            if fragment is not None:
-                self._on_its_way = True
-                self._signalling.trickle(self._owner, fragment, now)
+        for leg in self._legs.in_use():
+            if leg.exchange.they_trickle and self._signalling.takes_candidates(self._owner):
+                fragment = leg.exchange.unsaid(self._mid(leg))
+                if fragment is not None:
+                    self._on_its_way = True
+                    self._signalling.trickle(self._owner, fragment, now)
+                    return
 
     def told(self, status: int, reason: str, now: float) -> None:
         """Our INFO was answered. What a refused one said is in the next one as well, if there is any."""
@@ -61,8 +63,14 @@ class Trickle:
         try:
             if content_type.partition(";")[0].strip().lower() != sdpfrag.MEDIA_TYPE:
                 raise ParseError(f"{content_type[:60]!r} is not {sdpfrag.MEDIA_TYPE}")
-            self._exchange.learn_more(body, self._negotiation.mid, now)
+            for leg in self._legs.in_use():
+                leg.exchange.learn_more(body, self._mid(leg), now)
         except ParseError as error:
             self._malformed += 1
             if self._malformed <= MAX_MALFORMED:
                 self._owner.emit(Malformed("sdp", None, str(error), len(body)))
+
+    def _mid(self, leg: Leg) -> str | None:
+        """How both sides call the stream whose transport it is."""
+        kinds = self._legs.kinds_on(leg)
+        return self._negotiation.mid(self._negotiation.terms[kinds[0]].transport) if kinds else None

@@ -7,12 +7,13 @@ The configurations are those of real deployments. `VirtualOffice` runs the progr
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from iceway.client import events
 from iceway.client.config import PhoneConfig
-from iceway.client.phone import Media, Phone
+from iceway.client.media import Media
+from iceway.client.phone import Phone
 from iceway.client.ways import Ways
 from iceway.edge.config import EdgeConfig
 from iceway.edge.credentials import KeyRing, TokenKeys
@@ -29,6 +30,8 @@ from iceway.lab.world.tls import Certificate
 from iceway.media.dtls import DtlsIdentity
 from iceway.media.files import MemorySink, SilenceSource, Source, ToneSource
 from iceway.media.keying import Keys
+from iceway.media.pictures import MemorySink as SeenPictures
+from iceway.media.pictures import Pictures, PictureSource
 from iceway.trace.entry import Entry
 
 PEOPLE = ("alice", "bob")
@@ -62,6 +65,10 @@ listen = [{{ address = "0.0.0.0:{FRONTEND_PORT}" }}]
 """
 
 
+Shown = Mapping[str, PictureSource | None]
+"""What somebody brings to a call, by stream."""
+
+
 def edge_config() -> EdgeConfig:
     return EdgeConfig.model_validate(tomllib.loads(EDGE_TOML))
 
@@ -77,13 +84,17 @@ def password_of(name: str) -> str:
 
 @dataclass
 class VirtualPerson:
-    """Somebody with a phone in the virtual world. `heard` is what their calls played, in order."""
+    """Somebody with a phone in the virtual world. `heard` and `seen` are what their calls brought, in order.
+
+    `seen` by stream: "video", "slides".
+    """
 
     name: str
     phone: Phone
     world: World
     events: list[object] = field(default_factory=list)
     heard: list[MemorySink] = field(default_factory=list)
+    seen: list[dict[str, SeenPictures]] = field(default_factory=list)
 
     def saw(self, kind: type) -> bool:
         return any(isinstance(event, kind) for event in self.events)
@@ -92,8 +103,8 @@ class VirtualPerson:
         """Let virtual time pass until such an event has come."""
         return self.world.run_until(lambda: self.saw(kind), seconds)
 
-    def calls(self, peer: str, say: Source | None = None) -> str:
-        media = self.media(say)
+    def calls(self, peer: str, say: Source | None = None, shows: Shown | None = None) -> str:
+        media = self.media(say, shows or {})
         return self.world.call(self.name, lambda now: self.phone.call(f"sip:{peer}@{DOMAIN}", media, now))
 
     def picks_up(self, call: str = "call.1") -> None:
@@ -105,10 +116,14 @@ class VirtualPerson:
     def hangs_up(self, call: str = "call.1") -> None:
         self.world.call(self.name, lambda now: self.phone.hang_up(call, now))
 
-    def media(self, say: Source | None) -> Media:
+    def media(self, say: Source | None, shows: Shown | None = None) -> Media:
+        """Sound and, of each kind in `shows`, pictures both ways; who shows None of a kind only watches."""
         sink = MemorySink()
         self.heard.append(sink)
-        return Media(say or SilenceSource(), sink, ToneSource(RINGBACK, 0.1))
+        seen = {kind: SeenPictures() for kind in shows or {}}
+        self.seen.append(seen)
+        pictures = {kind: Pictures(source, seen[kind]) for kind, source in (shows or {}).items()}
+        return Media(say or SilenceSource(), sink, ToneSource(RINGBACK, 0.1), **pictures)
 
 
 class VirtualOffice:
@@ -149,6 +164,7 @@ class VirtualOffice:
         name: str,
         *,
         says: Callable[[], Source] = SilenceSource,
+        shows: Callable[[], Shown] = dict,
         ring_for: float | None = None,
         password: str | None = None,
         relay_only: bool = False,
@@ -157,7 +173,7 @@ class VirtualOffice:
         certificate: DtlsIdentity | None = None,
         session_expires: int = 1800,
     ) -> VirtualPerson:
-        """Somebody registers; wait for `events.Ready`. `says` gives what they say in each call they take.
+        """Somebody registers; wait for `events.Ready`. `says` and `shows` give what they bring to calls they take.
 
         Keys are those of SDP unless said otherwise: OpenSSL draws numbers of its own, so that no two runs of a
         handshake have the same trace.
@@ -171,7 +187,7 @@ class VirtualOffice:
             certificate=certificate,
             session_expires=session_expires,
         )
-        phone = Phone(config, self.world.rng(name), lambda _: person.media(says()))
+        phone = Phone(config, self.world.rng(name), lambda _: person.media(says(), shows()))
         person = self.people[name] = VirtualPerson(name, phone, self.world)
         self.world.run(
             name, phone, wall_skew=wall_skew, on_event=lambda event, _: person.events.append(event)

@@ -128,6 +128,10 @@ class MediaNegotiation:
         """How both sides call a stream (RFC 5888); None before it has a section."""
         return next((section.mid or None for section in self._sections if section.kind == kind), None)
 
+    def renew(self, kind: str) -> None:
+        """The stream's session is over. Another one would count its packets anew, so it sends under another number."""
+        self._streams[kind].ssrc = self._rng.getrandbits(32)
+
     # --- we offer -----------------------------------------------------------------------------------
     def offer(self, transports: Mapping[str, Transport], directions: Mapping[str, str] | None = None) -> str:
         """An offer of the streams that are named in `directions` (all kinds, both ways, unless said).
