@@ -4,12 +4,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := src tests bench docs
+SOURCES := src tests bench docs web
 
-.PHONY: help demo test check lint format kernel interop fuzz nightly bench-ice lock clean
+.PHONY: help demo web test check lint format kernel interop fuzz nightly bench-ice lock clean
 
 help:
 	@echo "make demo      four calls through four networks, drawn (under a minute)"
+	@echo "make web       JsSIP for the web phone, from npm into the source tree (built packages have it)"
 	@echo "make test      the tests that need nothing but Python"
 	@echo "make check     format, lint, types, layers, then make test"
 	@echo "make kernel    tests on real kernel NATs (root or user namespaces; nftables, iproute2)"
@@ -23,6 +24,9 @@ help:
 
 demo: $(READY)
 	@$(BIN)/iceway demo
+
+web: $(READY)
+	@$(BIN)/python web/build.py
 
 test: $(READY)
 	@$(BIN)/pytest -n auto -m "not interop and not kernel"
@@ -77,6 +81,6 @@ lock:
 	  --no-emit-index-url --no-header --upgrade --quiet --output-file requirements.lock
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* \
+	rm -rf src/iceway/web/page/jssip* .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* \
 	  build dist demo-out
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

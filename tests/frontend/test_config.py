@@ -51,6 +51,8 @@ def test_a_database_url_is_left_alone(tmp_path: Path) -> None:
         ("edges", "listen = []\nedges", "listen names no port"),
         ("edges", 'listen = [{address="fe:5061"}]\nedges', "listen.0.address: "),
         ("edges", 'listen = [{transport="carrier pigeon"}]\nedges', "listen.0.transport: "),
+        ("edges", 'listen = [{transport="wss"}]\nedges', "the first of listen must be for servers"),
+        ("edges", 'web = {origins=["phone.example.test"]}\nedges', "web.origins.0: "),
         ("edges", "registration = {min_expires = 7000}\nedges", "min_expires ≤ default_expires"),
         ("[{", '[{name="EDGE.example.test",mras="a:1"},{', "two edges have the same name"),
         ("=", "==", "is not TOML"),

@@ -1,4 +1,4 @@
-"""JsSIP in Chromium, as a web phone would hold it: bundled from npm, in a page of an origin of its own."""
+"""JsSIP in Chromium, as a web phone would hold it: bundled from npm, in a page of the door's own origin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from playwright.async_api import Page, Route, TimeoutError, async_playwright
 from tests.interop.chromium import NO_MDNS, PROGRAM, QUIET
 
 PACKAGES = ("jssip@3.13.8", "esbuild@0.28.2")
-ORIGIN = "https://phone.example.test"
 PATIENCE = 30_000  # milliseconds
 
 _FLAGS = (
@@ -154,8 +153,8 @@ class WebPhone:
 
 
 @asynccontextmanager
-async def web_phones(script: Path) -> AsyncIterator[Callable[[], Awaitable[WebPhone]]]:
-    """A browser; each call opens a phone in a page of `ORIGIN`, which exists nowhere but here."""
+async def web_phones(script: Path, origin: str) -> AsyncIterator[Callable[[], Awaitable[WebPhone]]]:
+    """A browser; each call opens a phone in a page of this origin, which exists nowhere but here."""
 
     async def page_of_ours(route: Route) -> None:
         await route.fulfill(content_type="text/html", body="<!doctype html><title>phone</title>")
@@ -165,8 +164,8 @@ async def web_phones(script: Path) -> AsyncIterator[Callable[[], Awaitable[WebPh
 
         async def phone() -> WebPhone:
             page = await chromium.new_page()
-            await page.route(f"{ORIGIN}/**", page_of_ours)
-            await page.goto(f"{ORIGIN}/")
+            await page.route(f"{origin}/**", page_of_ours)
+            await page.goto(f"{origin}/")
             await page.add_script_tag(path=script)
             return WebPhone(page)
 

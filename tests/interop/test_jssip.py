@@ -39,13 +39,13 @@ def in_browser(company: Company, talk: Callable[..., Coroutine[Any, Any, None]],
     """What people do, each in a page of one browser, once they are registered."""
     script = bundle()
     assert isinstance(script, Path)
-    url = f"wss://{company.ip}:{company.ports['websocket-port']}/"
+    door = f"{company.ip}:{company.ports['websocket-port']}"
 
     async def live() -> None:
-        async with web_phones(script) as new_phone:
+        async with web_phones(script, f"https://{door}") as new_phone:
             phones = [await new_phone() for _ in people]
             for name, phone in zip(people, phones, strict=True):
-                await phone.begin(url, f"sip:{name}@{DOMAIN}", password(name))
+                await phone.begin(f"wss://{door}/", f"sip:{name}@{DOMAIN}", password(name))
             for phone in phones:
                 await phone.hears("registered")
             await talk(*phones)

@@ -12,10 +12,11 @@ from websockets.client import ClientProtocol
 from websockets.frames import Opcode
 
 from iceway.core.address import Address, Transport
-from iceway.core.machine import StreamReceived, TlsServer
+from iceway.core.machine import StreamCongested, StreamReceived, TlsServer
 from iceway.sip.endpoint import Endpoint, FlowClosed, FlowOpened, Listening, RequestReceived, Target
 from iceway.sip.websocket import MAX_HANDSHAKE, WebSocket, WebSocketConfig
 from iceway.trace.records import ConnectionOpened, Malformed, SipReceived
+from iceway.web.pages import Page, Pages
 from iceway.wire.sip import Keepalive, MalformedMessage, make_response
 from tests.sip.bench import Bench, Peer
 from tests.sip.browser import Browser
@@ -204,6 +205,14 @@ def test_pages_of_other_origins_are_refused_and_programs_are_not() -> None:
     assert Door(config).browser().refusal is None
 
 
+def test_where_none_are_named_only_pages_of_this_door_may_connect() -> None:
+    assert Door().browser(origin="https://edge.example.test").refusal is None
+    assert Door().browser(origin="https://edge.example.test:444").refusal == 403
+    assert Door().browser(origin="http://edge.example.test").refusal == 403
+    assert Door().browser(origin="null").refusal == 403
+    assert Door(WebSocketConfig(origins=("*",))).browser(origin="null").refusal is None
+
+
 def test_another_subprotocol_is_refused() -> None:
     door = Door()
     assert door.browser(subprotocol="chat").refusal == 400
@@ -217,6 +226,66 @@ def test_a_web_browser_is_told_that_this_is_no_web_server() -> None:
     assert answer.startswith(b"HTTP/1.1 426 ")
     assert b"\r\nDate:" not in answer
     assert peer.closed
+
+
+# --- pages at the same door -----------------------------------------------------------------------------
+PAGES = Pages({"/": Page(b"<!doctype html>" * 50, "text/html"), "/big": Page(bytes(400_000), "x/y")})
+WITH_PAGES = WebSocketConfig(handshake_timeout=10, pages=PAGES)
+
+
+def wish(path: str, *fields: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: edge.example.test", *fields, "", ""]).encode()
+
+
+def test_who_asks_for_pages_gets_them_one_after_another_and_then_a_websocket_may_follow() -> None:
+    door = Door(WITH_PAGES)
+    peer = door.connects()
+    assert Browser.raw_answer(peer, wish("/")).startswith(b"HTTP/1.1 200 ")
+    assert Browser.raw_answer(peer, wish("/") + wish("/no")).count(b"HTTP/1.1 ") == 2
+    assert peer.closed, "a page that is not there ends it"
+    peer = door.connects()
+    Browser.raw_answer(peer, wish("/"))
+    browser = Browser(peer)
+    browser.says(*OPTIONS)
+    assert len(door.seen(RequestReceived)) == 1
+
+
+def test_who_asks_for_nothing_more_is_not_kept() -> None:
+    door = Door(WITH_PAGES)
+    peer = door.connects()
+    door.bench.waits(9)
+    Browser.raw_answer(peer, wish("/"))
+    door.bench.waits(9)
+    assert not peer.closed
+    peer.sends(b"GET / HTTP/1.1\r\nX-Slow: ")
+    door.bench.waits(2)
+    assert door.closed() == "no WebSocket was asked for in time"
+
+
+def test_a_connection_has_enough_of_pages_some_time() -> None:
+    door = Door(WITH_PAGES)
+    peer = door.connects()
+    heard = sum(len(Browser.raw_answer(peer, wish("/big"))) for _ in range(20) if not peer.closed)
+    assert 1024 * 1024 < heard < 1024 * 1024 + 500_000
+    assert door.closed() == "pages enough for one connection are served"
+
+
+def test_who_asks_for_more_than_it_reads_is_cut_off() -> None:
+    door = Door(WITH_PAGES)
+    peer = door.connects()
+    Browser.raw_answer(peer, wish("/big"))
+    assert peer.stream is not None
+    door.bench.give(StreamCongested(peer.stream, True))
+    peer.sends(wish("/big"))
+    assert door.closed() == "asks for more than it reads"
+
+
+def test_a_request_that_is_none_ends_the_connection_and_is_told_in_a_record() -> None:
+    door = Door(WITH_PAGES)
+    peer = door.connects()
+    assert Browser.raw_answer(peer, b"GET / HTTP/1.1\r\nNo colon\r\n\r\n") == b""
+    assert peer.closed
+    assert door.seen(Malformed)
 
 
 def test_a_handshake_that_does_not_end_is_given_up() -> None:
@@ -292,15 +361,22 @@ def _frame(opcode: int, data: bytes, fin: bool) -> bytes:
 FRAMES = st.builds(
     _frame, st.sampled_from((0, 0, 1, 1, 2, 8, 9, 10, 11)), st.binary(max_size=200), st.booleans()
 )
-STREAMS = st.lists(st.one_of(st.binary(max_size=80), FRAMES, st.just(HANDSHAKE)), max_size=8)
+STREAMS = st.lists(
+    st.one_of(
+        st.binary(max_size=80), FRAMES, st.just(HANDSHAKE), st.just(wish("/")), st.just(wish("/no", "A: b"))
+    ),
+    max_size=8,
+)
 
 
-@given(STREAMS, st.booleans(), st.integers(1, 300))
-def test_no_bytes_break_it_and_cuts_change_nothing(pieces: list[bytes], opened: bool, size: int) -> None:
+@given(STREAMS, st.booleans(), st.integers(1, 300), st.booleans())
+def test_no_bytes_break_it_and_cuts_change_nothing(
+    pieces: list[bytes], opened: bool, size: int, pages: bool
+) -> None:
     data = (HANDSHAKE if opened else b"") + b"".join(pieces)
 
     def read(cut: int) -> tuple[list[bytes | Keepalive], str | None]:
-        socket = WebSocket(WebSocketConfig(max_message=500))
+        socket = WebSocket(WebSocketConfig(max_message=500, pages=PAGES if pages else None))
         found: list[bytes | Keepalive] = []
         for at in range(0, len(data), cut):
             socket.feed(data[at : at + cut])

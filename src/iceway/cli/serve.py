@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from iceway.cli import Exit, _addresses, _server
+
+if TYPE_CHECKING:
+    from iceway.edge.config import AccessSection
 
 _FRONTEND = """\
 # Written by `iceway serve`; `iceway frontend --config` runs it by itself.
@@ -69,7 +72,8 @@ def serve(
     relay_tls_port: Annotated[int, typer.Option(help="TURN over TLS.")] = 5349,
     frontend_port: Annotated[int, typer.Option(help="SIP over TLS, for the edge and clients inside.")] = 5071,
     websocket_port: Annotated[
-        int | None, typer.Option(help="SIP in WebSockets over TLS, for browsers. None by default.")
+        int | None,
+        typer.Option(help="The web phone and SIP in WebSockets, over TLS, for browsers. None by default."),
     ] = None,
     mras_port: Annotated[int, typer.Option(help="Relay credentials, for the front end.")] = 5062,
     trace: _server.Trace = None,
@@ -117,7 +121,7 @@ def serve(
         ):
             _server.tell_listening("frontend", front.listening)
             _server.tell_listening("edge", outer.listening)
-            _tell_what_next(frontend_settings.domain, data, edge_settings.access.public or "", allow)
+            _tell_what_next(frontend_settings.domain, data, edge_settings.access, allow)
             await asyncio.Event().wait()
 
     try:
@@ -131,13 +135,15 @@ def _own_network(ip: str) -> str:
     return "::1/128" if ":" in ip else "127.0.0.0/8"
 
 
-def _tell_what_next(domain: str, data: Path, access: str, allow: list[str]) -> None:
-    here = f"--server tls:{access} --ca {data / 'ca' / 'ca.pem'}"
+def _tell_what_next(domain: str, data: Path, access: AccessSection, allow: list[str]) -> None:
+    here = f"--server tls:{access.public} --ca {data / 'ca' / 'ca.pem'}"
     typer.echo(f"\nServing {domain}. Next, in other terminals:\n")
     for name in ("alice", "bob"):
         typer.echo(f"  iceway user add {name} --config {data / 'frontend.toml'}")
     typer.echo(f"  iceway answer --as bob@{domain} {here}")
     typer.echo(f"  iceway call bob@{domain} --as alice@{domain} {here}")
+    for door in access.websocket if access.web_phone else ():
+        typer.echo(f"\nIn a browser: https://{door}/")
     typer.echo(f"\nClients must trust {data / 'ca' / 'ca.pem'}.")
     if allow:
         typer.echo(f"The relay forwards to {', '.join(allow)} as well, since it serves this machine only.")

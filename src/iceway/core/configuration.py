@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -39,9 +40,20 @@ def _listen_address(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    if text != "*" and re.fullmatch(r"https?://[a-z0-9.\-]+(:[0-9]{1,5})?", text) is None:
+        raise ValueError(
+            f"{text!r} is no origin; write https://phone.example.org, in lower case, without a path"
+        )
+    return text
+
+
 HostPort = Annotated[str, AfterValidator(_endpoint)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?$", max_length=253)]
+Origin = Annotated[str, AfterValidator(_origin)]
+"""Where a page comes from, as browsers say it (RFC 6454 §6.2); "*": from anywhere."""
+UrlPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/\-]*$", max_length=200)]
 
 
 def load_section(path: Path, section: type[S]) -> S:

@@ -7,7 +7,6 @@ frontend = "fe.example.test"
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from ipaddress import ip_network
 from pathlib import Path
@@ -16,13 +15,14 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from iceway.core.address import Address, Transport, canonical_ip, split_host_port
-from iceway.core.configuration import HostName, ListenAddress, Section, load_section
+from iceway.core.configuration import HostName, ListenAddress, Origin, Section, UrlPath, load_section
 from iceway.core.errors import ParseError
 from iceway.core.machine import TlsServer
 from iceway.edge.access import AccessConfig
 from iceway.edge.mras_service import MrasServiceConfig
 from iceway.sip.websocket import WebSocketConfig
 from iceway.turn.config import TurnListener, TurnServerConfig
+from iceway.web.pages import Pages
 from iceway.wire.mras import Location, MediaRelay
 from iceway.wire.sip import SipUri
 
@@ -48,19 +48,9 @@ def _network(text: str) -> str:
     return str(ip_network(text, strict=False))
 
 
-def _origin(text: str) -> str:
-    if re.fullmatch(r"https?://[a-z0-9.\-]+(:[0-9]{1,5})?", text) is None:
-        raise ValueError(
-            f"{text!r} is no origin; write https://phone.example.org, in lower case, without a path"
-        )
-    return text
-
-
 Host = Annotated[str, AfterValidator(_host)]
 """A host name or IP address, with a port or without."""
 Ip = Annotated[str, AfterValidator(_ip)]
-Origin = Annotated[str, AfterValidator(_origin)]
-"""Where a page comes from, as browsers say it (RFC 6454 §6.2)."""
 Network = Annotated[str, AfterValidator(_network)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -83,16 +73,17 @@ class RetiredKey(Section):
 class AccessSection(Section):
     """The door for clients outside. `public` is how they reach it, if not by `name` and the port listened on.
 
-    `websocket` is the door for browsers: SIP in WebSockets over TLS, at one path, from pages of any origin or of
-    `websocket_origins`.
+    `websocket` is the door for browsers: SIP in WebSockets over TLS, at one path, from the page that is found there
+    (`web_phone`) or from pages of `websocket_origins`.
     """
 
     listen: tuple[ListenAddress, ...] = ("0.0.0.0:5061",)
     public: Host | None = None
     max_connections_per_ip: Annotated[int, Field(ge=1)] = 200
     websocket: tuple[ListenAddress, ...] = ()
-    websocket_path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/\-]*$", max_length=200)] = "/"
+    websocket_path: UrlPath = "/"
     websocket_origins: tuple[Origin, ...] = ()
+    web_phone: bool = True
 
 
 class CredentialsSection(Section):
@@ -152,7 +143,8 @@ class EdgeConfig(Section):
         """The name that the front end's certificate must bear."""
         return self.frontend_name or split_host_port(self.frontend)[0]
 
-    def access_config(self) -> AccessConfig:
+    def access_config(self, pages: Pages | None = None) -> AccessConfig:
+        """`pages`: what browsers see at the door where they may open a WebSocket."""
         host, port = split_host_port(self.frontend)
         listen = tuple(map(Address.parse, self.access.listen))
         public_host, public_port = split_host_port(self.access.public or self.name)
@@ -166,7 +158,7 @@ class EdgeConfig(Section):
             identity=IDENTITY,
             max_connections_per_ip=self.access.max_connections_per_ip,
             websocket_listen=tuple(map(Address.parse, self.access.websocket)),
-            websocket=WebSocketConfig(self.access.websocket_path, self.access.websocket_origins),
+            websocket=WebSocketConfig(self.access.websocket_path, self.access.websocket_origins, pages=pages),
         )
 
     def mras_config(self) -> MrasServiceConfig:

@@ -13,25 +13,38 @@ from iceway.edge.authenticator import TokenAuthenticator
 from iceway.edge.config import EdgeConfig
 from iceway.edge.credentials import KeyRing
 from iceway.edge.mras_service import MrasService
-from iceway.trace.records import Started
+from iceway.trace.records import Note, Started
 from iceway.turn.server import TurnServer
+from iceway.web.pages import Pages
 
 if TYPE_CHECKING:
     from random import Random
 
 
 class Edge(Outbox):
-    """Machine. `start(now)` opens everything; listeners are reported by the events of sip and turn."""
+    """Machine. `start(now)` opens everything; listeners are reported by the events of sip and turn.
 
-    def __init__(self, config: EdgeConfig, ring: KeyRing, rng: Random, name: str = "edge") -> None:
+    `pages` is what browsers see at the door where they may open a WebSocket.
+    """
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        ring: KeyRing,
+        rng: Random,
+        name: str = "edge",
+        *,
+        pages: Pages | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.name = name
         self._rng = rng
         self._authenticator = TokenAuthenticator(ring)
-        self._access = AccessProxy(config.access_config(), rng, f"{name}/access")
+        self._access = AccessProxy(config.access_config(pages), rng, f"{name}/access")
         self._mras = MrasService(config.mras_config(), ring, rng, f"{name}/mras")
         self._turn: TurnServer | None = None
+        self._pages = pages
         self._board = Switchboard()
         self._board.add(f"{name}/access", self._access)
         self._board.add(f"{name}/mras", self._mras)
@@ -42,6 +55,8 @@ class Edge(Outbox):
     def start(self, now: float) -> None:
         """Open the listeners, after clock and addresses of the host are known. Raises EnvironmentFailure."""
         self.emit(Started("edge", __version__, self.config.name))
+        if self._pages is not None and self._pages.missing is not None:
+            self.emit(Note("warning", self._pages.missing))
         ips = self._addresses.ips
         if not ips and self.config.relay.ip is None:
             raise EnvironmentFailure(

@@ -20,6 +20,7 @@ from iceway.io.resolver import Resolver
 from iceway.io.serving import Opening
 from iceway.sip import endpoint as sip
 from iceway.turn import server as turn
+from iceway.web.phone import phone_pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,10 @@ async def running_edge(
 ) -> AsyncIterator[RunningEdge]:
     """An edge for as long as the block lasts. Raises EnvironmentFailure if a port cannot be opened."""
     keys = keystore or edge_keystore(config)
-    machine = Edge(config, key_ring(config, keys), SystemRandom())
+    pages = None
+    if config.access.websocket and config.access.web_phone:
+        pages = phone_pages(config.domain, config.access.websocket_path)
+    machine = Edge(config, key_ring(config, keys), SystemRandom(), pages=pages)
     relay = config.relay
     ports = (relay.udp_port, relay.tcp_port, relay.tls_port, relay.dtls_port)
     doors = len(config.access.listen) + len(config.access.websocket)

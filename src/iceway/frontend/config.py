@@ -12,14 +12,32 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from iceway.core.configuration import HostName, HostPort, ListenAddress, Section, load_section
+from iceway.core.configuration import (
+    HostName,
+    HostPort,
+    ListenAddress,
+    Origin,
+    Section,
+    UrlPath,
+    load_section,
+)
 
 
 class ListenConfig(Section):
-    """One port for SIP. UDP and TCP carry passwords' digests in clear and are for closed networks."""
+    """One port for SIP. UDP and TCP carry passwords' digests in clear and are for closed networks. `wss` is the door
+    for browsers: SIP in WebSockets over TLS."""
 
     address: ListenAddress = "0.0.0.0:5061"
-    transport: Literal["tls", "tcp", "udp"] = "tls"
+    transport: Literal["tls", "tcp", "udp", "wss"] = "tls"
+
+
+class WebConfig(Section):
+    """The doors for browsers: at which path they find the WebSocket, whose pages may open it (none named: the door's
+    own), and whether the web phone is served there."""
+
+    path: UrlPath = "/"
+    origins: tuple[Origin, ...] = ()
+    phone: bool = True
 
 
 class EdgeConfig(Section):
@@ -79,15 +97,24 @@ class FrontEndConfig(Section):
     registration: RegistrationConfig = RegistrationConfig()
     authentication: AuthenticationConfig = AuthenticationConfig()
     relay: RelayConfig = RelayConfig()
+    web: WebConfig = WebConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.listen:
             raise ValueError("listen names no port, so nobody could reach this front end")
+        if self.listen[0].transport == "wss":
+            raise ValueError(
+                "the first of listen must be for servers (tls, tcp or udp): its port goes into routes"
+            )
         names = [edge.name.lower() for edge in self.edges]
         if len(set(names)) < len(names):
             raise ValueError("two edges have the same name")
         return self
+
+    @property
+    def has_web_phone(self) -> bool:
+        return self.web.phone and any(listen.transport == "wss" for listen in self.listen)
 
     def edge_named(self, names: tuple[str, ...]) -> EdgeConfig | None:
         """The trusted edge whose name is among those of a verified certificate."""

@@ -18,7 +18,7 @@ from iceway.core.machine import ClockSet, Input, Outbox, TlsServer, earliest
 from iceway.core.switchboard import Switchboard
 from iceway.core.timers import Timers
 from iceway.frontend.broker import CredentialBroker
-from iceway.frontend.config import EdgeConfig, FrontEndConfig
+from iceway.frontend.config import EdgeConfig, FrontEndConfig, ListenConfig
 from iceway.frontend.identity import Challenged, Doorkeeper, User, claims
 from iceway.frontend.store import SqlStore
 from iceway.sip.endpoint import (
@@ -34,7 +34,9 @@ from iceway.sip.endpoint import (
 from iceway.sip.proxy import Proxy, ProxyConfig
 from iceway.sip.proxy_events import Granted, Hop, HopFailed, RequestArrived
 from iceway.sip.registrar import Binding, Registrar, RegistrarConfig, address_of_record
+from iceway.sip.websocket import WebSocketConfig
 from iceway.trace.records import Note, SipAuthenticationFailed, Started
+from iceway.web.pages import Pages
 from iceway.wire import mras
 from iceway.wire.sip import NameAddr, Request, SipUri, make_response
 
@@ -55,9 +57,20 @@ _ASSERTIONS = (
 
 
 class FrontEnd(Outbox):
-    """Machine; see the module's law. The store is used synchronously and belongs to the caller."""
+    """Machine; see the module's law. The store is used synchronously and belongs to the caller.
 
-    def __init__(self, config: FrontEndConfig, store: SqlStore, rng: Random, name: str = "frontend") -> None:
+    `pages` is what browsers see at the doors where they may open a WebSocket.
+    """
+
+    def __init__(
+        self,
+        config: FrontEndConfig,
+        store: SqlStore,
+        rng: Random,
+        name: str = "frontend",
+        *,
+        pages: Pages | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self._store = store
@@ -86,6 +99,7 @@ class FrontEnd(Outbox):
         self._edge_flows: dict[str, list[Flow]] = {}
         self._timers = Timers()
         self._wall_offset = 0.0
+        self._pages = pages
 
     @property
     def media_relay_service(self) -> str:
@@ -102,10 +116,10 @@ class FrontEnd(Outbox):
         self._doorkeeper = Doorkeeper(
             self.config.domain, self._store, nonce_key, self._rng, self.config.authentication
         )
+        if self._pages is not None and self._pages.missing is not None:
+            self.emit(Note("warning", self._pages.missing))
         for listen in self.config.listen:
-            transport = Transport(listen.transport)
-            tls = TlsServer(IDENTITY) if transport is Transport.TLS else None
-            self._proxy.listen(transport, Address.parse(listen.address), now, tls)
+            self._listen(listen, now)
         self._timers.arm("expiry", now + EXPIRY_CHECK)
         self._settle(now)
 
@@ -113,6 +127,19 @@ class FrontEnd(Outbox):
         self._timers.clear()
         self._proxy.close(now)
         self._settle(now)
+
+    def _listen(self, listen: ListenConfig, now: float) -> None:
+        address = Address.parse(listen.address)
+        if listen.transport == "wss":
+            web = self.config.web
+            tls = TlsServer(IDENTITY, anonymous=True)
+            websocket = WebSocketConfig(web.path, web.origins, pages=self._pages)
+            self._proxy.listen(Transport.TLS, address, now, tls, websocket)
+            return
+        transport = Transport(listen.transport)
+        self._proxy.listen(
+            transport, address, now, TlsServer(IDENTITY) if transport is Transport.TLS else None
+        )
 
     # --- machine --------------------------------------------------------------------------------------
     def handle_input(self, event: Input, now: float) -> None:

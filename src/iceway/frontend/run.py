@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import SystemRandom
 
-from iceway.core.address import Address
+from iceway.core.address import Address, Transport
 from iceway.frontend.config import FrontEndConfig
 from iceway.frontend.frontend import IDENTITY, FrontEnd
 from iceway.frontend.store import SqlStore
@@ -18,6 +18,7 @@ from iceway.io.recorder import Recorder
 from iceway.io.resolver import Resolver
 from iceway.io.serving import Opening
 from iceway.sip.endpoint import ListenFailed, Listening
+from iceway.web.phone import phone_pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,16 @@ async def running_frontend(
     """A front end for as long as the block lasts. Raises EnvironmentFailure if a port cannot be opened."""
     store = SqlStore(config.database)
     try:
-        machine = FrontEnd(config, store, SystemRandom())
+        pages = phone_pages(config.domain, config.web.path) if config.has_web_phone else None
+        machine = FrontEnd(config, store, SystemRandom(), pages=pages)
         opening = Opening(len(config.listen))
 
         def heard(event: object, _: float) -> None:
             match event:
-                case Listening(transport=transport, local=local):
-                    opening.opened(f"SIP over {transport}", local)
-                case ListenFailed(transport=transport, reason=reason):
-                    opening.failed(f"SIP over {transport}", reason)
+                case Listening(transport=transport, local=local, websocket=websocket):
+                    opening.opened(_service(transport, websocket), local)
+                case ListenFailed(transport=transport, reason=reason, websocket=websocket):
+                    opening.failed(_service(transport, websocket), reason)
 
         driver = Driver(
             machine,
@@ -80,3 +82,8 @@ async def run_frontend(config: FrontEndConfig, *, recorder: Recorder | None = No
     """Serve until cancelled."""
     async with running_frontend(config, recorder=recorder):
         await asyncio.Event().wait()
+
+
+def _service(transport: Transport, websocket: bool) -> str:
+    """What a listener is for."""
+    return f"SIP over WebSocket over {transport}" if websocket else f"SIP over {transport}"

@@ -350,7 +350,8 @@ class Transports:
                     "connect": f"not connected after {self._config.connect_timeout:g} s",
                     "handshake": "no WebSocket was asked for in time",
                 }
-                yield from self.close(flow_id, words[what], abort=True)
+                # Whoever has asked for a page may still be reading it.
+                yield from self.close(flow_id, words[what], abort=what != "handshake")
 
     def poll_timeout(self) -> float | None:
         return self._timers.next_at()
@@ -409,6 +410,9 @@ class Transports:
         framer = connection.framer
         framer.feed(data)
         if isinstance(framer, WebSocket):
+            if not framer.is_open and self._timers.at(("unread", stream)) is not None:
+                yield from self.close(stream, "asks for more than it reads", abort=True)
+                return
             self._agree(stream, connection, framer, now)
         while stream in self._connections:
             try:
@@ -440,15 +444,19 @@ class Transports:
 
     def _agree(self, stream: str, connection: _Connection, websocket: WebSocket, now: float) -> None:
         """Say what the WebSocket has to say. Once it is open we ping it, since a browser cannot (RFC 7118 §6)."""
-        self._speak(stream, websocket)
+        spoken = self._speak(stream, websocket)
         if websocket.is_open and not connection.pinging:
             connection.pinging = True
             self._timers.cancel(("handshake", stream))
             self._arm_ping(stream, now)
+        elif spoken and not websocket.is_open:  # a page: more may be wanted
+            self._timers.arm(("handshake", stream), now + websocket.handshake_timeout)
 
-    def _speak(self, stream: str, framer: StreamFramer | WebSocket) -> None:
-        if isinstance(framer, WebSocket) and (answer := framer.to_send()):
+    def _speak(self, stream: str, framer: StreamFramer | WebSocket) -> bool:
+        answer = framer.to_send() if isinstance(framer, WebSocket) else b""
+        if answer:
             self._emit(SendStream(stream, answer))
+        return bool(answer)
 
     def _check_idle(self, flow_id: str, now: float) -> Iterator[Happened]:
         connection = self._connections.get(flow_id)

@@ -4,13 +4,14 @@ It stands where `StreamFramer` stands on other connections: feed what the stream
 keep-alives out. What it has to say itself (the handshake's answer, pongs, a close frame) waits in `to_send`.
 One SIP message is one WebSocket message, text or binary. A peer that breaks the protocol is told so with the
 close code that the RFC names, and `next_frame` raises MalformedMessage, once.
+
+Whoever asks for no WebSocket gets the pages that live at the same door, if there are any, and may ask on.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,8 +19,11 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
-from websockets.typing import Origin, Subprotocol
+from websockets.typing import Subprotocol
 
+from iceway.core.errors import ParseError
+from iceway.web.pages import MAX_SERVED, Pages
+from iceway.wire.http import parse_request
 from iceway.wire.sip import Keepalive, MalformedMessage
 from iceway.wire.sip.framer import MAX_HEAD
 
@@ -33,28 +37,28 @@ _SILENT = logging.Logger("websocket", level=logging.CRITICAL + 1)
 
 @dataclass(frozen=True, slots=True)
 class WebSocketConfig:
-    """Who may open a WebSocket: by the path of the URL and, of browsers, by the page's origin (none named: any).
+    """Who may open a WebSocket: by the path of the URL and, of browsers, by the page's origin. None named: pages of
+    this door; "*": any.
 
-    Who is no browser says no origin, or whatever it likes; it is the password that lets people in.
+    Who is no browser says no origin, or whatever it likes; it is the password that lets people in. A connection that
+    asks neither for a WebSocket nor for a page within `handshake_timeout` seconds is closed.
     """
 
     path: str = "/"
     origins: tuple[str, ...] = ()
     handshake_timeout: float = 10.0
     max_message: int = MAX_MESSAGE
+    pages: Pages | None = None
 
 
 class WebSocket:
     """See the module's law. `ended` says why there is nothing more to read: refused, or closed by the peer."""
 
     def __init__(self, config: WebSocketConfig) -> None:
-        origins: Sequence[Origin | None] | None = None
-        if config.origins:
-            origins = [*map(Origin, config.origins), None]
-        self._path = config.path
-        self._protocol = _Server(
-            origins=origins, subprotocols=[SUBPROTOCOL], max_size=config.max_message, logger=_SILENT
-        )
+        self._config = config
+        self._protocol = _Server(subprotocols=[SUBPROTOCOL], max_size=config.max_message, logger=_SILENT)
+        self._pages = bytearray()
+        self._served = 0
         self._handshake: bytearray | None = bytearray()
         self._frames: deque[Frame] = deque()
         self._message = bytearray()
@@ -63,6 +67,10 @@ class WebSocket:
         self._in_pieces = False
         self._fault: str | None = None
         self.ended: str | None = None
+
+    @property
+    def handshake_timeout(self) -> float:
+        return self._config.handshake_timeout
 
     @property
     def is_open(self) -> bool:
@@ -76,7 +84,7 @@ class WebSocket:
 
     # --- what comes in --------------------------------------------------------------------------------
     def feed(self, data: bytes) -> None:
-        if self._handshake is not None:
+        while self._handshake is not None and data and self.ended is None:
             data = self._shake_hands(self._handshake, data)
         if self.is_open and data:
             self._unread += len(data)
@@ -107,8 +115,10 @@ class WebSocket:
 
     # --- what goes out --------------------------------------------------------------------------------
     def to_send(self) -> bytes:
-        """What the WebSocket itself has to say by now."""
-        return b"".join(self._protocol.data_to_send())
+        """What the WebSocket itself has to say by now, or the pages that were asked for instead of it."""
+        pages = bytes(self._pages)
+        self._pages.clear()
+        return pages + b"".join(self._protocol.data_to_send())
 
     def wrap(self, data: bytes) -> bytes:
         """A message, or a keep-alive, as it goes out. Text if it can be (RFC 7118 §4.2); our ping is a frame."""
@@ -130,7 +140,7 @@ class WebSocket:
 
     # --- handshake: RFC 6455 §4.2, RFC 7118 §4.1 --------------------------------------------------------
     def _shake_hands(self, begun: bytearray, data: bytes) -> bytes:
-        """Answer the handshake when it is whole, and return what came behind it."""
+        """Answer the handshake, or a request for a page, when it is whole, and return what came behind it."""
         searched = max(0, len(begun) - 3)
         begun += data
         end = begun.find(b"\r\n\r\n", searched)
@@ -140,24 +150,59 @@ class WebSocket:
             return b""
         if end < 0:
             return b""
+        head, behind = bytes(begun[: end + 4]), bytes(begun[end + 4 :])
+        if self._serves(head):
+            self._handshake = bytearray()
+            return behind
         self._handshake = None
-        self._protocol.receive_data(bytes(begun[: end + 4]))
+        self._protocol.receive_data(head)
         for event in self._protocol.events_received():
             self._answer(cast(Request, event))
         refused = self._protocol.handshake_exc
         if refused is not None and self.ended is None:
             self._fault = f"not a WebSocket handshake: {refused.__cause__ or refused}"
-        return bytes(begun[end + 4 :])
+        return behind
+
+    def _serves(self, head: bytes) -> bool:
+        """Answer a request for a page; anything else is for the WebSocket to take or to refuse."""
+        if self._config.pages is None:
+            return False
+        try:
+            request = parse_request(head)
+        except ParseError:
+            return False
+        if request.wants_websocket:
+            return False
+        answer = self._config.pages.answer(request)
+        self._pages += answer.data
+        self._served += len(answer.data)
+        if answer.last:
+            self.ended = "the page that was asked for is served"
+        elif self._served > MAX_SERVED:
+            self.ended = "pages enough for one connection are served"
+        return True
 
     def _answer(self, request: Request) -> None:
-        if request.path.partition("?")[0] != self._path:
-            response = self._protocol.reject(404, f"There is no WebSocket here, but at {self._path}\n")
+        if request.path.partition("?")[0] != self._config.path:
+            response = self._protocol.reject(404, f"There is no WebSocket here, but at {self._config.path}\n")
             self.ended = "no WebSocket at the path asked for"
+        elif not self._may_come(request):
+            response = self._protocol.reject(403, "Pages of that origin may not connect here\n")
+            self.ended = "refused: a page of another origin"
         else:
             response = self._protocol.accept(request)
             if self._protocol.handshake_exc is not None:
                 self.ended = f"refused: {self._protocol.handshake_exc}"
         self._protocol.send_response(response)
+
+    def _may_come(self, request: Request) -> bool:
+        """RFC 6454: whose page asks. Over TLS, as all doors for browsers are."""
+        told = request.headers.get_all("Origin")
+        allowed = self._config.origins
+        if not told or "*" in allowed:
+            return True
+        here = {f"https://{host.lower().removesuffix(':443')}" for host in request.headers.get_all("Host")}
+        return len(told) == 1 and told[0] in (allowed or here)
 
     # --- messages -------------------------------------------------------------------------------------
     def _take(self, frame: Frame) -> bytes | Keepalive | None:
