@@ -187,9 +187,9 @@ class Baresip:
             self._received = rest[int(length) + 1 :]
 
 
-def pause_before(recording: Path, file: Path) -> Path:
+def pause_before(recording: Path, file: Path, pause: float = CHECKS) -> Path:
     """The recording after a pause as long as baresip's checks last: only then does it listen."""
-    _write(np.concatenate([np.zeros(CHECKS * RATE, np.int16), load(recording)]), 1, file)
+    _write(np.concatenate([np.zeros(int(pause * RATE), np.int16), load(recording)]), 1, file)
     return file
 
 

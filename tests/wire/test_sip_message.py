@@ -179,3 +179,11 @@ def test_runs_of_blanks_cost_nothing_where_lines_are_folded() -> None:
 def test_a_list_that_cannot_be_read_supports_nothing() -> None:
     text = b'OPTIONS sip:a@b SIP/2.0\r\nSupported: 100rel, path," gruu\r\nContent-Length: 0\r\n\r\n'
     assert not parse_message(text).supports("100rel")
+
+
+def test_a_line_that_ends_in_lf_alone_is_a_line() -> None:
+    """libre writes its PRACK so. What goes on from here has CRLF everywhere."""
+    written = invite().serialize().replace(b"Max-Forwards", b"RAck: 7 1 INVITE\nMax-Forwards", 1)
+    message = parse_message(written)
+    assert message.rack == RAck(7, 1, "INVITE")
+    assert message.serialize() == written.replace(b"INVITE\nMax", b"INVITE\r\nMax")

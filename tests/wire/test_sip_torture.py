@@ -204,7 +204,13 @@ def test_what_follows_the_message_in_a_datagram_is_not_it() -> None:
         pytest.param((), "OPTIONS sip:2001:db8::10 SIP/2.0", id="IPv6 without brackets"),
         pytest.param(("No colon here",), "OPTIONS sip:u@x SIP/2.0", id="no colon"),
         pytest.param(("Sp ace: x",), "OPTIONS sip:u@x SIP/2.0", id="space in a header name"),
-        pytest.param(("X: a\nY: b",), "OPTIONS sip:u@x SIP/2.0", id="bare LF"),
+        pytest.param(("X: a\rY: b",), "OPTIONS sip:u@x SIP/2.0", id="bare CR"),
+        pytest.param(("X: a\n\nY: b",), "OPTIONS sip:u@x SIP/2.0", id="an empty line that ends nothing"),
+        pytest.param(
+            ("Content-Length: 0\nContent-Length: 1",),
+            "OPTIONS sip:u@x SIP/2.0",
+            id="two lengths, one behind LF",
+        ),
     ],
 )
 def test_invalid(changed: tuple[str, ...], start: str) -> None:

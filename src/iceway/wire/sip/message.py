@@ -20,7 +20,7 @@ from iceway.wire.sip.uri import SipUri
 
 _REQUEST_LINE = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]+) ([^\s<>]+) (SIP/[0-9]+\.[0-9]+)", re.IGNORECASE)
 _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?", re.IGNORECASE)
-_FOLD = re.compile(r"(?<![ \t])[ \t]*+\r\n[ \t]++")  # one look at each run of blanks
+_FOLD = re.compile(r"(?<![ \t])[ \t]*+\n[ \t]++")  # one look at each run of blanks
 _MAX_FIELDS = 1000
 
 REASONS = {
@@ -343,16 +343,21 @@ def validate(message: Request | Response) -> None:
 
 
 def split_head(head: bytes) -> tuple[str, Headers]:
-    """The start line and the header fields of a message's head, unfolded. Raises MalformedMessage."""
-    if head.count(b"\n") != (ends := head.count(b"\r\n")) or head.count(b"\r") != ends:
-        raise MalformedMessage("a header line ends in a bare CR or LF")
+    """The start line and the header fields of a message's head, unfolded. Raises MalformedMessage.
+
+    A line may end in LF alone: libre ends its RAck so, and without that line its PRACK and the call would be lost.
+    What we make of it is written with CRLF, so nobody behind us can read it otherwise.
+    """
+    head = head.replace(b"\r\n", b"\n")
+    if b"\r" in head:
+        raise MalformedMessage("a header line ends in a bare CR")
     try:
         text = head.decode()
     except UnicodeDecodeError as error:
         raise MalformedMessage("the headers are not UTF-8") from error
-    if "\r\n " in text or "\r\n\t" in text:
+    if "\n " in text or "\n\t" in text:
         text = _FOLD.sub(" ", text)
-    start_line, *lines = text.split("\r\n")
+    start_line, *lines = text.split("\n")
     if len(lines) > _MAX_FIELDS:
         raise MalformedMessage(f"more than {_MAX_FIELDS} header fields")
     fields, fault = [], ""

@@ -1,0 +1,137 @@
+"""Calls with baresip-python, today's libre: SHA-256, 100rel, ICE with our relay, SDES and DTLS, both directions."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from iceway.edge.credentials import KeyRing
+from iceway.explain.model import PathClass
+from iceway.explain.path import verdict
+from iceway.lab import topologies
+from iceway.lab.kernel_office import KernelOffice
+from iceway.lab.namespaces import available
+from iceway.lab.office import password_of
+from iceway.lab.topologies import DOMAIN
+from iceway.lab.topology import Topology
+from iceway.media.heard import compare
+from iceway.media.speech import speech
+from iceway.trace.entry import Entry, read_lines
+from iceway.trace.records import CallState, MediaKeyed, MediaSummary, SipReceived, SipSent
+from tests.conftest import unavailable
+from tests.e2e.story import Story, every
+from tests.interop.baresip import SERVERS, pause_before
+
+pytest.importorskip("baresip")
+
+pytestmark = pytest.mark.interop("nft", "ip", "unshare")
+
+PROGRAM = Path(__file__).parent / "peers" / "baresip_phone.py"
+HEARD_ENOUGH = 0.9
+HEADQUARTERS = "10.0.0.0/24"
+CHECKS = 3.0  # seconds in which it checks every pair, and does not listen
+OPUS, PCMU = "opus/48000/2", "pcmu/8000/1"
+
+
+@pytest.fixture(autouse=True)
+def _laboratory() -> None:
+    allowed, reason = available()
+    if not allowed:
+        unavailable(reason)
+
+
+class Phone:
+    """The telephone of `name`, for one call. What it tells is in its log, line by line."""
+
+    def __init__(
+        self, office: KernelOffice, name: str, codec: str, encryption: str, number: int, **orders: object
+    ) -> None:
+        self._office = office
+        self.program = f"{name}-baresip-{number}"
+        self.record = office.directory / f"{self.program}.wav"
+        keys = KeyRing.from_pem((office.directory / "ca" / "edge.key").read_bytes())
+        relay = keys.mint(f"sip:{name}@{DOMAIN}", 3600.0, time.time())
+        wishes = {
+            "name": name,
+            "domain": DOMAIN,
+            "password": password_of(name),
+            "server": SERVERS[name],
+            "ca": str(office.directory / "ca" / "ca.pem"),
+            "account": [
+                "medianat=ice",
+                f'stunserver="turn:av.{DOMAIN}:3478"',
+                f"stunuser={relay.username}",
+                f"stunpass={relay.password}",
+                f"mediaenc={encryption}",
+                "rtcp_mux=yes",
+                "100rel=yes",
+            ],
+            "codec": codec,
+            "play": str(speech(name)),
+            "record": str(self.record),
+            "listens": 0.5,
+            **orders,
+        }
+        orders_file = office.directory / f"{self.program}.json"
+        orders_file.write_text(json.dumps(wishes))
+        argv = [sys.executable, str(PROGRAM), str(orders_file)]
+        office.launch(name, argv, self.program)
+        office.wait_for_line(self.program, '"registered"')
+
+    def is_closed(self) -> None:
+        self._office.wait_for_line(self.program, '"closed"')
+        self._office.ends(self.program)
+
+
+def trace_of(who: str, directory: Path) -> list[Entry]:
+    with (directory / f"{who}.jsonl").open(encoding="utf-8") as lines:
+        return list(read_lines(lines))
+
+
+@pytest.mark.parametrize(
+    ("them", "topology", "path", "encryption", "codec"),
+    [
+        ("alice", topologies.relayed_tcp(), PathClass.RELAY_TCP, "dtls_srtp", OPUS),
+        ("bob", topologies.relayed_udp(), PathClass.RELAY_UDP, "srtp-mand", PCMU),
+    ],
+)
+def test_baresip_python_calls_us_and_is_called(
+    tmp_path: Path, them: str, topology: Topology, path: PathClass, encryption: str, codec: str
+) -> None:
+    us = {"alice": "bob", "bob": "alice"}[them]
+    with KernelOffice(topology, tmp_path, allow_peers=[HEADQUARTERS]) as office:
+        said = pause_before(speech(us), tmp_path / "said.wav", CHECKS)
+        office.answers(us, said, "heard-1.wav")
+        phone = Phone(office, them, codec, encryption, 1, dials=us, talks=CHECKS + 4.5)
+        assert office.ends(us, 30.0) == 0, office.log(us)
+        phone.is_closed()
+        called = trace_of(us, tmp_path)
+        heard_each_other(us, them, tmp_path / "heard-1.wav", phone.record)
+
+        phone = Phone(office, them, codec, encryption, 2)
+        assert office.calls(us, them, said, "heard-2.wav") == 0, office.log(us)
+        phone.is_closed()
+        calling = trace_of(us, tmp_path)
+        heard_each_other(us, them, tmp_path / "heard-2.wav", phone.record)
+
+    offer = {"srtp-mand": r"^m=audio \d+ RTP/SAVPF? ", "dtls_srtp": r"^m=audio \d+ UDP/TLS/RTP/SAVPF? "}
+    story = Story(called).then(us, SipReceived, start="INVITE", says=offer[encryption])
+    story.then(us, SipSent, start="SIP/2.0 183").then(us, SipReceived, start="PRACK")
+    story.then(us, SipSent, start="SIP/2.0 200", cseq="INVITE").then(us, SipReceived, start="BYE")
+    story = Story(calling).then(us, SipSent, start="INVITE")
+    story.then(us, SipReceived, start="SIP/2.0 200", cseq="INVITE").then(us, CallState, state="settled")
+    for trace in (called, calling):
+        assert verdict(trace, us).path is path
+        assert len(every(trace, MediaKeyed, us)) == (encryption == "dtls_srtp")
+        (summary,) = every(trace, MediaSummary, us)
+        assert codec.partition("/")[0] in summary.codec.lower()
+
+
+def heard_each_other(us: str, them: str, ours: Path, theirs: Path) -> None:
+    we_heard, they_heard = compare(speech(them), ours), compare(speech(us), theirs)
+    assert we_heard.share > HEARD_ENOUGH, we_heard
+    assert they_heard.share > HEARD_ENOUGH, they_heard
