@@ -122,6 +122,10 @@ class Baresip:
     def hangs_up(self) -> None:
         self._command("hangup")
 
+    def transfers(self, peer: str) -> None:
+        """Whom it talks with is to call somebody else."""
+        self._command("transfer", f"sip:{peer}@{DOMAIN}")
+
     # --- what it tells ------------------------------------------------------------------------------------
     def waits_for(self, kind: str, limit: float = PATIENCE) -> dict[str, Any]:
         """The first event of a kind (CALL_ESTABLISHED, CALL_CLOSED …), once it has come."""
@@ -136,9 +140,14 @@ class Baresip:
 
     def heard(self) -> Path:
         """What it heard in its call."""
-        recordings = sorted(self._heard.glob("*-dec.wav"))
-        assert len(recordings) == 1, f"{recordings}\n{self.log()}"
-        return recordings[0]
+        (recording,) = self.recordings()
+        return recording
+
+    def recordings(self) -> list[Path]:
+        """What it heard in each of its calls."""
+        found = sorted(self._heard.glob("*-dec.wav"))
+        assert found, self.log()
+        return found
 
     def log(self) -> str:
         return self._office.log(self._program)
