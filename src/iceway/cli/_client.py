@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from iceway.client.media import Media
     from iceway.client.run import Client, LiveCall, News, RegistrationFailed
     from iceway.client.ways import Ways
+    from iceway.trace.entry import Entry
 
 
 PasswordFile = Annotated[
@@ -172,8 +173,13 @@ def make_client(
     media: Callable[[str], Media] | None = None,
     on_registration: Callable[[str | None], None] | None = None,
     on_news: Callable[[LiveCall, News], None] | None = None,
+    password: str | None = None,
+    listeners: tuple[Callable[[Entry], None], ...] = (),
 ) -> Client:
-    """A client as the options want it. What is wrong with them is said before anything starts."""
+    """A client as the options want it. What is wrong with them is said before anything starts.
+
+    `password`: as `read_password` gave it; None asks now.
+    """
     from iceway.client.relay_url import parse_relay_url
     from iceway.client.run import Client
     from iceway.io.logging import record_logger
@@ -184,7 +190,7 @@ def make_client(
     identity = sip_uri(options.identity)
     return Client(
         identity,
-        read_password(options.password_file, identity),
+        read_password(options.password_file, identity) if password is None else password,
         server=options.server,
         trust=_authority(options.ca),
         nameservers=_addresses.checked("--nameserver", options.nameserver, port=53),
@@ -196,7 +202,7 @@ def make_client(
         on_registration=on_registration,
         on_news=on_news,
         trace=options.trace,
-        listeners=(record_logger(),),
+        listeners=(record_logger(), *listeners),
         node=identity.partition(":")[2].partition("@")[0],
     )
 
