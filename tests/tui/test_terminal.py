@@ -17,7 +17,7 @@ def test_what_others_write_to_standard_error_goes_to_the_log(
     before = sys.stderr, sys.__stderr__
     with terminal.all_to_ourselves(tmp_path / "new" / "phone.log"):
         os.write(2, b"ALSA lib: underrun\n")
-        print("a traceback", file=sys.stderr)
+        sys.stderr.write("a traceback\n")
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn("deprecated", stacklevel=1)
@@ -35,7 +35,7 @@ def test_what_others_write_to_standard_error_goes_to_the_log(
 def test_a_log_that_cannot_be_written_is_said_before_the_screen_is_taken(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(EnvironmentFailure, match="cannot write the log .* Name another --log"),
+        pytest.raises(EnvironmentFailure, match=r"cannot write the log .* Name another --log"),
         terminal.all_to_ourselves(tmp_path / "file" / "phone.log"),
     ):
         pass
@@ -44,5 +44,5 @@ def test_a_log_that_cannot_be_written_is_said_before_the_screen_is_taken(tmp_pat
 def test_the_phone_needs_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     with open(os.devnull) as nothing:
         monkeypatch.setattr("sys.stdin", nothing)
-        with pytest.raises(EnvironmentFailure, match="needs a terminal.*iceway call"):
+        with pytest.raises(EnvironmentFailure, match=r"needs a terminal.*iceway call"):
             terminal.must_be_a_terminal()
