@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from iceway.client.phone import Media
+from iceway.client.media import Media
 from iceway.client.run import CallFailed, RegistrationFailed
+from iceway.client.stats import CallStats
 from iceway.core.address import Address
 from iceway.core.errors import UsageError
 from iceway.media.files import MemorySink, ToneSource
@@ -49,7 +50,7 @@ class FakeCall:
         self.end_reason = ""
         self.was_answered = self.held_here = self.held_there = False
         self.asked: list[str] = []
-        self.measured: Any = None
+        self.measured = CallStats()
         self._answered, self._ended = asyncio.Event(), asyncio.Event()
 
     # --- what the other side does -------------------------------------------------------------------------
@@ -104,7 +105,7 @@ class FakeCall:
     def send_dtmf(self, digits: str, duration: float) -> None:
         self.asked.append(f"keys {digits}")
 
-    def stats(self) -> Any:
+    def stats(self) -> CallStats:
         return self.measured
 
     # --- sound --------------------------------------------------------------------------------------------
@@ -221,8 +222,14 @@ def finds_a_path(client: FakeClient, call: FakeCall) -> None:
     )
 
 
-def stats(lost: int = 0) -> MediaStats:
-    return MediaStats("opus", 500, 480, lost, 0, 0, 0, 0.004, 0.06, 0.043, 0.0)
+def stats(lost: int = 0) -> CallStats:
+    sound = MediaStats(
+        codec="opus/48000", packets_sent=500, packets_received=480, packets_lost=lost, packets_late=0,
+        packets_discarded=0, packets_duplicate=0, packets_rejected=0, samples_played=460_800, samples_concealed=4608,
+        jitter=0.004, buffered=0.06, round_trip=0.043, one_way=0.0215, clocks_agree=None, mouth_to_ear=0.12,
+        r=88.0, mos=4.28, fraction_lost=0.0, far_jitter=0.003, reports=2,
+    )  # fmt: skip
+    return CallStats(audio=sound)
 
 
 def desk(tmp_path: Path, *refusals: str) -> tuple[Desk, list[FakeClient]]:

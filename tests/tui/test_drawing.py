@@ -124,10 +124,12 @@ def test_candidates_of_both_sides_are_listed_and_the_chosen_ones_marked() -> Non
 
 def test_figures_stand_in_columns() -> None:
     found = [Figure("codec", "opus"), Figure("lost", "0.6%"), Figure("round trip", "43 ms")]
-    wide, narrow = (drawing.figures(found, width).plain.split("\n") for width in (80, 20))
+    wide, narrow = (drawing.figures([("sound", found)], width).plain.split("\n") for width in (80, 20))
     assert len(wide) == 1
     assert [line.split()[-1] for line in narrow] == ["opus", "0.6%", "ms"]
     assert len({line.index(figure.value) for line, figure in zip(narrow, found, strict=True)}) == 1
+    both = drawing.figures([("sound", found), ("video", found)], 80).plain.split("\n")
+    assert [both[0], both[2]] == ["sound", "video"]
     assert drawing.figures([], 80).plain == "no media yet"
 
 

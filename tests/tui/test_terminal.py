@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,6 @@ def test_what_others_write_to_standard_error_goes_to_the_log(
     with terminal.all_to_ourselves(tmp_path / "new" / "phone.log"):
         os.write(2, b"ALSA lib: underrun\n")
         sys.stderr.write("a traceback\n")
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.warn("deprecated", stacklevel=1)
         assert sys.__stderr__ is not None
         sys.__stderr__.write("drawn")
         sys.__stderr__.flush()
@@ -29,7 +25,6 @@ def test_what_others_write_to_standard_error_goes_to_the_log(
     assert capfd.readouterr().err == "drawnafter"
     log = (tmp_path / "new" / "phone.log").read_text()
     assert "ALSA lib: underrun\na traceback\n" in log
-    assert "deprecated" in log
 
 
 def test_a_log_that_cannot_be_written_is_said_before_the_screen_is_taken(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from iceway.tui.contacts import Contact
 from iceway.tui.desk import Card, Desk, state_of
 from iceway.tui.dialogs import ContactForm, Explained, Help, Keypad
 from iceway.tui.drawing import FAIR, GOOD, LINK, PLAIN, POOR, QUIET
-from iceway.tui.quality import audio_figures
+from iceway.tui.quality import figures
 
 T = TypeVar("T")
 TICK = 0.1  # seconds
@@ -340,7 +340,7 @@ class PhoneApp(App[IcewayError | None]):
             self._show("figures", Text())
         elif not card.over and card.answered_at is not None:
             width = self._call_view.size.width or 50
-            self._show("figures", drawing.figures(audio_figures(card.live.stats()), width - 1))
+            self._show("figures", drawing.figures(figures(card.live.stats()), width - 1))
 
     def _draw_log(self) -> None:
         log = self._story_log

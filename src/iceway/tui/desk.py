@@ -21,7 +21,7 @@ from iceway.tui.story import Story
 from iceway.tui.voice import Devices, Voice
 
 if TYPE_CHECKING:
-    from iceway.client.phone import Media
+    from iceway.client.media import Media
     from iceway.client.run import Client, LiveCall, News
 
 RETRIES = (5.0, 10.0, 20.0, 40.0, 60.0)  # seconds between tries to register, the last again and again

@@ -255,20 +255,22 @@ def judged(value: float, fair: float, poor: float) -> str:
     return GOOD if value < fair else FAIR if value < poor else POOR
 
 
-def figures(found: Sequence[Figure], width: int) -> Text:
-    """In as many columns as fit."""
-    if not found:
-        return Text("no media yet", QUIET)
-    cell = max(len(one.label) + len(one.value) for one in found) + 4
-    columns = max(1, width // cell)
-    labels = max(len(one.label) for one in found)
-    values = max(len(one.value) for one in found)
+def figures(streams: Sequence[tuple[str, Sequence[Figure]]], width: int) -> Text:
+    """Stream by stream, in as many columns as fit."""
+    every = [one for _, found in streams for one in found]
+    if not every:
+        return Text.assemble(("no media yet", QUIET))
+    labels = max(len(one.label) for one in every)
+    values = max(len(one.value) for one in every)
+    columns = max(1, (width + 2) // (labels + values + 3))
     text = Text(no_wrap=True)
-    for place, one in enumerate(found):
-        if place and place % columns == 0:
-            text.append("\n")
-        text.append(f"{one.label:<{labels}} ", QUIET)
-        text.append(f"{one.value:<{values + 2}}", one.style)
+    for name, found in streams:
+        if len(streams) > 1:
+            text.append(f"{name}\n", "bold")
+        for place, one in enumerate(found):
+            text.append(f"{one.label:<{labels}} ", QUIET).append(f"{one.value:<{values}}", one.style)
+            text.append("\n" if place % columns == columns - 1 or one is found[-1] else "  ")
+    text.right_crop(1)
     return text
 
 
