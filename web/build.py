@@ -85,8 +85,9 @@ else:
             try:
                 build(HERE.parent / PAGE)
             except NotBuilt as reason:
-                self.app.display_warning(f"iceway is built without its web phone: {reason}")
-                return
+                if not (HERE.parent / PAGE / BUNDLE).exists():  # made earlier
+                    self.app.display_warning(f"iceway is built without its web phone: {reason}")
+                    return
             build_data["artifacts"] += [f"{PAGE}/{file}" for file in (BUNDLE, NOTICES)]
 
 

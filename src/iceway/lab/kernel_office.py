@@ -43,10 +43,18 @@ class KernelOffice:
     `allow_peers` are networks that the edge relays to although they are private.
     """
 
-    def __init__(self, topology: Topology, directory: Path, *, allow_peers: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        directory: Path,
+        *,
+        allow_peers: Sequence[str] = (),
+        frontend_toml: str = FRONTEND_TOML,
+    ) -> None:
         self.topology = topology
         self.directory = directory
         self._edge_toml = EDGE_TOML + (f"allow_peers = {json.dumps(allow_peers)}\n" if allow_peers else "")
+        self._frontend_toml = frontend_toml
         self._lab = KernelLab(topology)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._traced: list[str] = []
@@ -91,6 +99,10 @@ class KernelOffice:
             )
         self._processes[name] = process
         return process
+
+    def words(self, host: str) -> list[str]:
+        """What to put before a command line that somebody else starts, so that it runs on a host."""
+        return self._lab.words(host)
 
     def enter(self, host: str) -> contextlib.AbstractContextManager[None]:
         """Put this thread onto a host for the length of a block; sockets made there stay there."""
@@ -169,7 +181,7 @@ class KernelOffice:
     def _prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         authority = DevCa.open(self.directory / "ca")
-        for name, toml in (("edge", self._edge_toml), ("frontend", FRONTEND_TOML)):
+        for name, toml in (("edge", self._edge_toml), ("frontend", self._frontend_toml)):
             authority.issue(name, [f"{name}.{DOMAIN}"])
             (self.directory / f"{name}.toml").write_text(toml + _TLS.format(name=name), encoding="utf-8")
         store = SqlStore(str(self.directory / "frontend.sqlite"))

@@ -77,16 +77,16 @@ class KernelLab:
 
     def words(self, node: str) -> list[str]:
         """What to put before a command line that somebody else starts, so that it runs on a host or router."""
-        return ["nsenter", f"--net={self._namespace(node).path}", "--"]
+        command = ["nsenter", f"--net={self._namespace(node).path}", "--"]
+        if (resolv_conf := self._resolv_conf(node)) is not None:
+            command += ["unshare", "-m", "--", "sh", "-c", _WITH_RESOLV_CONF, str(resolv_conf)]
+        return command
 
     def popen(
         self, node: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **options: Any
     ) -> subprocess.Popen[Any]:
         """Start a process on a host or router, in a session of its own. Options are those of `Popen`."""
-        command = self.words(node)
-        if (resolv_conf := self._resolv_conf(node)) is not None:
-            command += ["unshare", "-m", "--", "sh", "-c", _WITH_RESOLV_CONF, str(resolv_conf)]
-        process = subprocess.Popen([*command, *argv], env=env, start_new_session=True, **options)
+        process = subprocess.Popen([*self.words(node), *argv], env=env, start_new_session=True, **options)
         self._processes.append(process)
         return process
 
