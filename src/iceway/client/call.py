@@ -122,6 +122,7 @@ class Call(Outbox):
             allow_clear=config.allow_clear,
             sdes=secured and config.keys is not Keys.DTLS,
             fingerprint=config.dtls.fingerprint if config.dtls else None,
+            bundle=config.bundle,
         )
         self._wanted = [] if incoming else list(self._media.kinds)  # the streams that our next offer is about
         self._terms: dict[str, StreamTerms] = {}

@@ -51,6 +51,9 @@ class PhoneConfig:
     `session_expires`: after so many seconds without a sign of life from the other side's phone a call is over (0: none
     are asked for).
 
+    `bundle`: all streams of a call share one path where the other side can do that (RFC 8843), which is most often
+    wanted; False gives each a path of its own.
+
     `keys` says how keys for the media may be agreed on. DTLS needs a `certificate` (`io/selfsigned.py` makes one);
     without it "both" is SDES alone. SDES is neither offered nor taken over signalling in clear, where everybody on
     the way could read the keys.
@@ -64,6 +67,7 @@ class PhoneConfig:
     ways: Ways = field(default_factory=Ways)
     codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA")
     video_codecs: tuple[str, ...] = ("VP8", "H264")
+    bundle: bool = True
     allow_clear: bool = False
     relay_limit: float = 3.0
     ring_for: float | None = None

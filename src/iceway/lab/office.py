@@ -116,6 +116,16 @@ class VirtualPerson:
     def hangs_up(self, call: str = "call.1") -> None:
         self.world.call(self.name, lambda now: self.phone.hang_up(call, now))
 
+    def adds(self, call: str, kind: str, source: PictureSource | None) -> None:
+        """…"video" or "slides" to a call; what is seen of the other side's comes last in `seen`."""
+        sink = SeenPictures()
+        self.seen.append({kind: sink})
+        pictures = Pictures(source, sink)
+        self.world.call(self.name, lambda now: self.phone.add(call, kind, pictures, now))
+
+    def drops(self, call: str, kind: str) -> None:
+        self.world.call(self.name, lambda now: self.phone.drop(call, kind, now))
+
     def media(self, say: Source | None, shows: Shown | None = None) -> Media:
         """Sound and, of each kind in `shows`, pictures both ways; who shows None of a kind only watches."""
         sink = MemorySink()
@@ -172,6 +182,7 @@ class VirtualOffice:
         keys: Keys = Keys.SDES,
         certificate: DtlsIdentity | None = None,
         session_expires: int = 1800,
+        bundle: bool = True,
     ) -> VirtualPerson:
         """Somebody registers; wait for `events.Ready`. `says` and `shows` give what they bring to calls they take.
 
@@ -186,6 +197,7 @@ class VirtualOffice:
             keys=keys,
             certificate=certificate,
             session_expires=session_expires,
+            bundle=bundle,
         )
         phone = Phone(config, self.world.rng(name), lambda _: person.media(says(), shows()))
         person = self.people[name] = VirtualPerson(name, phone, self.world)

@@ -85,6 +85,7 @@ class MediaNegotiation:
     """Our side of the offers and answers of one call with streams of these kinds.
 
     `codecs` gives names by kind (None: all). Streams of a kind may be added to a call by naming it in a later `offer`.
+    `bundle=False` is for far sides that stumble over BUNDLE: every stream has a transport of its own.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class MediaNegotiation:
         fingerprint: Fingerprint | None = None,
         session_name: str = "-",
         cname: str = "-",
+        bundle: bool = True,
     ) -> None:
         known = {"audio": None, "video": None} if codecs is None else codecs
         unknown = [kind for kind in known if kind not in KINDS]
@@ -106,6 +108,7 @@ class MediaNegotiation:
         self._rng = rng
         self._session_name = session_name
         self._cname = cname
+        self._bundles = bundle
         self._streams: dict[str, StreamNegotiation] = {}
         for mid, kind in enumerate(known):
             sort = AudioNegotiation if kind == "audio" else VideoNegotiation
@@ -174,7 +177,7 @@ class MediaNegotiation:
         if self._offered is None:
             raise UsageError("there is no offer that this could answer")
         description = parsed(body)
-        bundled = _bundled(description)
+        bundled = self._bundled(description)
         tagged = next((media for media in description.media if bundled and media.mid == bundled[0]), None)
         terms: dict[str, StreamTerms] = {}
         shared: list[str] = []
@@ -214,7 +217,7 @@ class MediaNegotiation:
         wanted = self._streams if wanted is None else wanted
         description = parsed(body)
         doubles = self._doubles(description)
-        bundled = _bundled(description)
+        bundled = self._bundled(description)
         tagged = next((media for media in description.media if bundled and media.mid == bundled[0]), None)
         if tagged is not None and tagged.port == 0:
             tagged = None
@@ -355,9 +358,14 @@ class MediaNegotiation:
             return None
         return kind if kind in self._streams and kind not in taken else None
 
+    def _bundled(self, description: SessionDescription) -> tuple[str, ...]:
+        """The names in the first bundle; a lone one is none."""
+        mids = next((mids for semantics, mids in description.groups if semantics == "BUNDLE"), ())
+        return mids if len(mids) > 1 and self._bundles else ()
+
     def _mids(self, media: list[MediaDescription]) -> tuple[str, ...]:
         mids = [said.mid for said in media if said.mid and (said.port or said.has("bundle-only"))]
-        return self._bundle_mids(tuple(mids)) if len(mids) > 1 else ()
+        return self._bundle_mids(tuple(mids)) if len(mids) > 1 and self._bundles else ()
 
     def _bundle_mids(self, mids: tuple[str, ...]) -> tuple[str, ...]:
         """The one whose transport it is comes first, as RFC 8843 §7.2 wants."""
@@ -421,12 +429,6 @@ class MediaNegotiation:
 def _alone(description: SessionDescription, media: MediaDescription) -> str:
     """The description as if it had this section only."""
     return sdp.serialize(replace(description, media=(media,)))
-
-
-def _bundled(description: SessionDescription) -> tuple[str, ...]:
-    """The names in the first bundle; a lone one is none."""
-    mids = next((mids for semantics, mids in description.groups if semantics == "BUNDLE"), ())
-    return mids if len(mids) > 1 else ()
 
 
 def _name(line: Line) -> str:
