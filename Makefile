@@ -9,7 +9,7 @@ SOURCES := src tests bench docs web
 .PHONY: help demo web test check lint format kernel interop fuzz nightly bench-ice lock clean
 
 help:
-	@echo "make demo      four calls through four networks, drawn (under a minute)"
+	@echo "make demo      calls through four networks, one with pictures, drawn (about a minute)"
 	@echo "make web       JsSIP for the web phone, from npm into the source tree (built packages have it)"
 	@echo "make test      the tests that need nothing but Python"
 	@echo "make check     format, lint, types, layers, then make test"

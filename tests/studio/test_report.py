@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html.parser
 import json
 import re
@@ -15,10 +16,12 @@ import pytest
 
 from iceway.core.errors import EnvironmentFailure
 from iceway.lab.topologies import named
+from iceway.lab.watching import jpeg
+from iceway.media.pattern import numbered
 from iceway.studio import report, rows
 from iceway.studio.model import call_model
 from iceway.studio.picture import from_topology
-from iceway.studio.report import CallReport, embed, report_html, write_report
+from iceway.studio.report import CallReport, ContactSheet, embed, report_html, write_report
 from iceway.trace.entry import Entry
 from iceway.trace.records import Note, SipReceived, SipSent
 from tests.explain.call_story import NETWORKS, told
@@ -206,6 +209,20 @@ def test_big_traces_stay_a_manageable_page(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(call_model(office_call("reflexive"))["steps"]) == 40
 
 
+def test_pictures_that_were_seen_are_carried_along() -> None:
+    sheet = ContactSheet("What Bob saw", EVIL, [(b"\xff\xd8 one", "picture 1"), (b"\xff\xd8 two", EVIL)])
+    page = report_html([replace(office_call("one_lan"), sheets=[sheet])])
+    assert "<img" not in page, "the script makes them, of data that was escaped"
+    (shown,) = embedded(page)["calls"][0]["sheets"]
+    assert [one["words"] for one in shown["pictures"]] == ["picture 1", EVIL]
+    kind, _, data = shown["pictures"][0]["src"].partition(",")
+    assert kind == "data:image/jpeg;base64"
+    assert base64.b64decode(data) == b"\xff\xd8 one"
+    policy = next(a["content"] for tag, a in tags(page) if tag == "meta" and "http-equiv" in a)
+    assert policy is not None
+    assert policy.endswith("img-src data:"), "from nowhere else"
+
+
 def test_an_empty_trace_makes_a_page_too() -> None:
     call = embedded(report_html([CallReport("nothing", [])]))["calls"][0]
     assert call["steps"] == []
@@ -224,8 +241,9 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 # --- a browser ------------------------------------------------------------------------------------------
 WALK = """
-try {
+(async () => { try {
   let shown = 0;
+  let pictures = 0;
   const crowded = () => {
     const bar = $("chapters").getBoundingClientRect();
     const shown = [...document.querySelectorAll(".chapters span")]
@@ -241,13 +259,14 @@ try {
       shown += $("caption").textContent && !crowded() ? 1 : 0;
     }
     for (const button of $("filters").children) { button.click(); button.click(); }
+    for (const image of document.querySelectorAll(".sheet img")) { await image.decode(); pictures += image.naturalWidth; }
     moveChapter(-1); moveChapter(1); play(); pause(); faster(1); switchTheme(); toggleHelp();
     for (const button of document.querySelectorAll(".jump")) button.click();
   }
-  document.title = `walked ${shown}`;
+  document.title = `walked ${shown}, ${pictures} wide`;
 } catch (error) {
   document.title = `broke: ${error}`;
-}
+} })();
 """
 
 
@@ -259,6 +278,8 @@ def test_a_browser_walks_through_every_step(
     real = report._asset
     monkeypatch.setattr(report, "_asset", lambda name: real(name) + (WALK if name == "page.js" else ""))
     calls = [office_call(network) for network in NETWORKS]
+    sheet = ContactSheet("What Bob saw", "", [(jpeg(numbered(7)), "picture 7")])
+    calls[0] = replace(calls[0], sheets=[sheet])
     calls += [CallReport(EVIL, hostile(told("reflexive")), lead=EVIL), CallReport("nothing", [])]
     page = write_report(tmp_path / "report.html", calls)
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
@@ -270,4 +291,4 @@ def test_a_browser_walks_through_every_step(
     title = re.search(r"<title>(.*?)</title>", dom)
     steps = sum(len(call["steps"]) for call in embedded(page.read_text(encoding="utf-8"))["calls"])
     assert title is not None
-    assert title[1] == f"walked {steps}"
+    assert title[1] == f"walked {steps}, 320 wide"

@@ -1,4 +1,4 @@
-"""`iceway demo`: four calls through four networks, told and drawn."""
+"""`iceway demo`: calls through four networks, one of them with pictures, told and drawn."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from iceway.explain.model import PathClass, PathVerdict
     from iceway.lab.demo import Outcome
+    from iceway.lab.pictured import Seen
+    from iceway.studio.report import CallReport, ContactSheet
 
 _LABEL = len("not relayed over UDP")  # columns of what a line is about
 _KINDS = {
@@ -54,9 +56,10 @@ def demo(
     only: Annotated[list[str] | None, typer.Option(help="Play only this call (may be given again).")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> int:
-    """Play four calls: in one LAN, through two NATs, through a symmetric NAT, through a firewall without UDP.
+    """Play five calls: in one LAN, through two NATs, through a symmetric NAT, through a firewall without UDP, and one
+    with cameras and a shared desktop.
 
-    Exit code 1 if any call took another path than it should, or was not heard.
+    Exit code 1 if any call took another path than it should, or was not heard or seen.
     """
     from rich.console import Console
     from rich.padding import Padding
@@ -103,10 +106,11 @@ def demo(
     console.print(
         f"\n{failed} of {len(outcomes)} calls did not go as they should."
         if failed
-        else f"\nAll {len(outcomes)} calls took the path they should, and were heard."
+        else f"\nAll {len(outcomes)} calls took the path they should, and were heard and seen."
     )
     console.print(f"Step through them in [bold]{report}[/]", soft_wrap=True)
-    example = out / f"{len(chosen)}-{chosen[-1].name}" / "trace.jsonl"
+    hardest = max(outcomes, key=lambda outcome: outcome.scenario.expected.rank)
+    example = out / f"{outcomes.index(hardest) + 1}-{hardest.scenario.name}" / "trace.jsonl"
     console.print(f"Everything about one call: iceway explain --ladder {example}", soft_wrap=True)
     return Exit.FAILED if failed else Exit.DONE
 
@@ -176,6 +180,8 @@ def _verdict(outcome: Outcome, seconds: float) -> Table:
     heard = ", ".join(f"{one.share:.0%} by {who.capitalize()}" for who, one in outcome.heard.items())
     alike = ", ".join(f"{one.correlation:.2f}" for one in outcome.heard.values())
     table.add_row("", "heard", f"{heard} (correlation {alike})")
+    for number, one in enumerate(outcome.seen):
+        table.add_row("", "seen" if number == 0 else "", _seen(one))
     table.add_row("", "played in", f"{seconds:.1f} s")
     for fault in outcome.faults:
         table.add_row("[red]✗[/]", "[red]fault[/]", fault)
@@ -204,6 +210,35 @@ def _first_sound(end: PathVerdict) -> str:
     return f"{trips:.1f} round trips after the answer" if trips is not None else "after the answer"
 
 
+def _seen(one: Seen) -> str:
+    watched = one.watched
+    delay = f", {watched.delay * 1000:.0f} ms later" if watched.delay is not None else ""
+    return f"{watched.arrived} of {watched.taken} pictures of {one.words} by {one.viewer.capitalize()}{delay}"
+
+
+def _sheet(one: Seen) -> ContactSheet:
+    """Pictures as they were shown, with the numbers that could be read from them."""
+    from iceway.studio.report import ContactSheet
+
+    pictures = []
+    for snapshot, delay in one.kept:
+        found = snapshot.sighting
+        read = f"no. {found.number}" if found.lies == "upright" else found.lies
+        pictures.append((snapshot.jpeg, f"{read}, {delay * 1000:.0f} ms" if delay is not None else read))
+    return ContactSheet(f"{one.words}, as {one.viewer.capitalize()} saw it", _account(one), pictures)
+
+
+def _account(one: Seen) -> str:
+    watched = one.watched
+    if not watched.delays:
+        return f"none of {watched.taken} pictures arrived"
+    order = "in order" if watched.in_order else "not in order"
+    return (
+        f"{watched.arrived} of {watched.taken} numbered pictures, {order}; from taking to showing"
+        f" {watched.delay or 0:.3f} s, {max(watched.delays):.3f} s at most"
+    )
+
+
 def _report(outcomes: list[Outcome], out: Path, on_kernel: bool) -> Path:
     from iceway.studio.model import CallReport
     from iceway.studio.picture import from_topology
@@ -216,12 +251,18 @@ def _report(outcomes: list[Outcome], out: Path, on_kernel: bool) -> Path:
             outcome.entries,
             from_topology(outcome.scenario.topology()),
             outcome.scenario.lead,
+            [_sheet(one) for one in outcome.seen],
         )
         for outcome in outcomes
     ]
     kind = "this kernel's own NATs" if on_kernel else "simulated networks"
-    write_report(path, calls, title=f"Four calls, step by step, through {kind}")
+    write_report(path, calls, title=f"{_count(calls)}, step by step, through {kind}")
     return path
+
+
+def _count(calls: Sequence[CallReport]) -> str:
+    words = ("No calls", "One call", "Two calls", "Three calls", "Four calls", "Five calls")
+    return words[len(calls)]
 
 
 def _facts(outcomes: list[Outcome], on_kernel: bool, report: Path) -> dict[str, Any]:
@@ -241,6 +282,16 @@ def _facts(outcomes: list[Outcome], on_kernel: bool, report: Path) -> dict[str, 
                     listener: {"share": one.share, "correlation": one.correlation}
                     for listener, one in outcome.heard.items()
                 },
+                "seen": [
+                    {
+                        "viewer": one.viewer,
+                        "stream": one.kind,
+                        "pictures": one.watched.taken,
+                        "share": one.watched.share,
+                        "delay": one.watched.delay,
+                    }
+                    for one in outcome.seen
+                ],
                 "faults": list(outcome.faults),
             }
             for outcome in outcomes

@@ -1,12 +1,12 @@
-"""The demo's four calls: the same people and programs in four networks, judged by what was recorded and heard.
+"""The demo's calls: the same people and programs in four networks, judged by what was recorded, heard and seen.
 
-A scenario is played on kernel NATs or in the virtual world; either way what comes back is a trace and two
-recordings, and everything said about the call is read from those.
+A scenario is played on kernel NATs or in the virtual world; either way what comes back is a trace, two recordings
+and, where there are pictures, what each side noted of them. Everything said about the call is read from those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from iceway.client import events
 from iceway.core.errors import EnvironmentFailure
 from iceway.explain.model import PathClass, PathVerdict
 from iceway.explain.path import verdict
-from iceway.lab import topologies
+from iceway.lab import pictured, topologies
 from iceway.lab.kernel_office import KernelOffice
 from iceway.lab.office import VirtualOffice
+from iceway.lab.pictured import Eyes, Seen, read_accounts, seen_by_both
 from iceway.lab.topology import Topology
+from iceway.lab.watching import Account
 from iceway.media.files import FileSource, WavSink
 from iceway.media.heard import Heard, compare
 from iceway.media.sound import FRAME, silence
@@ -42,6 +44,7 @@ class Scenario:
     lead: str
     topology: Callable[[], Topology]
     expected: PathClass
+    pictures: bool = False
 
 
 SCENARIOS = (
@@ -73,17 +76,26 @@ SCENARIOS = (
         topologies.relayed_tcp,
         PathClass.RELAY_TCP,
     ),
+    Scenario(
+        "pictures",
+        "Cameras and a desktop",
+        "The symmetric NAT again, and through the relay go sound, two cameras and the desktop that Alice shares.",
+        topologies.relayed_udp,
+        PathClass.RELAY_UDP,
+        pictures=True,
+    ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a call went. `heard` is by listener; `faults` says what is not as it must be."""
+    """How a call went. `heard` is by listener, `seen` by stream; `faults` says what is not as it must be."""
 
     scenario: Scenario
     entries: tuple[Entry, ...]
     ends: tuple[PathVerdict, PathVerdict]
     heard: dict[str, Heard]
+    seen: tuple[Seen, ...]
     faults: tuple[str, ...]
 
     @property
@@ -95,7 +107,8 @@ def play_on_kernel(scenario: Scenario, directory: Path, progress: Progress) -> O
     """On this kernel's NATs. Raises EnvironmentFailure where the network or a program cannot be had."""
     recordings = {name: directory / f"{name}-heard.wav" for name in (CALLER, CALLED)}
     progress("building the network, starting edge and front end")
-    with KernelOffice(scenario.topology(), directory) as office:
+    people = pictured.__name__ if scenario.pictures else "iceway"
+    with KernelOffice(scenario.topology(), directory, people=people) as office:
         progress("Bob registers")
         office.answers(CALLED, speech(CALLED), recordings[CALLED].name, RING_FOR)
         progress("Alice registers and calls")
@@ -105,7 +118,8 @@ def play_on_kernel(scenario: Scenario, directory: Path, progress: Progress) -> O
             office.stop(server)
         entries = office.trace()
     progress("comparing what was heard with what was said")
-    return _judge(scenario, entries, recordings, directory)
+    accounts = {name: read_accounts(directory, name) for name in recordings} if scenario.pictures else {}
+    return _judge(scenario, entries, recordings, accounts, directory)
 
 
 def play_in_world(scenario: Scenario, directory: Path, progress: Progress) -> Outcome:
@@ -113,10 +127,17 @@ def play_in_world(scenario: Scenario, directory: Path, progress: Progress) -> Ou
     directory.mkdir(parents=True, exist_ok=True)
     progress("calling in virtual time")
     office = VirtualOffice(scenario.topology(), SEED)
+    eyes = {name: Eyes(name, lambda: office.world.now) for name in (CALLER, CALLED) if scenario.pictures}
+    shows = {name: one.pictures for name, one in eyes.items()}
     alice = office.joins(CALLER)
-    bob = office.joins(CALLED, says=lambda: FileSource(speech(CALLED)), ring_for=RING_FOR)
+    bob = office.joins(
+        CALLED,
+        says=lambda: FileSource(speech(CALLED)),
+        shows=lambda: shows.get(CALLED, {}),
+        ring_for=RING_FOR,
+    )
     if alice.waits_for(events.Ready) and bob.waits_for(events.Ready):
-        alice.calls(CALLED, FileSource(speech(CALLER)))
+        alice.calls(CALLED, FileSource(speech(CALLER)), shows.get(CALLER))
         if alice.waits_for(events.CallAnswered):
             office.world.advance(6.0)
             alice.hangs_up()
@@ -131,10 +152,17 @@ def play_in_world(scenario: Scenario, directory: Path, progress: Progress) -> Ou
             sink.write(samples[at : at + FRAME])
         sink.close()
     progress("comparing what was heard with what was said")
-    return _judge(scenario, entries, recordings, directory)
+    accounts = {name: one.accounts for name, one in eyes.items()}
+    return _judge(scenario, entries, recordings, accounts, directory)
 
 
-def _judge(scenario: Scenario, entries: list[Entry], recordings: dict[str, Path], directory: Path) -> Outcome:
+def _judge(
+    scenario: Scenario,
+    entries: list[Entry],
+    recordings: dict[str, Path],
+    accounts: Mapping[str, Mapping[str, Account]],
+    directory: Path,
+) -> Outcome:
     ends = verdict(entries, CALLER), verdict(entries, CALLED)
     heard = {}
     for listener, speaker in ((CALLER, CALLED), (CALLED, CALLER)):
@@ -143,8 +171,13 @@ def _judge(scenario: Scenario, entries: list[Entry], recordings: dict[str, Path]
             continue
         found = heard[listener] = compare(speech(speaker), recordings[listener])
         details = (("correlation", f"{found.correlation:.3f}"), ("of", speaker))
-        measured = Measured(f"heard by {listener}", found.share, "of what was said", details)
-        entries.append(Entry(len(entries) + 1, entries[-1].at if entries else 0.0, listener, measured))
+        _note(entries, listener, Measured(f"heard by {listener}", found.share, "of what was said", details))
+    seen = tuple(seen_by_both(accounts)) if accounts else ()
+    for one in seen:
+        what = f"{one.words} seen by {one.viewer}"
+        delay = (("delay", f"{one.watched.delay * 1000:.0f} ms"),) if one.watched.delay is not None else ()
+        of = f"of {one.watched.taken} pictures"
+        _note(entries, one.viewer, Measured(what, one.watched.share, of, delay))
     faults = [
         f"{end.node} took another path: {end.path.value} instead of {scenario.expected.value}"
         for end in ends
@@ -156,9 +189,14 @@ def _judge(scenario: Scenario, entries: list[Entry], recordings: dict[str, Path]
         for listener, one in heard.items()
         if one.share < HEARD_ENOUGH
     ]
+    faults += [fault for one in seen for fault in one.faults()]
     try:
         with (directory / "trace.jsonl").open("w", encoding="utf-8") as file:
             write_lines(entries, file.write)
     except OSError as error:
         raise EnvironmentFailure(f"the trace cannot be written: {error}", "Name another --out.") from error
-    return Outcome(scenario, tuple(entries), ends, heard, tuple(faults))
+    return Outcome(scenario, tuple(entries), ends, heard, seen, tuple(faults))
+
+
+def _note(entries: list[Entry], node: str, measured: Measured) -> None:
+    entries.append(Entry(len(entries) + 1, entries[-1].at if entries else 0.0, node, measured))

@@ -40,7 +40,8 @@ trust = "ca/ca.pem"
 class KernelOffice:
     """The office while it stands, with its files in `directory`. Raises EnvironmentFailure if it cannot be built.
 
-    `allow_peers` are networks that the edge relays to although they are private.
+    `allow_peers` are networks that the edge relays to although they are private; `people` is the module that those who
+    call and answer run.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class KernelOffice:
         *,
         allow_peers: Sequence[str] = (),
         frontend_toml: str = FRONTEND_TOML,
+        people: str = "iceway",
     ) -> None:
         self.topology = topology
+        self._people = people
         self.directory = directory
         self._edge_toml = EDGE_TOML + (f"allow_peers = {json.dumps(allow_peers)}\n" if allow_peers else "")
         self._frontend_toml = frontend_toml
@@ -77,13 +80,13 @@ class KernelOffice:
         self._lab.close()
 
     # --- programs -----------------------------------------------------------------------------------------
-    def start(self, host: str, arguments: Sequence[str], name: str | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, host: str, arguments: Sequence[str], name: str | None = None, module: str = "iceway"
+    ) -> subprocess.Popen[bytes]:
         """Run `iceway …` on a host; its output goes to `{name}.log`, its trace to `{name}.jsonl`."""
         name = name or host
         self._traced.append(name)
-        return self.launch(
-            host, [sys.executable, "-m", "iceway", *arguments, "--trace", f"{name}.jsonl"], name
-        )
+        return self.launch(host, [sys.executable, "-m", module, *arguments, "--trace", f"{name}.jsonl"], name)
 
     def launch(self, host: str, argv: Sequence[str], name: str) -> subprocess.Popen[bytes]:
         """Run any program on a host, in the office's directory; its output goes to `{name}.log`."""
@@ -113,7 +116,7 @@ class KernelOffice:
     ) -> None:
         """Somebody registers and will answer one call; returns when they are ready."""
         arguments = ["answer", "--once", "--ring-for", str(ring_for), "--play", str(play), "--record", record]
-        self.start(name, [*arguments, *options, *self._account(name)])
+        self.start(name, [*arguments, *options, *self._account(name)], module=self._people)
         self.wait_for_line(name, "registered as")
 
     def calls(
@@ -127,7 +130,7 @@ class KernelOffice:
     ) -> int:
         """Somebody calls, until the call is over; the exit code of `iceway call`."""
         arguments = ["call", f"{peer}@{DOMAIN}", "--play", str(play), "--record", record, *options]
-        process = self.start(name, [*arguments, *self._account(name)])
+        process = self.start(name, [*arguments, *self._account(name)], module=self._people)
         try:
             return process.wait(limit)
         except subprocess.TimeoutExpired:

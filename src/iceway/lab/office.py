@@ -65,8 +65,8 @@ listen = [{{ address = "0.0.0.0:{FRONTEND_PORT}" }}]
 """
 
 
-Shown = Mapping[str, PictureSource | None]
-"""What somebody brings to a call, by stream."""
+Shown = Mapping[str, PictureSource | Pictures | None]
+"""What somebody brings to a call, by stream; `Pictures` have a sink and a rate of their own."""
 
 
 def edge_config() -> EdgeConfig:
@@ -132,7 +132,10 @@ class VirtualPerson:
         self.heard.append(sink)
         seen = {kind: SeenPictures() for kind in shows or {}}
         self.seen.append(seen)
-        pictures = {kind: Pictures(source, seen[kind]) for kind, source in (shows or {}).items()}
+        pictures = {
+            kind: one if isinstance(one, Pictures) else Pictures(one, seen[kind])
+            for kind, one in (shows or {}).items()
+        }
         return Media(say or SilenceSource(), sink, ToneSource(RINGBACK, 0.1), **pictures)
 
 

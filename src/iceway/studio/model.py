@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,15 @@ from iceway.trace.records import (
 
 
 @dataclass(frozen=True, slots=True)
+class ContactSheet:
+    """Pictures that somebody saw in a call, as JPEG, each with a few words."""
+
+    title: str
+    note: str
+    pictures: Sequence[tuple[bytes, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class CallReport:
     """One call of a report. Without a picture, one is guessed from the trace. `lead` is a sentence under the title."""
 
@@ -33,6 +43,7 @@ class CallReport:
     entries: Sequence[Entry]
     picture: Picture | None = None
     lead: str = ""
+    sheets: Sequence[ContactSheet] = ()
 
 
 def call_model(call: CallReport) -> dict[str, Any]:
@@ -67,6 +78,7 @@ def call_model(call: CallReport) -> dict[str, Any]:
         "media": sound,
         "sides": _sides(one, cast),
         "pairs": [_pair(pair) for pair in one.pairs if pair.outcome != "pruned"][:100],
+        "sheets": [_sheet(sheet) for sheet in call.sheets],
         "why": [{"title": why.title, "cause": why.cause, "detail": why.detail, "path": why.path.value}
                 for why in one.why_not],
         "findings": [
@@ -164,6 +176,14 @@ def _stats(
     found = sum(isinstance(entry.record, CandidateGathered) for entry in entries)
     stats.append({"label": "Signalling", "value": f"{sip} messages", "note": f"{found} addresses found"})
     return stats
+
+
+def _sheet(sheet: ContactSheet) -> dict[str, Any]:
+    pictures = [
+        {"src": f"data:image/jpeg;base64,{base64.b64encode(data).decode()}", "words": words}
+        for data, words in sheet.pictures
+    ]
+    return {"title": sheet.title, "note": sheet.note, "pictures": pictures}
 
 
 def _both(one: PathVerdict) -> str:

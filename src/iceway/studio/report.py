@@ -2,7 +2,7 @@
 
 The data is JSON in a script tag that no browser executes. Records hold what strangers sent, so every character
 that could end the tag is escaped here, the page's script puts text in as text only, and a content security policy
-names the one script and the one style that may run by their hashes.
+names the one script and the one style that may run by their hashes. Pictures are those that the page carries itself.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 
 import iceway
 from iceway.core.errors import EnvironmentFailure
-from iceway.studio.model import CallReport, call_model
+from iceway.studio.model import CallReport, ContactSheet, call_model
 
-__all__ = ["CallReport", "report_html", "write_report"]
+__all__ = ["CallReport", "ContactSheet", "report_html", "write_report"]
 
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 

@@ -638,6 +638,10 @@ function drawCards() {
   cards.push(card(c.findings.length ? 5 : 12, "Addresses each side offered", "the filled dot is in use", el("div", { class: "sides" }, c.sides.map((side) =>
     el("div", {}, el("h4", {}, side.name), side.candidates.map((one) => el("div", { class: `candidate${one.chosen ? " chosen" : ""}` },
       el("i"), el("div", {}, el("code", {}, one.address), el("span", {}, one.label)))))))));
+  for (const sheet of c.sheets) {
+    cards.push(card(12, sheet.title, sheet.note, el("div", { class: "sheet" }, sheet.pictures.map((one) =>
+      el("figure", {}, el("img", { src: one.src, alt: one.words }), el("figcaption", {}, one.words))))));
+  }
   if (c.why.length) {
     cards.push(card(12, "Why not a better way", "", el("ul", { class: "why" }, c.why.map((w) => el("li", {},
       el("code", {}, w.title), el("p", {}, w.cause[0].toUpperCase() + w.cause.slice(1) + "."), w.detail ? el("p", {}, w.detail) : null)))));
