@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from iceway.client.lending import Loan
+from iceway.client.lending import BETWEEN, Loan
 from iceway.client.media import Media
+from iceway.core.errors import UsageError
+from iceway.media import pattern
 from iceway.media.files import SilenceSource, ToneSource
+from iceway.media.pattern import PatternSource
+from iceway.media.picture import Picture
+from iceway.media.pictures import Pictures
 from iceway.media.sound import FRAME, Samples
 
 FRAME_OF_SOUND = np.full(FRAME, 1000, np.int16)
 
 
 class Ear:
+    """Takes sound and pictures."""
+
     def __init__(self) -> None:
         self.heard = 0
         self.closed = 0
+        self.times: list[float] = []
+
+    def show(self, picture: Picture, at: float) -> None:
+        assert not self.closed
+        self.times.append(at)
 
     def write(self, samples: Samples) -> None:
         assert not self.closed
@@ -38,7 +51,7 @@ def loud(media: Media) -> bool:
 
 def test_who_waits_is_silent_and_hears_nothing_until_its_turn() -> None:
     ear, loan, old = lent()
-    heir = loan.successor()
+    heir = loan.successor(("audio",))
     new = heir.media()
     assert (loud(old), loud(new)) == (True, False)
     new.sink.write(FRAME_OF_SOUND)
@@ -57,7 +70,7 @@ def test_who_waits_is_silent_and_hears_nothing_until_its_turn() -> None:
 
 def test_when_the_holder_ends_first_the_one_who_waits_has_it() -> None:
     ear, loan, old = lent()
-    new = loan.successor().media()
+    new = loan.successor(("audio",)).media()
     old.sink.close()
     assert loud(new)
     assert not ear.closed
@@ -67,13 +80,92 @@ def test_when_the_holder_ends_first_the_one_who_waits_has_it() -> None:
 
 def test_who_gives_up_waiting_leaves_it_to_the_holder() -> None:
     ear, loan, old = lent()
-    loan.successor().media().sink.close()
+    loan.successor(("audio",)).media().sink.close()
     assert loud(old)
     assert not ear.closed
-    again = loan.successor()
+    again = loan.successor(("audio",))
     again.take_over()
     again.take_over()
     assert loud(again.media())
     old.sink.close()
     again.media().sink.close()
     assert ear.closed == 1
+
+
+# --- pictures -----------------------------------------------------------------------------------------------
+def shown(eye: Ear) -> Media:
+    return Media(ToneSource(), Ear(), SilenceSource(), video=Pictures(PatternSource(320, 180), eye))
+
+
+def seen(media: Media, kind: str = "video") -> int | None:
+    """The number of the next picture that is sent; None if that is none of the pattern."""
+    pictures = getattr(media, kind)
+    picture = pictures.source.read()
+    reading = pattern.read(picture) if picture is not None else None
+    return reading.number if reading is not None else None
+
+
+def test_pictures_go_the_same_way_and_their_times_go_on() -> None:
+    eye = Ear()
+    loan = Loan(shown(eye))
+    old = loan.media()
+    heir = loan.successor(("audio", "video"))
+    new = heir.media()
+    assert old.video is not None
+    assert new.video is not None
+    assert old.video.sink is not None
+    assert new.video.sink is not None
+    assert seen(old) is not None
+    waiting = new.video.source
+    assert waiting is not None
+    black = waiting.read()
+    assert black is not None, "None would be its end"
+    assert black[0, 0] == 16
+    old.video.sink.show(black, 0.0)
+    old.video.sink.show(black, 2.0)
+    new.video.sink.show(black, 0.0)
+    assert eye.times == [0.0, 2.0]
+    heir.take_over()
+    assert seen(new) is not None
+    assert seen(old) is None
+    for at in (7.0, 7.5):
+        new.video.sink.show(black, at)
+    assert eye.times == [0.0, 2.0, 2.0 + BETWEEN, 2.5 + BETWEEN]
+    old.video.sink.close()
+    assert not eye.closed
+    new.video.sink.close()
+    assert eye.closed == 1
+
+
+def test_a_stream_that_was_added_goes_on_and_one_that_was_dropped_does_not() -> None:
+    loan = Loan(shown(Ear()))
+    given: list[Pictures] = []
+    loan.add("slides", Pictures(PatternSource(320, 180)), given.append)
+    assert given[0].direction == "sendonly"
+    new = loan.successor(("audio", "slides")).media()
+    assert new.video is None
+    assert new.slides is not None
+    assert new.kinds == ("audio", "slides")
+
+
+def test_what_a_call_refuses_is_not_lent() -> None:
+    loan = Loan(shown(Ear()))
+
+    def refuses(_: Pictures) -> None:
+        raise UsageError("it has video already")
+
+    with pytest.raises(UsageError):
+        loan.add("video", Pictures(PatternSource(640, 360)), refuses)
+    assert seen(loan.media()) is not None
+
+
+def test_a_call_that_is_not_made_after_all_leaves_everything_where_it_was() -> None:
+    eye = Ear()
+    loan = Loan(shown(eye))
+    loan.successor(("audio", "video")).renounce()
+    media = loan.media()
+    assert media.video is not None
+    assert media.video.sink is not None
+    media.video.sink.close()
+    media.video.sink.close()
+    assert eye.closed == 1

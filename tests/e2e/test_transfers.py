@@ -17,27 +17,44 @@ from iceway.core.errors import UsageError
 from iceway.explain.steps import steps
 from iceway.frontend.users import add_user
 from iceway.lab import topologies
-from iceway.lab.office import VirtualOffice, VirtualPerson, password_of
+from iceway.lab.office import Shown, VirtualOffice, VirtualPerson, password_of
 from iceway.lab.topologies import DOMAIN
 from iceway.lab.topology import Host, Interface, Topology
+from iceway.media import pattern
 from iceway.media.files import ToneSource
+from iceway.media.pattern import PatternSource
+from iceway.media.picture import Picture
 from iceway.media.sound import RATE
 from iceway.trace.records import SipReceived, SipSent
 from tests.e2e.story import every
 
 TONES = {"alice": 440.0, "bob": 660.0, "carol": 880.0}
+FIRST = {"alice": 1000, "bob": 2000, "carol": 3000}  # the numbers of their pictures
+SLIDES = 100_000  # is added to those of their slides
 
 
 class Company:
     """Three people with their phones; whoever is called picks up by themselves."""
 
-    def __init__(self, topology: Topology | None = None, *, picks_up: tuple[str, ...] = tuple(TONES)) -> None:
+    def __init__(
+        self,
+        topology: Topology | None = None,
+        *,
+        picks_up: tuple[str, ...] = tuple(TONES),
+        shows: Callable[[str], Shown] = lambda _: {},
+    ) -> None:
         topology = topology or topologies.relayed_udp()
         desk = Host("carol", (Interface("hq", "10.0.0.30"),), gateway="10.0.0.1", nameserver="10.0.0.53")
         self.office = VirtualOffice(replace(topology, hosts=(*topology.hosts, desk)), 1)
         add_user(self.office.store, "carol", password_of("carol"), DOMAIN, 0.0)
+        self.shows = shows
         self.alice, self.bob, self.carol = (
-            self.office.joins(name, says=lambda name=name: ToneSource(TONES[name]), ring_for=ring_for)  # type: ignore[misc]
+            self.office.joins(
+                name,
+                says=lambda name=name: ToneSource(TONES[name]),  # type: ignore[misc]
+                shows=lambda name=name: shows(name),  # type: ignore[misc]
+                ring_for=ring_for,
+            )
             for name, ring_for in ((name, 0.5 if name in picks_up else None) for name in TONES)
         )
         for person in self.people:
@@ -51,7 +68,7 @@ class Company:
         """A call that is up; the caller's name for it."""
         for person in (caller, callee):
             person.events.clear()
-        call = caller.calls(callee.name, ToneSource(TONES[caller.name]))
+        call = caller.calls(callee.name, ToneSource(TONES[caller.name]), self.shows(caller.name))
         for person in (caller, callee):
             assert person.waits_for(events.CallSettled), f"{person.name}: {person.events}"
         return call
@@ -281,6 +298,42 @@ def test_what_cannot_be_transferred() -> None:
         company.transfers(alice, call, "carol")
     company.transfers(alice, "call.99", "carol")  # ends cross commands
     company.over()
+
+
+def test_pictures_and_slides_go_with_the_call() -> None:
+    company = Company(
+        shows=lambda name: {
+            "video": PatternSource(320, 180, first=FIRST[name]),
+            "slides": PatternSource(320, 180, first=FIRST[name] + SLIDES),
+        }
+    )
+    alice, bob, carol = company.people
+    company.talk(alice, bob)
+    company.passes(3.0)
+    company.transfers(bob, call_of(bob), "carol")
+    company.passes(8.0)
+    assert len(alice.seen) == 1
+    for kind, offset in (("video", 0), ("slides", SLIDES)):
+        by_alice, by_carol = alice.seen[0][kind].seen, carol.seen[-1][kind].seen
+        times = [at for at, _ in by_alice]
+        assert times == sorted(set(times)), "one recording, whose times go on"
+        whose = [sender(picture, offset) for _, picture in by_alice]
+        known = [name for name in whose if name is not None]
+        assert known.count("bob") > 30
+        assert known.count("carol") > 30
+        assert known == sorted(known), "Bob's first, then Carol's"
+        assert {sender(picture, offset) for _, picture in by_carol[-30:]} == {"alice"}
+    company.over()
+
+
+def sender(picture: Picture, offset: int) -> str | None:
+    """Whose pattern it is; None for a black picture."""
+    reading = pattern.read(picture)
+    return (
+        None
+        if reading is None
+        else {v: k for k, v in FIRST.items()}[(reading.number - offset) // 1000 * 1000]
+    )
 
 
 # --- attended ---------------------------------------------------------------------------------------------

@@ -238,7 +238,7 @@ class Phone(Outbox):
     def add(self, name: str, kind: str, pictures: Pictures, now: float) -> None:
         """Add pictures or slides to a call. Raises UsageError, as `Call.add` says."""
         if (call := self._calls.get(name)) is not None:
-            call.add(kind, pictures, now)
+            self._transfers.lend_more(name, kind, pictures, lambda lent: call.add(kind, lent, now))
         self._settle(now)
 
     def drop(self, name: str, kind: str, now: float) -> None:

@@ -25,6 +25,7 @@ from iceway.wire.sip import NameAddr, SipUri, reason_phrase
 if TYPE_CHECKING:
     from iceway.client.call import Call
     from iceway.client.media import Media
+    from iceway.media.pictures import Pictures
 
 GRACE = 4.0  # seconds in which who transferred us may hang up
 IN_A_ROW = 20  # transfers after which a call is taken to go in circles
@@ -100,6 +101,10 @@ class Transfers:
         """The media of a new call, on loan."""
         self._loans[name] = loan
         return loan.media()
+
+    def lend_more(self, name: str, kind: str, pictures: Pictures, give: Callable[[Pictures], None]) -> None:
+        """The same for a stream that comes to the call later."""
+        self._loans[name].add(kind, pictures, give)
 
     def forget(self, name: str) -> None:
         """The call is over and done with."""
@@ -229,11 +234,11 @@ class Transfers:
         fields: list[tuple[str, str]] = [("Referred-By", event.by)] if event.by else []
         if event.target.replaces is not None:
             fields += [("Replaces", str(event.target.replaces)), ("Require", "replaces")]
-        loan = self._loans[call.name].successor()
+        loan = self._loans[call.name].successor(call.takes())
         try:
             new = self._desk.place(event.target.address.uri, loan, tuple(fields), now)
         except UsageError:
-            loan.give_back()
+            loan.renounce()
             agent.refuse(event.call, 503, now)
             return
         agent.accept(event.call, now)
@@ -250,7 +255,7 @@ class Transfers:
         if old is None or old.ended:
             return None
         request = TransferRequest(old.name, old.peer, event.caller.uri, attended=True, placed=True)
-        return self._loans[old.name].successor() if self._allows(request) else None
+        return self._loans[old.name].successor(old.takes()) if self._allows(request) else None
 
     def received(self, new: Call, old: Call) -> None:
         """Such a call is there; it is to be picked up."""
