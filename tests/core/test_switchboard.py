@@ -140,3 +140,112 @@ def test_outputs_are_drained_until_all_are_quiet(family: Family) -> None:
         ("call.1", "answer"),
         ("call.1/ice", "late"),
     ]
+
+
+# --- children that rest -----------------------------------------------------------------------------------
+class Counting(Child):
+    """Counts how often it is asked for anything."""
+
+    def __init__(self, at: float | None = None) -> None:
+        super().__init__(at)
+        self.asked = 0
+
+    def poll_output(self) -> object | None:
+        self.asked += 1
+        return super().poll_output()
+
+    def poll_timeout(self) -> float | None:
+        self.asked += 1
+        return super().poll_timeout()
+
+    def handle_timeout(self, now: float) -> None:
+        super().handle_timeout(now)
+        self.at = None
+
+
+def resting(*deadlines: float | None) -> tuple[Switchboard, list[Counting]]:
+    board = Switchboard()
+    children = [Counting(at) for at in deadlines]
+    for number, child in enumerate(children):
+        board.add(f"call.{number}", child, rests=True)
+    list(board.outputs())
+    board.poll_timeout()
+    for child in children:
+        child.asked = 0
+    return board, children
+
+
+def test_who_rests_is_not_asked_again_before_something_happens_to_it() -> None:
+    board, (one, other) = resting(5.0, 7.0)
+    for _ in range(3):
+        assert board.poll_timeout() == 5.0
+        assert list(board.outputs()) == []
+    assert (one.asked, other.asked) == (0, 0)
+    board.route(Resolved("call.1/srv", "a.test", "A"), 1.0)
+    other.emit("heard")
+    other.at = 3.0
+    assert list(board.outputs()) == [("call.1", "heard")]
+    assert board.poll_timeout() == 3.0
+    assert one.asked == 0
+
+
+def test_who_rests_is_woken_by_its_own_deadline_and_no_other() -> None:
+    board, (one, other) = resting(5.0, 7.0)
+    board.handle_timeout(6.0)
+    assert (one.woken, other.woken) == ([6.0], [])
+    assert board.poll_timeout() == 7.0
+    board.handle_timeout(8.0)
+    assert other.woken == [8.0]
+    assert board.poll_timeout() is None
+
+
+def test_what_the_parent_does_to_a_child_counts_once_it_says_so() -> None:
+    board, (one, other) = resting(None, None)
+    one.emit("done")
+    one.at = 2.0
+    assert list(board.outputs()) == []
+    board.wake("call.0")
+    assert list(board.outputs()) == [("call.0", "done")]
+    assert board.poll_timeout() == 2.0
+    assert other.asked == 0
+    board.wake()
+    list(board.outputs())
+    assert other.asked > 0
+
+
+def test_a_consumer_that_wakes_others_hears_them_in_the_same_drain() -> None:
+    board, (one, other) = resting(None, None)
+    board.route(Resolved("call.1/srv", "a.test", "A"), 1.0)
+    other.emit("first")
+    heard = []
+    for name, output in board.outputs():
+        heard.append((name, output))
+        if output == "first":
+            board.wake("call.0")
+            one.emit("second")
+    assert heard == [("call.1", "first"), ("call.0", "second")]
+
+
+def test_whoever_was_touched_is_told_once_and_in_order() -> None:
+    board, _ = resting(None, 1.0, None)
+    board.stirred()
+    board.handle_timeout(2.0)
+    board.route(ClockSet(0.0), 2.0)
+    assert board.stirred() == ["call.0", "call.1", "call.2"]
+    assert board.stirred() == []
+    board.wake("call.2")
+    board.remove("call.2")
+    assert board.stirred() == []
+
+
+def test_who_is_restless_is_asked_each_time() -> None:
+    board, (one,) = resting(None)
+    restless = Counting(9.0)
+    board.add("ua", restless)
+    for at in (9.0, 4.0, None):
+        restless.at = at
+        assert board.poll_timeout() == at
+    restless.emit("x")
+    assert list(board.outputs()) == [("ua", "x")]
+    board.wake("ua")
+    assert one.asked == 0

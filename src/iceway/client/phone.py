@@ -276,10 +276,12 @@ class Phone(Outbox):
         elif isinstance(event, AddressesChanged):
             self._ips = event.ips
         self._board.route(event, now)
-        self._settle(now)
+        self._settle(now, commanded=False)
 
     def handle_timeout(self, now: float) -> None:
+        commanded = False
         for name in self._timers.due(now):
+            commanded = True
             match name:
                 case ("begin", str(call)):
                     self._begin_late(call, now)
@@ -292,14 +294,19 @@ class Phone(Outbox):
                 case "stopped":
                     self._finish(now)
         self._board.handle_timeout(now)
-        self._settle(now)
+        self._settle(now, commanded=commanded)
 
     def poll_timeout(self) -> float | None:
         return earliest(self._board.poll_timeout(), self._timers.next_at())
 
     # --- what the children say ----------------------------------------------------------------------------
-    def _settle(self, now: float) -> None:
+    def _settle(self, now: float, *, commanded: bool = True) -> None:
+        """Pass on what the children say. Calls are left alone unless something was, or may have been, done to them."""
+        if commanded:
+            self._board.wake()
         for name, output in self._board.outputs():
+            if name == "ua":
+                self._board.wake()  # what SIP brings goes to calls
             match output:
                 case Located() | NotLocated() if self._stopping:
                     pass
@@ -314,11 +321,13 @@ class Phone(Outbox):
                         self._timers.cancel(("pick up", output.call))
                         self._timers.cancel(("hang up", output.call))
                     self.emit(output)
+                    self._board.wake()
                     self._transfers.follow(output, now)
                 case _:
                     self.emit(output)
-        for name, call in list(self._calls.items()):
-            if call.finished:
+        for name in self._board.stirred():
+            if name in self._calls and self._calls[name].finished:
+                call = self._calls[name]
                 del self._calls[name]
                 self._board.remove(name)
                 self._line.forget(call)
@@ -496,7 +505,7 @@ class Phone(Outbox):
             secured=self._secured,
         )
         self._calls[call.name] = call
-        self._board.add(call.name, call)
+        self._board.add(call.name, call, rests=True)
         return call
 
     def _begin_supplied(self, call: Call, now: float) -> None:

@@ -23,19 +23,52 @@ from iceway.core.machine import (
 
 
 class Switchboard:
-    """The children of one machine. The parent calls `route`, then handles what `outputs` yields."""
+    """The children of one machine. The parent calls `route`, then handles what `outputs` yields.
+
+    A child that `rests` is not asked for outputs or its deadline again before something was done to it: one may have
+    hundreds. What the board does to it, the board knows; what the parent does, the parent tells with `wake`.
+    """
 
     def __init__(self) -> None:
         self.children: dict[str, Machine] = {}
         self._socket_owner: dict[Address, str] = {}
+        self._order: dict[str, int] = {}
+        self._restless: set[str] = set()
+        self._loud: set[str] = set()  # resting ones that may have something to say,
+        self._unasked: set[str] = set()  # whose deadline may have changed,
+        self._stirred: set[str] = set()  # and to whom anything was done since the parent asked
+        self._deadlines: dict[str, float] = {}
 
-    def add(self, name: str, child: Machine) -> None:
+    def add(self, name: str, child: Machine, *, rests: bool = False) -> None:
+        """`rests`: nobody but this board and its parent ever touches the child."""
         self.children[name] = child
+        self._order[name] = max(self._order.values(), default=0) + 1
+        if rests:
+            self.wake(name)
+        else:
+            self._restless.add(name)
 
     def remove(self, name: str) -> None:
         """Forget a child. Drain it first: what is still in its queue is lost."""
         self.children.pop(name, None)
+        self._order.pop(name, None)
+        self._deadlines.pop(name, None)
+        for names in (self._restless, self._loud, self._unasked, self._stirred):
+            names.discard(name)
         self._socket_owner = {local: owner for local, owner in self._socket_owner.items() if owner != name}
+
+    def wake(self, name: str | None = None) -> None:
+        """The parent did something to a child that rests; None: perhaps to any."""
+        for one in (self.children.keys() - self._restless) if name is None else (name,):
+            if one not in self._restless:
+                self._loud.add(one)
+                self._unasked.add(one)
+                self._stirred.add(one)
+
+    def stirred(self) -> list[str]:
+        """The resting children to whom anything was done since this was asked last, in order."""
+        names, self._stirred = self._stirred, set()
+        return sorted(names, key=self._order.__getitem__)
 
     def owner(self, key: str) -> str | None:
         """The name of the child that chose this key, or None."""
@@ -49,6 +82,7 @@ class Switchboard:
         """Hand an input to the child it concerns (clock and addresses to all). False: it is nobody's."""
         match event:
             case ClockSet() | AddressesChanged():
+                self.wake()
                 for child in list(self.children.values()):
                     child.handle_input(event, now)
                 return True
@@ -63,17 +97,26 @@ class Switchboard:
                 name = self.owner(event.stream if hasattr(event, "stream") else event.key)
         if name is None or name not in self.children:
             return False
+        self.wake(name)
         self.children[name].handle_input(event, now)
         return True
 
     def handle_timeout(self, now: float) -> None:
-        for child in list(self.children.values()):
-            at = child.poll_timeout()
-            if at is not None and at <= now:
-                child.handle_timeout(now)
+        for name in self._listening(self._due(now)):
+            child = self.children.get(name)
+            if child is None:
+                continue
+            if name in self._restless:
+                at = child.poll_timeout()
+                if at is None or at > now:
+                    continue
+            self.wake(name)
+            child.handle_timeout(now)
 
     def poll_timeout(self) -> float | None:
-        return earliest(*(child.poll_timeout() for child in self.children.values()))
+        self._ask()
+        resting = min(self._deadlines.values()) if self._deadlines else None
+        return earliest(resting, *(self.children[name].poll_timeout() for name in self._restless))
 
     def outputs(self) -> Iterator[tuple[str, object]]:
         """Drain every child until all are quiet, yielding (child name, output).
@@ -83,9 +126,30 @@ class Switchboard:
         quiet = False
         while not quiet:
             quiet = True
-            for name, child in list(self.children.items()):
-                while (output := child.poll_output()) is not None:
+            for name in self._listening(self._loud):
+                child = self.children.get(name)
+                while child is not None and (output := child.poll_output()) is not None:
                     quiet = False
                     if isinstance(output, CloseUdp):
                         self._socket_owner.pop(output.local, None)
                     yield name, output
+                self._loud.discard(name)
+            quiet = quiet and not self._loud
+
+    # --- helpers ------------------------------------------------------------------------------------------
+    def _listening(self, resting: set[str]) -> list[str]:
+        """Those of the resting and all who never rest, in the order in which they came."""
+        return sorted(self._restless | resting, key=self._order.__getitem__)
+
+    def _due(self, now: float) -> set[str]:
+        self._ask()
+        return {name for name, at in self._deadlines.items() if at <= now}
+
+    def _ask(self) -> None:
+        for name in self._unasked:
+            at = self.children[name].poll_timeout()
+            if at is None:
+                self._deadlines.pop(name, None)
+            else:
+                self._deadlines[name] = at
+        self._unasked.clear()
