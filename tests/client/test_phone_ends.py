@@ -12,7 +12,6 @@ from iceway.explain.model import PathClass
 from iceway.frontend.frontend import FrontEnd
 from iceway.lab import topologies
 from iceway.lab.office import VirtualOffice
-from iceway.media.files import Source
 from iceway.trace.records import (
     AllocationCreated,
     AllocationEnded,
@@ -126,7 +125,7 @@ def test_a_relay_service_without_a_proper_address_is_as_good_as_none(
 def test_whoever_cannot_record_a_call_turns_it_down_and_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     office, alice, bob = both_join(topologies.one_lan())
 
-    def full(_: Source) -> Media:
+    def full(*_: object) -> Media:
         raise EnvironmentFailure("cannot record to /full/1.wav: No space left on device", "Make room.")
 
     with monkeypatch.context() as patch:
