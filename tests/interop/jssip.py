@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Page, Route, TimeoutError, async_playwright
 
+from tests.interop import bundles
 from tests.interop.chromium import NO_MDNS, PROGRAM, QUIET
 
-PACKAGES = ("jssip@3.13.8", "esbuild@0.28.2")
+PACKAGE = "jssip@3.13.8"
 PATIENCE = 30_000  # milliseconds
 
 _FLAGS = (
@@ -83,29 +79,9 @@ async () => {
 """
 
 
-@cache
 def bundle() -> Path | str:
-    """JsSIP as one script, or why there is none. Made once and kept; wants npm and its registry."""
-    if shutil.which("npm") is None:
-        return "npm missing: apt-get install npm"
-    home = Path(tempfile.gettempdir()) / f"iceway-{'-'.join(PACKAGES).replace('@', '-')}-{os.getuid()}"
-    script = home / "bundle.js"
-    if script.exists():
-        return script
-    home.mkdir(exist_ok=True)
-    (home / "entry.js").write_text('window.JsSIP = require("jssip");\n')
-    install = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", *PACKAGES]
-    build = ["node_modules/.bin/esbuild", "entry.js", "--bundle", "--define:global=window"]
-    try:
-        for command in (install, [*build, "--outfile=made.js"]):
-            subprocess.run(command, cwd=home, check=True, capture_output=True, text=True, timeout=90)
-        (home / "made.js").rename(script)
-    except subprocess.TimeoutExpired:
-        return "JsSIP cannot be had: npm did not answer in 90 s"
-    except (subprocess.CalledProcessError, OSError) as error:
-        complaint = str(getattr(error, "stderr", "") or error).strip().splitlines()
-        return f"JsSIP cannot be had: {complaint[0] if complaint else error}"
-    return script
+    """JsSIP as one script, or why there is none."""
+    return bundles.bundle(PACKAGE, 'window.JsSIP = require("jssip");\n')
 
 
 class WebPhone:

@@ -21,12 +21,12 @@ from tests.interop.jssip import WebPhone, bundle, web_phones
 pytestmark = pytest.mark.interop("chromium")
 
 
-@pytest.fixture
-def company(tmp_path: Path) -> Iterator[Company]:
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
     """Front end and edge, with a door for browsers; Alice and Bob have accounts."""
     if isinstance(bundle(), str):
         unavailable(str(bundle()))
-    company = Company(tmp_path)
+    company = Company(tmp_path_factory.mktemp("company"))
     try:
         company.serves(websocket=True)
         company.adds("alice", "bob")
@@ -88,7 +88,9 @@ def test_a_call_of_the_browser_rings_at_our_client(company: Company) -> None:
         if isinstance(entry.record, SipReceived) and entry.record.start_line.startswith("INVITE")
     ]
     assert "SIP/2.0/WSS" in invite.text
-    assert ".invalid;transport=ws" in invite.text
+    assert f"Contact: <sip:alice@{DOMAIN};gr=" in invite.text, (
+        "its public GRUU, since its own host is .invalid"
+    )
     assert "UDP/TLS/RTP/SAVPF" in invite.text
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,10 +9,8 @@ from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 from playwright.async_api import Page, Playwright, expect
 
-from iceway.media.sound import Samples
 from tests.interop.chromium import NO_MDNS, PROGRAM, QUIET
 
 ROOT = Path(__file__).parents[2]
@@ -30,28 +27,6 @@ RELAYS_ONLY = """
 window.RTCPeerConnection = class extends RTCPeerConnection {
   constructor(config) { super({...config, iceTransportPolicy: "relay"}); }
 };
-"""
-
-# What comes in is kept as samples from now on: 48 kHz, mono.
-_LISTEN = """
-async () => {
-  const context = new AudioContext({sampleRate: 48000});
-  await context.resume();
-  const keeper = context.createScriptProcessor(4096, 1, 1);
-  const heard = window.heard = [];
-  keeper.onaudioprocess = (event) => heard.push(new Float32Array(event.inputBuffer.getChannelData(0)));
-  context.createMediaStreamSource(document.getElementById("voice").srcObject).connect(keeper);
-  keeper.connect(context.destination);
-}
-"""
-_HEARD = """
-() => {
-  const words = new Int16Array(heard.length * 4096);
-  heard.forEach((piece, at) => piece.forEach((one, inside) => { words[at * 4096 + inside] = one * 32767; }));
-  let text = "";
-  for (const byte of new Uint8Array(words.buffer)) text += String.fromCharCode(byte);
-  return btoa(text);
-}
 """
 
 
@@ -107,14 +82,6 @@ class Guest:
                 "(who) => Number(document.getElementById(`level-${who}`).getAttribute('aria-valuenow')) > 10",
                 arg=who,
             )
-
-    async def listens(self) -> None:
-        """Keep what is heard from now on."""
-        await self.page.wait_for_function("() => document.getElementById('voice').srcObject")
-        await self.page.evaluate(_LISTEN)
-
-    async def heard(self) -> Samples:
-        return np.frombuffer(base64.b64decode(await self.page.evaluate(_HEARD)), np.int16)
 
 
 @asynccontextmanager
