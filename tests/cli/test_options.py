@@ -54,7 +54,14 @@ def frontend(tmp_path: Path) -> str:
         (["--relay-only", "--no-relay"], 2, "--relay-only and --no-relay leave nothing"),
         (["--relay", "av.example.test"], 2, "'av.example.test' is not a relay; write stun:host"),
         (["--server", "tls:"], 2, "'tls:' is not a server; write tls:host:port"),
-        (["--play", "none.wav"], 2, "there is no recording none.wav"),
+        (["--play", "none.wav"], 2, "--play: there is no recording none.wav"),
+        (["--play", "tone:high"], 2, "--play: 'high' is no pitch between 20 and 20000 Hz"),
+        (["--video", "none.mp4"], 2, "--video: there is no file none.mp4; pictures come from camera"),
+        (["--video", "watch"], 2, "--video: nobody would see it; --record FILE.mkv"),
+        (["--video", "camera:/dev/video99"], 3, "there is no camera /dev/video99"),
+        (["--share", "window:"], 2, "--share: which window?"),
+        (["--share", "screen:9x9"], 2, "--share: 'screen:9x9' is no part of the screen"),
+        (["--record", "a.mp4"], 2, "--record: a.mp4: recordings are WAV (sound) or MKV (with pictures)"),
         (["--ca", "none.pem"], 3, "the authority none.pem cannot be read: No such file or directory"),
         (["--password-file", "none"], 2, "the password file none cannot be read"),
         (["--trace", "/nowhere/x.jsonl"], 3, "cannot write the trace /nowhere/x.jsonl"),
@@ -192,15 +199,18 @@ def test_what_befalls_a_call_is_told_to_people_and_programs(capsys: pytest.Captu
         events.CallPathless("call.1", 10.0, "2 pairs from host to host checked, no answer"),
         events.CallInterrupted("call.1", "the other side has been silent for 3 s"),
         events.CallKeyless("call.1", "nobody answered the handshake"),
+        events.CallStreams("call.1", ("audio", "slides")),
     )
     for as_json in (False, True):
         for one in news:
             _client.tell_news(_client.Teller(as_json), one)
-    first, second, third, *lines = capsys.readouterr().out.splitlines()
+    first, second, third, fourth, *lines = capsys.readouterr().out.splitlines()
     assert first == "no path yet after 10 s: 2 pairs from host to host checked, no answer"
     assert second == "the path is lost (the other side has been silent for 3 s); looking for another"
     assert third == "there will be no sound: nobody answered the handshake"
-    assert [json.loads(line)["event"] for line in lines] == ["pathless", "interrupted", "keyless"]
+    assert fourth == "the call carries audio, slides"
+    told = ["pathless", "interrupted", "keyless", "streams"]
+    assert [json.loads(line)["event"] for line in lines] == told
     assert json.loads(lines[0])["tried"] == news[0].tried
 
 

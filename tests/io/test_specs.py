@@ -209,6 +209,22 @@ def test_what_cannot_be_opened_lets_go_of_the_rest(tmp_path: Path, monkeypatch: 
     assert [device.closed for device in taken] == [True, True]
 
 
+def test_a_rehearsal_keeps_nothing_open_and_records_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Device] = []
+
+    def take(*given: object, **more: object) -> Device:
+        taken.append(Device())
+        return taken[-1]
+
+    monkeypatch.setattr(sound_devices, "Microphone", take)
+    monkeypatch.setattr(screen, "ScreenSource", take)
+    Chosen(play="mic", video="watch", share="screen", record=str(tmp_path / "out.mkv")).rehearse()
+    assert [device.closed for device in taken] == [True, True]
+    assert not (tmp_path / "out.mkv").exists()
+
+
 def test_closing_what_was_opened_lets_go_of_devices(tmp_path: Path) -> None:
     call: Opened = Chosen(play="mic", video="camera", share="screen", record="speakers").open()
     call.close()

@@ -27,6 +27,30 @@ PasswordFile = Annotated[
     Path | None,
     typer.Option(help="File whose first line is the password. Else $ICEWAY_PASSWORD, else you are asked."),
 ]
+Play = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHAT",
+        help="What to say once the call is answered: a file (of a video, its pictures as well), mic, tone:HZ.",
+    ),
+]
+Video = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHAT",
+        help="What to show: camera, screen, window:TITLE, pattern, a file; watch: only see what they show.",
+    ),
+]
+Share = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHAT",
+        help="A second picture, as slides: screen, screen:1+X,Y,WxH, window:TITLE, a file; watch: only see theirs.",
+    ),
+]
+Loop = Annotated[bool, typer.Option("--loop", help="Play files over and over.")]
+RECORD = "Where to put what comes: FILE.wav, FILE.mkv with pictures, speakers."
+Recording = Annotated[str | None, typer.Option(metavar="TO", help=f"{RECORD} Early media included.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print events and the result as JSON, a line each.")]
 
 
@@ -310,6 +334,8 @@ def tell_news(tell: Teller, news: News) -> None:
             tell.step("restored", f"the sound goes on: {path}", path=str(path))
         case events.CallHeld(here=here, there=there):
             tell.step("held", _held(here, there), here=here, there=there)
+        case events.CallStreams(streams=streams):
+            tell.step("streams", f"the call carries {', '.join(streams)}", streams=streams)
         case events.CallDigit(digit=digit):
             tell.step("digit", f"they press {digit}", digit=digit)
         case events.TransferProgress(status=status, reason=reason):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -17,10 +17,14 @@ def register(app: typer.Typer) -> None:
 @_client.with_client_options
 def answer(
     options: _client.ClientOptions,
-    play: Annotated[Path | None, typer.Option(help="WAV file to play to whoever calls.")] = None,
+    play: _client.Play = None,
     record: Annotated[
-        Path | None, typer.Option(help="WAV file for what is heard; {n} in its name counts the calls.")
+        str | None,
+        typer.Option(metavar="TO", help=f"{_client.RECORD} {{n}} in a file's name counts the calls."),
     ] = None,
+    video: _client.Video = None,
+    share: _client.Share = None,
+    loop: _client.Loop = False,
     ring_for: Annotated[
         float, typer.Option(help="Ring for so many seconds, with early media, then answer.")
     ] = 1.0,
@@ -30,16 +34,19 @@ def answer(
     from iceway.client.media import Media
     from iceway.client.run import CallFailed, RegistrationFailed, make_media
     from iceway.io.run import run
+    from iceway.io.specs import Chosen
 
     identity = _client.sip_uri(options.identity)
     tell = _client.Teller(options.json)
-    make_media(play)  # what is wrong with the recording is said now, not to the first caller
+    chosen = Chosen(play, record, video, share, loop)
+    chosen.rehearse()  # what is wrong is said now, not to the first caller
     calls = 0
 
     def media(_: str) -> Media:
         nonlocal calls
         calls += 1
-        return make_media(play, record and Path(str(record).replace("{n}", str(calls))))
+        opened = replace(chosen, record=record and record.replace("{n}", str(calls))).open()
+        return make_media(opened.source, opened.sink, video=opened.video, share=opened.slides)
 
     def registration(lost: str | None) -> None:
         if lost is None:

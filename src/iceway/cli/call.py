@@ -1,9 +1,8 @@
-"""`iceway call`: call somebody, play, record, and tell how the media went."""
+"""`iceway call`: call somebody, play, show, record, and tell how the media went."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,10 +25,11 @@ def register(app: typer.Typer) -> None:
 def call(
     peer: Annotated[str, typer.Argument(help="Whom to call: bob@example.test.")],
     options: _client.ClientOptions,
-    play: Annotated[Path | None, typer.Option(help="WAV file to play once somebody answers.")] = None,
-    record: Annotated[
-        Path | None, typer.Option(help="WAV file for what is heard, early media included.")
-    ] = None,
+    play: _client.Play = None,
+    record: _client.Recording = None,
+    video: _client.Video = None,
+    share: _client.Share = None,
+    loop: _client.Loop = False,
     duration: Annotated[
         float | None,
         typer.Option(help="Hang up so many seconds after the answer (default: when `play` is out)."),
@@ -55,8 +55,9 @@ def call(
     somebody else, the call goes on with them. Exit code 1: no call came of it, or nothing of --transfer; 130: interrupted
     (Ctrl-C hangs up).
     """
-    from iceway.client.run import CallFailed, RegistrationFailed, make_media
+    from iceway.client.run import CallFailed, RegistrationFailed
     from iceway.io.run import run
+    from iceway.io.specs import Chosen
     from iceway.media.digits import checked
 
     if dtmf is not None:
@@ -67,18 +68,24 @@ def call(
     heir = None if transfer is None else _client.sip_uri(transfer)
     identity, peer_uri = _client.sip_uri(options.identity), _client.sip_uri(peer)
     tell = _client.Teller(options.json)
-    media = make_media(play, record)
+    chosen = Chosen(play, record, video, share, loop)
     client = _client.make_client(options, on_news=lambda _, news: _client.tell_news(tell, news))
+    opened = chosen.open()
 
     async def main() -> int:
         try:
             await client.start()
         except RegistrationFailed as failure:
-            media.sink.close()
             return _client.not_registered(tell, failure, client)
         try:
             tell.step("registered", f"registered as {identity}", identity=identity)
-            live = await client.call(peer_uri, play=media.source, record=media.sink)
+            live = await client.call(
+                peer_uri,
+                play=opened.source,
+                record=opened.sink,
+                video=opened.video,
+                share=opened.slides,
+            )
             try:
                 await live.answered(answer_within)
                 tell.step("answered", f"{peer} answered", peer=peer)
@@ -107,7 +114,7 @@ def call(
     try:
         ending = run(main())
     finally:
-        media.sink.close()  # nobody else does if it never came to a call
+        opened.close()  # nobody else does if it never came to a call
     return Exit.INTERRUPTED if ending is None else ending
 
 

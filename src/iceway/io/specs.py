@@ -48,14 +48,13 @@ class Opened:
     slides: Pictures | None
 
     def close(self) -> None:
-        """Let go of everything: it never came to a call."""
-        self.sink.close()
-        let_go(self.source)
+        """Let go of everything; what a call has let go of already stays so."""
+        for what in (self.source, self.sink):
+            let_go(what)
         for pictures in (self.video, self.slides):
             if pictures is not None:
                 let_go(pictures.source)
-                if pictures.sink is not None:
-                    pictures.sink.close()
+                let_go(pictures.sink)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,28 +89,35 @@ class Chosen:
 
     def open(self) -> Opened:
         """Open all of it, or nothing."""
-        opened: list[object] = []
-
-        def keep(what: object) -> None:
-            opened.append(what)
-
+        source, shown, slides = self._sources()
         try:
-            return self._open(keep)
+            return self._joined(source, shown, slides)
         except BaseException:
-            for what in opened:
+            for what in (source, shown, slides):
                 let_go(what)
             raise
 
-    def _open(self, keep: Callable[[object], None]) -> Opened:
+    def rehearse(self) -> None:
+        """Open what is played and shown, and let go of it: what is wrong with it is raised before anybody calls."""
+        for what in self._sources():
+            let_go(what)
+
+    def _sources(self) -> tuple[Source, PictureSource | None, PictureSource | None]:
+        """What is said, what is shown and what is shared."""
         source, shown = self._played()
-        keep(source)
-        if self.video is not None and shown is None:
-            shown = pictures_source(self.video, VIDEO_SIZE, VIDEO_RATE, loop=self.loop)
-            keep(shown)
-        slides = None
-        if self.share is not None:
-            slides = pictures_source(self.share, SLIDES_SIZE, SLIDES_RATE, loop=self.loop)
-            keep(slides)
+        try:
+            if self.video is not None and shown is None:
+                shown = pictures_source(self.video, VIDEO_SIZE, VIDEO_RATE, loop=self.loop)
+            slides = None
+            if self.share is not None:
+                slides = pictures_source(self.share, SLIDES_SIZE, SLIDES_RATE, loop=self.loop)
+        except BaseException:
+            let_go(source)
+            let_go(shown)
+            raise
+        return source, shown, slides
+
+    def _joined(self, source: Source, shown: PictureSource | None, slides: PictureSource | None) -> Opened:
         sink: Sink = NullSink()
         seen: PictureSink | None = None
         shared: PictureSink | None = None
