@@ -91,6 +91,18 @@ def test_the_first_picture_belongs_to_the_sound_of_its_time(tmp_path: Path) -> N
         assert next(container.decode(video=0)).time == pytest.approx(1.0)
 
 
+def test_sound_that_comes_after_pictures_begins_where_they_are(tmp_path: Path) -> None:
+    recorder = MkvRecorder(tmp_path / "a.mkv", size=(64, 36))
+    for step in range(4):
+        recorder.pictures.show(numbered(step, 64, 36), 5 + step / 10)
+    recorder.sound.write(silence() + np.int16(7))
+    recorder.sound.close()
+    recorder.pictures.close()
+    heard = load(tmp_path / "a.mkv")
+    assert len(heard) == pytest.approx(0.32 * RATE, abs=1)
+    assert np.flatnonzero(heard)[0] == pytest.approx(0.3 * RATE, abs=1)
+
+
 def test_pictures_that_never_come_or_stop_hold_nothing_up(tmp_path: Path) -> None:
     """Sound is written as it is heard; a file that was never closed lacks a few seconds at most."""
     for shown in (0, 10):

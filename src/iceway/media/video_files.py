@@ -18,7 +18,7 @@ from av.container import InputContainer, OutputContainer
 
 from iceway.core.errors import EnvironmentFailure
 from iceway.media.picture import Picture, fitting, frame_of, framed, picture_of
-from iceway.media.sound import RATE, Samples
+from iceway.media.sound import RATE, Samples, silence
 
 LIMIT = 1280, 720
 
@@ -141,8 +141,9 @@ class MkvRecorder:
     """Records sound and pictures to a Matroska file (PCM and H.264), whole once all of its sinks are closed.
 
     `sound`, `pictures` and, if wanted, `slides` are the sinks for the sessions of a call. Pictures are scaled to fit the
-    recording's size; the first one of a stream belongs to the sound that was heard when it came. Writing and closing
-    raise OSError when the disk will not take it; the file is let go of all the same.
+    recording's size; the first one of a stream belongs to the sound that was heard when it came, and sound that comes
+    after pictures begins where they are. Writing and closing raise OSError when the disk will not take it; the file is
+    let go of all the same.
     """
 
     def __init__(
@@ -183,6 +184,8 @@ class MkvRecorder:
     def write(self, samples: Samples) -> None:
         if self._audio is None or "sound" not in self._open:
             return
+        if self._heard == 0 and (shown := max(track.until for track in self._tracks.values())) > 0:
+            samples = np.concatenate([silence(round(shown * RATE)), samples])
         frame = av.AudioFrame.from_ndarray(samples[np.newaxis, :], format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = RATE, self._heard, Fraction(1, RATE)
         self._heard += len(samples)
@@ -236,6 +239,11 @@ class _Track:
         self.stream.metadata["title"] = title
         self._began: float | None = None
         self._last_pts = -1
+
+    @property
+    def until(self) -> float:
+        """Seconds from the beginning to the last picture."""
+        return float(max(self._last_pts, 0) * _TICKS)
 
     def frame(self, picture: Picture, at: float, now: float) -> av.VideoFrame:
         """The picture with its time; `now` is how far the sound is."""
