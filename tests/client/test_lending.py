@@ -14,6 +14,7 @@ from iceway.media.pattern import PatternSource
 from iceway.media.picture import Picture
 from iceway.media.pictures import Pictures
 from iceway.media.sound import FRAME, Samples
+from iceway.media.supplied import let_go
 
 FRAME_OF_SOUND = np.full(FRAME, 1000, np.int16)
 
@@ -169,3 +170,61 @@ def test_a_call_that_is_not_made_after_all_leaves_everything_where_it_was() -> N
     media.video.sink.close()
     media.video.sink.close()
     assert eye.closed == 1
+
+
+class Device(PatternSource):
+    """A camera, and a microphone by its side."""
+
+    def __init__(self) -> None:
+        super().__init__(64, 36)
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def over(media: Media) -> None:
+    """As a call ends: sinks first, then what it showed."""
+    media.sink.close()
+    if media.video is not None:
+        let_go(media.video.sink)
+        let_go(media.video.source)
+
+
+@pytest.mark.parametrize("eye", [None, Ear()], ids=["only shown", "shown and seen"])
+@pytest.mark.parametrize("taken_over", [True, False], ids=["taken over before", "taken over at the end"])
+def test_a_camera_is_let_go_of_by_the_last_call_that_has_it(taken_over: bool, eye: Ear | None) -> None:
+    camera = Device()
+    loan = Loan(Media(ToneSource(), Ear(), SilenceSource(), video=Pictures(camera, eye)))
+    old, heir = loan.media(), loan.successor(["audio", "video"])
+    new = heir.media()
+    if taken_over:
+        heir.take_over()
+    over(old)
+    assert camera.closed == 0
+    assert seen(new) == 0
+    over(new)
+    over(new)
+    assert camera.closed == 1
+
+
+def test_who_gave_up_waiting_lets_go_of_nothing() -> None:
+    camera = Device()
+    loan = Loan(Media(ToneSource(), Ear(), SilenceSource(), video=Pictures(camera, None)))
+    old, new = loan.media(), loan.successor(["audio", "video"]).media()
+    over(new)
+    assert camera.closed == 0
+    over(old)
+    assert camera.closed == 1
+
+
+def test_a_microphone_is_let_go_of_with_its_call() -> None:
+    class Microphone(ToneSource):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    microphone, early = Microphone(), Microphone()
+    Loan(Media(microphone, Ear(), early)).media().sink.close()
+    assert (microphone.closed, early.closed) == (1, 1)

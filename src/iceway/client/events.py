@@ -7,8 +7,12 @@ answered ends without ever having been an `IncomingCall`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from iceway.ice.events import CandidatePath
+
+if TYPE_CHECKING:
+    from iceway.client.media import Media
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +38,15 @@ class RegistrationRestored:
 
 @dataclass(frozen=True, slots=True)
 class IncomingCall:
-    """It rings. `waiting`: while another call is up; `Phone.take` holds that one and answers this."""
+    """It rings. `waiting`: while another call is up; `Phone.take` holds that one and answers this.
+
+    `media` is what was given for it.
+    """
 
     call: str
     peer: str
     waiting: bool = False
+    media: Media | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from iceway.core.errors import IcewayError, UsageError
 from iceway.media.picture import Picture, plain
 from iceway.media.resample import Decimator, Interpolator
 from iceway.media.sound import FRAME, FRAME_DURATION, RATE, Samples, silence
+
+if TYPE_CHECKING:
+    from iceway.client.run import LiveCall
 
 RATES = (8_000, 16_000, 24_000, 48_000)
 
@@ -53,6 +56,14 @@ class AudioFrames:
         self.missed = 0
         self.source = _AudioSource(self)
         self.sink = _AudioSink(self)
+
+    @classmethod
+    def of(cls, call: LiveCall) -> AudioFrames:
+        """The frames that a call was given. Raises UsageError if it was given something else."""
+        source = call.media.source if call.media is not None else None
+        if not isinstance(source, _AudioSource):
+            raise UsageError(f"the call with {call.peer} was not given AudioFrames")
+        return source.frames
 
     @property
     def dropped(self) -> int:
@@ -220,13 +231,13 @@ class _Inbound(Generic[T]):
 
 class _AudioSource:
     def __init__(self, frames: AudioFrames) -> None:
-        self._frames = frames
+        self.frames = frames
 
     def read(self) -> Samples | None:
-        return self._frames._next()
+        return self.frames._next()
 
     def close(self) -> None:
-        self._frames._out.close()
+        self.frames._out.close()
 
 
 class _AudioSink:

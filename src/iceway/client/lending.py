@@ -2,7 +2,7 @@
 them.
 
 One call at a time holds a stream. Who waits for it, or has passed it on, plays silence, shows black, and is heard by
-nobody; when the holder's stream ends it goes to the one who waits, and is closed only when nobody does.
+nobody; when the holder's stream ends it goes to the one who waits, and is closed, devices and all, only when nobody does.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from iceway.media.files import SilenceSource, Sink, Source
 from iceway.media.picture import Picture, plain
 from iceway.media.pictures import Pictures, PictureSink, PictureSource
 from iceway.media.sound import Samples, silence
+from iceway.media.supplied import let_go
 
 BETWEEN = 0.04  # seconds from the last picture of one call to the first of the next, where they are kept
 
@@ -26,7 +27,8 @@ class Loan:
         """`before`: the loan of the call whose place this one's takes; it waits until `take_over`."""
         self._lent = media
         self._leases: dict[str, _Lease] = {
-            kind: _Lease(before._leases[kind] if before is not None else None) for kind in media.kinds
+            kind: _Lease(before._leases[kind] if before is not None else None, *_ends(media, kind))
+            for kind in media.kinds
         }
 
     def media(self) -> Media:
@@ -45,7 +47,7 @@ class Loan:
 
     def add(self, kind: str, pictures: Pictures, give: Callable[[Pictures], None]) -> None:
         """The same for a stream that comes to the call later. `give` may raise UsageError: then nothing is lent."""
-        lease = _Lease(None)
+        lease = _Lease(None, pictures.sink, (pictures.source,))
         give(_lent(lease, pictures))
         self._lent = _with(self._lent, kind, pictures)
         self._leases[kind] = lease
@@ -72,7 +74,12 @@ class Loan:
 class _Lease:
     """One call's hold on one stream: it waits for it, has it, or has had it."""
 
-    def __init__(self, before: _Lease | None) -> None:
+    def __init__(
+        self, before: _Lease | None, sink: Sink | PictureSink | None, sources: tuple[object, ...]
+    ) -> None:
+        """`sink` and `sources` are closed by the last call that has them."""
+        self._sink = sink
+        self._sources = sources
         self.held = before is None
         self.over = False
         self.until = 0.0  # how far the pictures have come, in the time of their sink
@@ -91,16 +98,19 @@ class _Lease:
             self.held, before.held = before.held, False
             self.until, before._heir = before.until, None
 
-    def end(self) -> bool:
-        """The call wants it no more. True: nobody else does, so it is to be closed."""
+    def end(self) -> None:
+        """The call wants it no more. It is closed if nobody else does."""
         if self._heir is not None:
             self._heir.take_over()
         elif self._before is not None:
             self._before._heir = None
             self._before = None
-        closes = self.held and not self.over
-        self.over = self.over or closes
-        return closes
+        if self.held and not self.over:
+            self.over = True
+            for source in self._sources:
+                let_go(source)
+            if self._sink is not None:
+                self._sink.close()
 
 
 class _LentSource:
@@ -122,8 +132,7 @@ class _LentSink:
             self._sink.write(samples)
 
     def close(self) -> None:
-        if self._lease.end():
-            self._sink.close()
+        self._lease.end()
 
 
 class _LentPictures:
@@ -136,6 +145,9 @@ class _LentPictures:
         if self._lease.held:
             return self._source.read()
         return self._black if self._lease.waits else None
+
+    def close(self) -> None:
+        self._lease.end()
 
 
 class _LentScreen:
@@ -154,8 +166,15 @@ class _LentScreen:
             self._sink.show(picture, self._lease.until)
 
     def close(self) -> None:
-        if self._lease.end():
-            self._sink.close()
+        self._lease.end()
+
+
+def _ends(media: Media, kind: str) -> tuple[Sink | PictureSink | None, tuple[object, ...]]:
+    """The sink and the sources of one stream."""
+    if kind == "audio":
+        return media.sink, (media.source, media.early)
+    pictures: Pictures = getattr(media, kind)
+    return pictures.sink, (pictures.source,)
 
 
 def _lent(lease: _Lease, pictures: Pictures) -> Pictures:

@@ -18,6 +18,7 @@ from iceway.media.description import Negotiated
 from iceway.media.files import Sink, Source
 from iceway.media.pictures import MemoryPictures, NullSink, Pictures
 from iceway.media.session import AudioSession
+from iceway.media.supplied import let_go
 from iceway.media.video import VideoSession
 from iceway.wire.rtp import is_rtcp
 
@@ -82,13 +83,15 @@ class CallMedia:
         self._offers[kind] = pictures
 
     def drop(self, kind: str, now: float) -> None:
-        """A stream of pictures is over; its sink is closed."""
+        """A stream of pictures is over; its source is let go of, its sink is closed."""
         pictures = self._offers.pop(kind, None)
         session = self.pictures.get(kind)
         if session is not None:
             session.close(now)
         elif pictures is not None and pictures.sink is not None:
             pictures.sink.close()
+        if pictures is not None:
+            let_go(pictures.source)
 
     def agreed(self, kind: str, negotiated: Negotiated, call_id: str, now: float) -> None:
         """Begin a stream under what was agreed, keys and all, or go on under it."""

@@ -555,7 +555,7 @@ class Phone(Outbox):
         if not self._line.ring_in(call, event, now):
             return
         waiting = any(other.answered for other in self._calls.values())
-        self.emit(events.IncomingCall(call.name, peer, waiting))
+        self.emit(events.IncomingCall(call.name, peer, waiting, media))
         if self.config.ring_for is not None and not waiting:
             self._timers.arm(("pick up", call.name), now + self.config.ring_for)
         self._begin_supplied(call, now)

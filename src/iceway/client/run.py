@@ -72,9 +72,11 @@ class CallFailed(IcewayError):
 class LiveCall:
     """One call. Its waits return when the step is reached and raise CallFailed if the call ends before."""
 
-    def __init__(self, client: Client, name: str, peer: str) -> None:
+    def __init__(self, client: Client, name: str, peer: str, media: Media | None = None) -> None:
         self.name = name
         self.peer = peer
+        self.media = media
+        """What was given to it: sources, sinks."""
         self.end_reason = ""
         self.was_answered = False
         self.selected: CandidatePath | None = None
@@ -363,7 +365,7 @@ class Client:
 
         def place(phone: Phone, now: float) -> LiveCall:
             name = phone.call(peer, media, now)
-            return self._calls.setdefault(name, LiveCall(self, name, peer))
+            return self._calls.setdefault(name, LiveCall(self, name, peer, media))
 
         try:
             return self._command(place)
@@ -420,8 +422,8 @@ class Client:
             case events.RegistrationRestored():
                 if self._on_registration is not None:
                     self._on_registration(None)
-            case events.IncomingCall(call=name, peer=peer, waiting=waiting):
-                call = self._calls[name] = LiveCall(self, name, peer)
+            case events.IncomingCall(call=name, peer=peer, waiting=waiting, media=media):
+                call = self._calls[name] = LiveCall(self, name, peer, media)
                 call.waiting = waiting
                 self._waiting.put_nowait(call)
             case events.CallConnected(call=name):
@@ -448,7 +450,8 @@ class Client:
                 self._calls[name]._transfer_told(f"{status} {reason}")
                 self._news(event)
             case events.SuccessorBegun(call=name, of=old, peer=peer):
-                self._calls[name] = LiveCall(self, name, peer)
+                media = self._calls[old].media if old in self._calls else None
+                self._calls[name] = LiveCall(self, name, peer, media)
                 if old in self._calls:
                     self._calls[old].successor = self._calls[name]
                 self._news(event)
