@@ -173,7 +173,66 @@ def test_interfaces_chosen_by_hand_stay_the_only_ones() -> None:
     assert opened == ["10.0.0.21"]
 
 
-def settled(topology: Topology) -> tuple[World, Wire, dict[str, MemorySink]]:
+class Controller(Wire):
+    """…with a third party between them, who asks one for an offer and shows it to the other (RFC 3725)."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.asked: Call | None = None
+        self.thinks: Call | None = None  # who has an offer to answer, and may make none meanwhile
+        self.waiting: list[tuple[Call, str]] = []
+
+    def asks(self, name: str) -> None:
+        host, self.asked = self.calls[name]
+        self.world.call(host, self.asked.offer_wanted)
+
+    def reoffer(self, call: Call, body: str, now: float) -> None:
+        if call is self.thinks:
+            self.waiting.append((call, body))
+        else:
+            self.thinks = next(other for _, other in self.calls.values() if other is not call)
+            super().reoffer(call, body, now)
+
+    def withdraw_reoffer(self, call: Call, now: float) -> None:
+        self.waiting = [(other, body) for other, body in self.waiting if other is not call]
+
+    def answer_reoffer(self, call: Call, body: str, now: float) -> None:
+        if call is self.asked:  # what it answers is an offer
+            self.asked = None
+            self.reoffer(call, body, now)
+            return
+        self.thinks = None
+        super().answer_reoffer(call, body, now)
+        waiting, self.waiting = self.waiting, []
+        for other, offer in waiting:
+            self.reoffer(other, offer, now)
+
+
+@pytest.mark.parametrize("name", ["alice", "bob"])
+@pytest.mark.parametrize(
+    "topology", [topologies.one_lan(), topologies.relayed_udp()], ids=lambda one: one.name
+)
+def test_a_third_party_asks_for_an_offer_and_they_talk_on(topology: Topology, name: str) -> None:
+    world, wire, sinks = settled(topology, Controller)
+    assert isinstance(wire, Controller)
+    alice, bob = wire.calls["alice"][1], wire.calls["bob"][1]
+    before = alice._first.agent.local_ufrag
+    wire.settling.clear()
+    wire.asks(name)
+    world.advance(1)
+    offer, answer, *_ = wire.settling
+    assert "a=candidate:" in offer
+    assert f"a=ice-ufrag:{before}" not in "".join(wire.settling), "one that anybody can answer"
+    assert world.run_until(lambda: alice.phase is Phase.SETTLED and bob.phase is Phase.SETTLED, 5)
+    world.advance(4)
+    world.call("alice", lambda now: alice.hang_up(now))
+    world.advance(5)
+    for listener, speaker in (("alice", "bob"), ("bob", "alice")):
+        assert compare(speech(speaker), sinks[listener].samples).share > 0.95
+    assert answer
+
+
+def settled(topology: Topology, signalling: type[Wire] = Wire) -> tuple[World, Wire, dict[str, MemorySink]]:
     """Alice has called Bob, who let it ring for a moment; the pair is settled and both are talking."""
     world = World(topology, seed=1)
     listeners = tuple(
@@ -186,7 +245,7 @@ def settled(topology: Topology) -> tuple[World, Wire, dict[str, MemorySink]]:
     )
     world.run("edge", edge)
     world.call("edge", edge.start)
-    wire = Wire(world)
+    wire = signalling(world)
     sinks = {"alice": MemorySink(), "bob": MemorySink()}
     for host, peer in (("alice", "bob"), ("bob", "alice")):
         call = Call(

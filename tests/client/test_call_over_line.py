@@ -401,6 +401,54 @@ def test_a_settling_offer_that_crosses_our_restart_is_told_to_wait() -> None:
     assert desk.user_agent.said[-1] == ("reject reinvite", 491)
 
 
+def asked_for_an_offer() -> tuple[Desk, End]:
+    desk, bob = calling(), End("bob", 5001)
+    desk.hears(Answered("sip.1", bob.answers(desk.user_agent.last("invite")), "b"))
+    desk.run(1)
+    desk.hears(ReinviteReceived("sip.1", None))
+    desk.run(0.5)
+    return desk, bob
+
+
+def test_who_asks_for_an_offer_gets_one_in_the_answer() -> None:
+    desk, _ = asked_for_an_offer()
+    assert desk.user_agent.words().count("answer") == 1
+    assert "reinvite" not in desk.user_agent.words()
+    assert ufrag(desk.user_agent.last("answer")) != ufrag(desk.user_agent.last("invite"))
+    desk.hears(ReinviteReceived("sip.1", None))
+    assert desk.user_agent.said[-1] == ("reject reinvite", 491)
+    carol = End("carol", 5002)
+    desk.reached()
+    desk.hears(ReinviteAnswered("sip.1", carol.answers(desk.user_agent.last("answer"))))
+    desk.run(1)
+    assert carol.address in desk.reached(), "whoever answers is talked to"
+    assert not desk.call.ended
+
+
+@pytest.mark.parametrize(
+    "happening",
+    [
+        ReinviteAnswered("sip.1", None),
+        ReinviteAnswered("sip.1", b"rubbish"),
+        ReinviteFailed("sip.1", 503, "the connection is gone"),
+    ],
+)
+def test_an_offer_that_was_asked_for_and_is_not_answered_is_made_again(happening: object) -> None:
+    """Our end has restarted ICE, so theirs has to hear of it."""
+    desk, _ = asked_for_an_offer()
+    desk.hears(happening)
+    desk.run(2)
+    assert desk.user_agent.words().count("reinvite") == 1
+    assert ufrag(desk.user_agent.last("reinvite")) != ufrag(desk.user_agent.last("answer"))
+
+
+def test_who_answers_it_without_a_restart_is_asked_to() -> None:
+    desk, bob = asked_for_an_offer()
+    desk.hears(ReinviteAnswered("sip.1", bob.answers(desk.user_agent.last("answer"))))
+    desk.run(2)
+    assert desk.user_agent.words().count("reinvite") == 1
+
+
 @pytest.mark.parametrize("incoming", [True, False])
 def test_a_restart_that_fails_on_its_way_is_tried_again(incoming: bool) -> None:
     desk, _ = interrupted(incoming=incoming)

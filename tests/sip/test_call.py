@@ -271,6 +271,24 @@ def test_a_reinvite_without_an_offer_asks_for_ours() -> None:
     assert phones.b.seen(ReinviteAnswered) == [ReinviteAnswered(phones.bobs, b"their answer")]
 
 
+def test_an_offer_that_was_asked_for_over_a_connection_that_is_gone() -> None:
+    phones = Phones()
+    call = phones.answered()
+    dialog = phones.alice._calls[call].dialog
+    assert dialog is not None
+    stranger = dialog.request("INVITE").with_header("Contact", "<sip:alice@192.0.2.1>")
+    phones.alice.endpoint.request(stranger, Target(BOB, Transport.UDP), phones.net.now)
+    phones.run()
+    (bobs,) = phones.bob._calls.values()
+    assert bobs._asked is not None
+    assert bobs.transaction_failed(bobs._asked.transaction, "the connection is gone", 503, phones.net.now)
+    phones.run()
+    assert phones.b.seen(ReinviteFailed) == [ReinviteFailed(phones.bobs, 503, "the connection is gone")]
+    phones.bob.answer_reinvite(phones.bobs, b"our offer", phones.net.now)
+    phones.run()
+    assert "200" not in phones.b.said()[2:]
+
+
 @pytest.mark.parametrize(
     ("method", "content_type", "status"),
     [("OPTIONS", "application/sdp", 200), ("PRACK", "application/sdp", 481), ("INVITE", "text/plain", 415)],

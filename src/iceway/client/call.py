@@ -331,6 +331,11 @@ class Call(Outbox):
         self._trickle.tell(now)
         self._drain(now)
 
+    def offer_wanted(self, now: float) -> None:
+        """A re-INVITE that asks for an offer of ours."""
+        self._renegotiation.offer_wanted(now)
+        self._drain(now)
+
     def receive_reanswer(self, body: str, now: float) -> None:
         """The answer to our re-INVITE."""
         self._renegotiation.receive_answer(body, now)

@@ -108,11 +108,13 @@ class Line:
             case Ended(reason=reason):
                 call.over(reason, now)
             case ReinviteReceived(offer=None):
-                self.refuse_reoffer(call, 488, now)
+                call.offer_wanted(now)
             case ReinviteReceived(offer=bytes(offer)):
                 call.receive_reoffer(_text(offer), now)
             case ReinviteAnswered(answer=bytes(answer)):
                 call.receive_reanswer(_text(answer), now)
+            case ReinviteAnswered():
+                call.reoffer_failed(500, "they asked for an offer and did not answer it", now)
             case ReinviteFailed(status=status, reason=reason):
                 call.reoffer_failed(status, reason, now)
             case InfoReceived(package="", body=body):

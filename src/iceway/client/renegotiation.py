@@ -50,6 +50,7 @@ class Renegotiation:
         self._settling = False
         self._changing = False  # an offer is out that changes what is held, or which streams there are
         self._said: dict[str, str] = {}  # our directions, by stream, in the last description of ours
+        self._wanted = False  # they asked for an offer, which goes out with the 200 to that
         self._theirs: Terms | None = None  # their offer, until our candidates for its answer are there
         self._known_ufrag: str | None = None  # theirs when we began a restart: what an older offer still has
 
@@ -82,7 +83,11 @@ class Renegotiation:
         directions = self._owner.directions()
         self.said(directions)
         body = self._negotiation.offer(self._legs.transports(directions, end), directions)
-        self._signalling.reoffer(self._owner, body, now)
+        if self._wanted:
+            self._wanted = False
+            self._signalling.answer_reoffer(self._owner, body, now)
+        else:
+            self._signalling.reoffer(self._owner, body, now)
 
     # --- settling -----------------------------------------------------------------------------------------
     def settle(self, now: float) -> None:
@@ -118,6 +123,17 @@ class Renegotiation:
             self.say_what_changed(now)
 
     # --- what SIP brought ---------------------------------------------------------------------------------
+    def offer_wanted(self, now: float) -> None:
+        """A re-INVITE without an offer: ours goes into the 200, and the answer comes with the ACK (RFC 3261 §14.2).
+
+        A third party may show our offer to somebody else (RFC 3725), so it is one that anybody can answer: ICE restarts.
+        """
+        if self._settling or self._changing or self._restarts.offering or self._theirs is not None:
+            self._signalling.refuse_reoffer(self._owner, 491, now)
+        else:
+            self._wanted = True
+            self.restart(now)
+
     def receive_offer(self, body: str, now: float) -> None:
         try:
             terms = self._negotiation.receive_offer(body, self._owner.takes())
@@ -162,6 +178,8 @@ class Renegotiation:
         if self._restarts.offering and ufrag == self._known_ufrag:
             if not settling:
                 self._owner.emit(Note("warning", "the other side answered an ICE restart without restarting"))
+                if not self._restarts.in_trouble:  # else the trouble has its own limit
+                    self._restarts.failed(now)
             return
         self._legs.answered_by_them(terms)
         restarted = ufrag != self._first.agent.remote_ufrag
@@ -176,7 +194,7 @@ class Renegotiation:
 
     def offer_failed(self, code: int, reason: str, now: float) -> None:
         """A pair that could not be settled stays in use; a restart may be tried again."""
-        self._settling = self._changing = False
+        self._settling = self._changing = self._wanted = False
         self._owner.emit(Note("warning", f"the other side refused our re-INVITE: {code} {reason}"))
         if self._restarts.step is Step.OFFERED:
             if code in CURABLE or code == 430:

@@ -302,7 +302,9 @@ class Call:
     def transaction_failed(self, transaction: str, reason: str, status: int, now: float) -> bool:
         """A server transaction of this call broke; True if it was one of ours."""
         if self._asked is not None and self._asked.transaction == transaction:
-            self._asked, self._asked_gone = None, True
+            asked, self._asked, self._asked_gone = self._asked, None, True
+            if not asked.request.body and not self.is_over:  # the offer it wanted reaches nobody
+                self._switch.emit(ReinviteFailed(self.key, status, reason))
             return True
         return False
 
