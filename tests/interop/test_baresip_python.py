@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,9 @@ PROGRAM = Path(__file__).parent / "peers" / "baresip_phone.py"
 HEARD_ENOUGH = 0.9
 HEADQUARTERS = "10.0.0.0/24"
 CHECKS = 3.0  # seconds in which it checks every pair, and does not listen
+WATCH = 5.0  # seconds
+FRAME_RATE = 12.0  # of the slower side
+SEEN_ENOUGH = 0.9
 OPUS, PCMU = "opus/48000/2", "pcmu/8000/1"
 
 
@@ -82,9 +86,43 @@ class Phone:
         office.launch(name, argv, self.program)
         office.wait_for_line(self.program, '"registered"')
 
-    def is_closed(self) -> None:
-        self._office.wait_for_line(self.program, '"closed"')
-        self._office.ends(self.program)
+    def closes(self) -> dict[str, Any]:
+        """What it told at the end of its call."""
+        return closing(self._office, self.program)
+
+
+class OurPhone:
+    """Our client with a test pattern for a camera, on the host of `name`, for one call."""
+
+    def __init__(self, office: KernelOffice, name: str, number: int, **orders: object) -> None:
+        self._office = office
+        self.program = f"{name}-iceway-{number}"
+        self.record = office.directory / f"{self.program}.wav"
+        wishes = {
+            "identity": f"sip:{name}@{DOMAIN}",
+            "password": password_of(name),
+            "ca": str(office.directory / "ca" / "ca.pem"),
+            "play": str(speech(name)),
+            "record": str(self.record),
+            "trace": f"{self.program}.jsonl",
+            **orders,
+        }
+        orders_file = office.directory / f"{self.program}.json"
+        orders_file.write_text(json.dumps(wishes))
+        argv = [sys.executable, str(PROGRAM.with_name("iceway_phone.py")), str(orders_file)]
+        office.launch(name, argv, self.program)
+        office.wait_for_line(self.program, '"registered"')
+
+    def closes(self) -> dict[str, Any]:
+        """What it told at the end of its call."""
+        return closing(self._office, self.program)
+
+
+def closing(office: KernelOffice, program: str) -> dict[str, Any]:
+    office.wait_for_line(program, '"closed"')
+    office.ends(program)
+    told = [json.loads(line) for line in office.log(program).splitlines() if line.startswith('{"did"')]
+    return next(news for news in told if news.get("did") == "closed")
 
 
 def trace_of(who: str, directory: Path) -> list[Entry]:
@@ -108,13 +146,13 @@ def test_baresip_python_calls_us_and_is_called(
         office.answers(us, said, "heard-1.wav")
         phone = Phone(office, them, codec, encryption, 1, dials=us, talks=CHECKS + 4.5)
         assert office.ends(us, 30.0) == 0, office.log(us)
-        phone.is_closed()
+        phone.closes()
         called = trace_of(us, tmp_path)
         heard_each_other(us, them, tmp_path / "heard-1.wav", phone.record)
 
         phone = Phone(office, them, codec, encryption, 2)
         assert office.calls(us, them, said, "heard-2.wav") == 0, office.log(us)
-        phone.is_closed()
+        phone.closes()
         calling = trace_of(us, tmp_path)
         heard_each_other(us, them, tmp_path / "heard-2.wav", phone.record)
 
@@ -129,6 +167,38 @@ def test_baresip_python_calls_us_and_is_called(
         assert len(every(trace, MediaKeyed, us)) == (encryption == "dtls_srtp")
         (summary,) = every(trace, MediaSummary, us)
         assert codec.partition("/")[0] in summary.codec.lower()
+
+
+@pytest.mark.parametrize("bundle", [True, False], ids=["bundled", "two transports"])
+def test_pictures_go_both_ways(tmp_path: Path, bundle: bool) -> None:
+    """VP8, in a call of ours and in one of theirs: numbered pictures, upright and in order."""
+    with KernelOffice(topologies.reflexive(), tmp_path, allow_peers=[HEADQUARTERS]) as office:
+        bob = OurPhone(office, "bob", 1)
+        alice = Phone(
+            office, "alice", OPUS, "dtls_srtp", 1, dials="bob", talks=WATCH, video=True, bundle=bundle
+        )
+        watched(bob.closes(), alice.closes())
+        called = trace_of(bob.program, tmp_path)
+
+        alice = Phone(office, "alice", OPUS, "dtls_srtp", 2, video=True, bundle=bundle)
+        bob = OurPhone(office, "bob", 2, calls=f"sip:alice@{DOMAIN}", talks=WATCH)
+        watched(bob.closes(), alice.closes())
+        calling = trace_of(bob.program, tmp_path)
+    for trace in (called, calling):
+        assert len(every(trace, MediaKeyed)) == (1 if bundle else 2), "each transport has its own keys"
+        assert {"audio", "video"} == {summary.media for summary in every(trace, MediaSummary)}
+
+
+def watched(*ends: dict[str, Any]) -> None:
+    """Each end saw most of what the other showed, from when both could see."""
+    for end in ends:
+        saw = end["saw"]["video"] if isinstance(end["saw"], dict) else end["saw"]
+        numbers = [number for number, lies in saw if lies == "upright"]
+        assert len(numbers) == len(saw)
+        assert numbers == sorted(numbers)
+        whole = numbers[-1] - numbers[0] + 1
+        assert len(numbers) >= SEEN_ENOUGH * whole, numbers
+        assert whole > WATCH * FRAME_RATE / 2
 
 
 def heard_each_other(us: str, them: str, ours: Path, theirs: Path) -> None:

@@ -191,6 +191,41 @@ def test_a_known_round_trip_shortens_the_first_wait() -> None:
         assert end.poll_timeout() == pytest.approx(5.0 + pause)
 
 
+def test_who_listens_late_is_asked_again_when_the_path_is_chosen() -> None:
+    """Softphones listen when their checks have ended; until then repeats have become rare."""
+    end = associate(ALICE, BOB.fingerprint, active=True)
+    end.begin(0.0, 0.05)
+    while (at := end.poll_timeout()) is not None and at < 3.2:
+        end.handle_timeout(at)
+    drain(end)
+    assert at is not None
+    assert at > 4.0
+    for now in (3.2, 3.25):
+        end.begin(now, 0.08)
+        assert end.poll_timeout() == pytest.approx(3.32), "soon, however often it is told"
+    due = end.poll_timeout()
+    assert due is not None
+    end.handle_timeout(due)
+    assert any(isinstance(one, SendHandshake) for one in drain(end))
+    assert end.poll_timeout() == pytest.approx(3.56)
+
+
+def test_the_path_is_chosen_in_the_middle_of_a_handshake() -> None:
+    """Nobody who is heard is asked again for it."""
+    path = Path()
+    alice, bob = path.ends["alice"], path.ends["bob"]
+    alice.begin(0.0)
+    hello = [one.data for one in drain(alice) if isinstance(one, SendHandshake)]
+    bob.begin(0.0)
+    for data in hello:
+        bob.receive(data, 0.1)
+    for data in [one.data for one in drain(bob) if isinstance(one, SendHandshake)]:
+        alice.receive(data, 0.2)
+    due = alice.poll_timeout()
+    alice.begin(0.3, 0.05)
+    assert alice.poll_timeout() == due
+
+
 # --- strangers --------------------------------------------------------------------------------------------
 def test_another_certificate_than_announced_gets_no_keys() -> None:
     path = Path(bob_is=MALLORY).run()

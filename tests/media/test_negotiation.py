@@ -80,6 +80,22 @@ def test_sound_and_pictures_share_the_transport_of_the_first() -> None:
     assert ours["video"].negotiated.codec.feedback == ("nack", "nack pli", "ccm fir")
 
 
+def test_bundled_packets_may_bear_the_name_of_their_section() -> None:
+    """Asked for in offers (RFC 8843 §15), granted in answers under the number that they gave it."""
+    alice, bob = side(1), side(2)
+    offer = alice.offer(transports("a", "audio", "video"))
+    line = "a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\r\n"
+    assert offer.count(line) == 2
+    bob.receive_offer(offer.replace("a=extmap:1 ", "a=extmap:7/sendrecv "))
+    answer = bob.answer(transports("b", "audio"))
+    assert answer.count("a=extmap:7 urn:ietf:params:rtp-hdrext:sdes:mid\r\n") == 2
+    alice.receive_answer(answer)
+    for strange in ("", "a=extmap:0 urn:ietf:params:rtp-hdrext:sdes:mid\r\n", "a=extmap:x y\r\na=extmap\r\n"):
+        bob = side(2)
+        bob.receive_offer(offer.replace(line, strange))
+        assert "extmap" not in bob.answer(transports("b", "audio"))
+
+
 def test_who_cannot_bundle_gets_a_transport_for_each() -> None:
     alice, bob = side(1), side(2)
     offer = alice.offer(transports("a", "audio", "video"))

@@ -116,12 +116,20 @@ class DtlsAssociation(Outbox):
 
     # --- commands -----------------------------------------------------------------------------------------
     def begin(self, now: float, round_trip: float | None = None) -> None:
-        """There is a path. The active side speaks, the other one waits to be spoken to."""
-        if self._begun_at is not None or self._closed:
+        """There is a path, or a better one. The active side speaks, the other one waits to be spoken to.
+
+        Many listen only when their checks have ended, which is when the path is chosen: whoever has not been heard
+        by then is asked again soon.
+        """
+        if self._closed or (self._begun_at is not None and (self._heard or not self._active)):
             return
-        self._begun_at = now
+        self._pause = FIRST_REPEAT
         if round_trip is not None:
             self._pause = min(max(1.5 * round_trip, SHORTEST_REPEAT), FIRST_REPEAT)
+        if self._begun_at is not None:
+            self._timers.arm("repeat", min(self._timers.at("repeat") or now, now + self._pause))
+            return
+        self._begun_at = now
         self._limit(now)
         if self._active:
             self._advance(now)

@@ -55,6 +55,11 @@ _OF_TRANSPORT = frozenset(
 )
 
 
+_MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
+_NUMBERS = frozenset(map(str, range(1, 15)))
+_MID_EXTENSION = 1  # our number for it; any from 1 to 14 would do (RFC 8285 §4.2)
+
+
 @dataclass(frozen=True, slots=True)
 class Transport:
     """Our end of a path: its default address, and its ICE parameters if there is ICE."""
@@ -74,11 +79,15 @@ class StreamTerms:
 
 @dataclass(slots=True)
 class _Section:
-    """One section of the call's descriptions; `kind` is None for one that is nobody's."""
+    """One section of the call's descriptions; `kind` is None for one that is nobody's.
+
+    `mid_extension` is the number under which packets may name it (RFC 8843 §15), None if the other side did not ask.
+    """
 
     kind: str | None
     refused: MediaDescription
     mid: str = ""
+    mid_extension: int | None = _MID_EXTENSION
 
 
 class MediaNegotiation:
@@ -240,7 +249,7 @@ class MediaNegotiation:
             except NegotiationError as error:
                 reasons.append(error.reason)
                 terms[kind] = StreamTerms(None, kind, error.reason)
-            sections.append(_Section(kind, refused, media.mid or ""))
+            sections.append(_Section(kind, refused, media.mid or "", _mid_extension(media)))
         shared = [
             section.kind
             for section in sections
@@ -329,6 +338,9 @@ class MediaNegotiation:
             lines.append(attribute("content", "slides"))
         if section.kind is not None and len(self._sections) > 1:
             lines.append(attribute("ssrc", f"{self._streams[section.kind].ssrc} cname:{self._cname}"))
+            if section.mid_extension is not None:
+                # Our packets are told apart by the sources above; libre sends none in a bundle without this.
+                lines.append(attribute("extmap", f"{section.mid_extension} {_MID}"))
         if section.mid:
             lines.append(attribute("mid", section.mid))
         return replace(media, lines=tuple(lines))
@@ -429,6 +441,16 @@ class MediaNegotiation:
 def _alone(description: SessionDescription, media: MediaDescription) -> str:
     """The description as if it had this section only."""
     return sdp.serialize(replace(description, media=(media,)))
+
+
+def _mid_extension(media: MediaDescription) -> int | None:
+    """The number that they gave the extension which carries a section's name, if they know it and the number is one."""
+    for text in media.attributes("extmap"):
+        number, _, uri = text.partition(" ")
+        number = number.partition("/")[0]
+        if uri.split(" ")[0] == _MID and number in _NUMBERS:
+            return int(number)
+    return None
 
 
 def _name(line: Line) -> str:
