@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := src tests bench docs web
 
-.PHONY: help demo web test check lint format kernel interop fuzz nightly bench-ice lock clean
+.PHONY: help demo web test check lint format kernel interop fuzz nightly bench-ice bench-media lock clean
 
 help:
 	@echo "make demo      calls through four networks, one with pictures, drawn (about a minute)"
@@ -18,6 +18,7 @@ help:
 	@echo "make nightly   the laws of ICE over 20 000 random networks (half an hour and more)"
 	@echo "make fuzz      an hour of searching for bytes that break a parser (FUZZ_SECONDS=600: ten minutes)"
 	@echo "make bench-ice our agent beside aioice, libnice and pion: time to connect, CPU (a quarter of an hour)"
+	@echo "make bench-media CPU of calls, ours beside aiortc and baresip; calls a core carries; leaks (ten minutes)"
 	@echo "make format    format the code"
 	@echo "make lock      resolve requirements.lock anew from pyproject.toml"
 	@echo "make clean     remove everything made here, the virtual environment too"
@@ -63,6 +64,10 @@ fuzz: $(READY)
 
 bench-ice: $(READY)
 	@$(BIN)/python bench/ice/run.py
+
+bench-media: $(READY)
+	@$(BIN)/python bench/media/run.py
+	@$(BIN)/python bench/media/many.py
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

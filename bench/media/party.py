@@ -1,9 +1,10 @@
 """A program that makes or takes calls with our client, told what to do in lines of JSON.
 
-    python bench/media/party.py NAME PORT TRUST
+    python bench/media/party.py NAME PORT TRUST [MEDIA]
 
-On standard input: {"take": 1} to take calls as they come; {"call": "bob", "count": 3} to make some, a few at once;
-{"hang up": true}; {"report": true}. Each is answered by one line. Sound is a tone each way that goes to nobody's ears.
+MEDIA is "audio", or the codec of pictures that go with the sound, "VP8" or "H264". On standard input: {"take": 1} to
+take calls as they come; {"call": "bob", "count": 3} to make some; {"hang up": true}; {"report": true}. Each is answered
+by one line. What is heard and seen is counted and thrown away.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ import asyncio
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+from scenery import BIT_RATE, FRAME_RATE, pictures, tone
 from stage import DOMAIN, HOME, PASSWORD
 
 from iceway.client import Client, LiveCall, Ways, make_media
 from iceway.client.phone import Media
 from iceway.io.run import loop_factory
-from iceway.media.files import MemorySource, Source, ToneSource
-from iceway.media.sound import FRAME, FRAME_DURATION, RATE, Samples
+from iceway.media.files import Source
+from iceway.media.picture import Picture
+from iceway.media.pictures import Pictures
+from iceway.media.sound import FRAME_DURATION, Samples
 
 LATE = 0.020  # seconds: a frame later than this leaves when the next one should
 PATIENCE = 30.0
@@ -52,16 +56,24 @@ class Punctual:
         self.latest = 0.0
 
 
-def tone() -> Source:
-    """A second of a tone over and over, so that nobody pays for making it."""
-    source = ToneSource(440.0)
-    frames = [source.read() for _ in range(RATE // FRAME)]
-    return MemorySource(np.concatenate([frame for frame in frames if frame is not None]), loop=True)
+class Eye:
+    """Counts pictures and looks at none."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def show(self, picture: Picture, at: float) -> None:
+        self.seen += 1
+
+    def close(self) -> None:
+        pass
 
 
 class Party:
-    def __init__(self, name: str, port: int, trust: Path) -> None:
+    def __init__(self, name: str, port: int, trust: Path, media: str) -> None:
+        self._shows = media != "audio"
         self.sources: list[Punctual] = []
+        self.eyes: list[Eye] = []
         self.calls: list[LiveCall] = []
         self.client = Client(
             f"sip:{name}@{DOMAIN}",
@@ -72,10 +84,17 @@ class Party:
             media=lambda _: self._media(),
             ring_for=None,
         )
+        if self._shows:
+            phone = self.client.phone
+            phone.config = replace(phone.config, video_codecs=(media,))
 
     def _media(self) -> Media:
         self.sources.append(Punctual(tone()))
-        return make_media(self.sources[-1])
+        video = None
+        if self._shows:
+            self.eyes.append(Eye())
+            video = Pictures(pictures(), self.eyes[-1], FRAME_RATE, BIT_RATE)
+        return make_media(self.sources[-1], video=video)
 
     async def take(self) -> None:
         while True:
@@ -86,7 +105,7 @@ class Party:
     async def make(self, peer: str, count: int) -> None:
         for _ in range(count):
             media = self._media()
-            call = await self.client.call(f"sip:{peer}@{DOMAIN}", play=media.source)
+            call = await self.client.call(f"sip:{peer}@{DOMAIN}", play=media.source, video=media.video)
             self.calls.append(call)
             await call.settled(PATIENCE)
 
@@ -97,6 +116,7 @@ class Party:
         for call in calls:
             await call.ended(PATIENCE)
         self.sources.clear()
+        self.eyes.clear()
 
     def report(self) -> dict[str, float]:
         told = {
@@ -104,6 +124,7 @@ class Party:
             "frames": sum(one.frames for one in self.sources),
             "late": sum(one.late for one in self.sources),
             "latest": max((one.latest for one in self.sources), default=0.0),
+            "seen": sum(one.seen for one in self.eyes),
             "tasks": len(asyncio.all_tasks()),
         }
         for one in self.sources:
@@ -111,8 +132,8 @@ class Party:
         return told
 
 
-async def main(name: str, port: int, trust: Path) -> None:
-    party = Party(name, port, trust)
+async def main(name: str, port: int, trust: Path, media: str = "audio") -> None:
+    party = Party(name, port, trust, media)
     loop = asyncio.get_running_loop()
     async with party.client:
         taking = None
@@ -136,4 +157,4 @@ def _say(what: dict[str, object] | dict[str, float]) -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))
+        runner.run(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:]))

@@ -212,6 +212,7 @@ class Phone(Outbox):
         """Send silence in place of what the source says, until told otherwise."""
         if (call := self._calls.get(name)) is not None:
             call.mute(muted, now)
+        self._settle(now)
 
     def hold(self, name: str, holding: bool, now: float) -> None:
         """Hold a call, or resume it. Raises UsageError before it is answered."""
