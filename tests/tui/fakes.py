@@ -16,6 +16,8 @@ from iceway.client.stats import CallStats
 from iceway.core.address import Address
 from iceway.core.errors import UsageError
 from iceway.media.files import MemorySink, ToneSource
+from iceway.media.pattern import PatternSource
+from iceway.media.pictures import Pictures
 from iceway.media.session import MediaStats
 from iceway.media.sound import FRAME
 from iceway.trace.entry import Entry
@@ -36,8 +38,10 @@ from iceway.trace.records import (
     Registered,
     Started,
 )
+from iceway.tui.card import Options, Watched
 from iceway.tui.contacts import ContactBook
-from iceway.tui.desk import Desk, Options
+from iceway.tui.desk import Desk
+from iceway.tui.voice import Devices
 
 ALICE, BOB, CAROL = (f"sip:{name}@example.test" for name in ("alice", "bob", "carol"))
 
@@ -51,6 +55,9 @@ class FakeCall:
         self.was_answered = self.held_here = self.held_there = False
         self.asked: list[str] = []
         self.measured = CallStats()
+        self.streams: tuple[str, ...] = ("audio",)
+        self.pictures: dict[str, Any] = {}
+        self._passed_on: asyncio.Future[str] | None = None
         self._answered, self._ended = asyncio.Event(), asyncio.Event()
 
     # --- what the other side does -------------------------------------------------------------------------
@@ -107,6 +114,36 @@ class FakeCall:
 
     def stats(self) -> CallStats:
         return self.measured
+
+    def transfer(self, target: str) -> None:
+        self.asked.append(f"transfer {target}")
+        self._passed_on = asyncio.get_running_loop().create_future()
+
+    def transfer_to(self, other: FakeCall) -> None:
+        self.transfer(other.name)
+
+    async def transferred(self) -> None:
+        assert self._passed_on is not None
+        if failure := await self._passed_on:
+            raise CallFailed(failure)
+
+    def is_transferred(self, failure: str = "") -> None:
+        """The other side says what became of it."""
+        assert self._passed_on is not None
+        self._passed_on.set_result(failure)
+
+    def add(self, kind: str, pictures: Any) -> None:
+        if kind in self.streams:
+            raise UsageError(f"{self.name} has {kind} already")
+        self.asked.append(f"add {kind}")
+        self.pictures[kind] = pictures
+        self.streams = (*self.streams, kind)
+
+    def drop(self, kind: str) -> None:
+        self.asked.append(f"drop {kind}")
+        self.streams = tuple(one for one in self.streams if one != kind)
+        if kind in self.pictures:
+            self.pictures.pop(kind).sink.close()
 
     # --- sound --------------------------------------------------------------------------------------------
     def talks(self, level: int) -> None:
@@ -166,6 +203,7 @@ class FakeClient:
         media: Media = self.desk.attend(peer)
         self.count += 1
         call = FakeCall(f"call.{self.count}", peer, media.sink, waiting)
+        call.pictures = {"video": media.video, "slides": media.slides}
         self.calls.append(call)
         self.waiting.put_nowait(call)
         return call
@@ -243,5 +281,9 @@ def desk(tmp_path: Path, *refusals: str) -> tuple[Desk, list[FakeClient]]:
         return client
 
     book = ContactBook(tmp_path / "config" / "contacts.toml", tmp_path / "state" / "calls.toml")
-    options = Options(lambda: (ToneSource(), MemorySink()), tmp_path / "recordings", "example.test")
+
+    def pictures(kind: str, watched: Watched) -> Pictures:
+        return Pictures(PatternSource(64, 48), watched)
+
+    options = Options(Devices(ToneSource, MemorySink), tmp_path / "recordings", "example.test", pictures)
     return Desk(connect, book, options, clock=Clock(), wall=lambda: 1_700_000_000.0), clients  # type: ignore[arg-type, return-value]

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from rich.text import Text
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, RichLog, Static
 
 from iceway.core.errors import IcewayError, UsageError
+from iceway.media.files import MemorySink
+from iceway.media.picture import plain
 from iceway.tui.app import PhoneApp
 from iceway.tui.contacts import Contact, Recent
 from iceway.tui.desk import Desk
+from iceway.tui.preview import PictureView
+from iceway.tui.ringing import Ringer
 from tests.tui.fakes import ALICE, BOB, CAROL, FakeCall, FakeClient, desk, finds_a_path, stats, until
 
 
@@ -282,6 +285,106 @@ def test_it_fits_every_terminal(tmp_path: Path, size: tuple[int, int]) -> None:
     on(tmp_path, scene, size)
 
 
+# --- transfers and pictures -----------------------------------------------------------------------------
+def test_they_are_passed_on_to_who_is_typed(tmp_path: Path) -> None:
+    async def scene(phone: Phone) -> None:
+        call = await phone.talks()
+        await phone.presses("t", *"Carol", "enter")
+        assert call.asked[-1] == f"transfer {CAROL}"
+        assert "passed on" in phone.text("title")
+        call.is_transferred("486 Busy Here")
+        await phone.sees()
+        assert "not transferred: 486 Busy Here" in phone.text("title")
+        assert "talking" in phone.text("title")
+        await phone.presses("t", "escape")
+        await phone.presses("t", "enter")
+        assert phone.told == ["transfer to whom? Type a name or an address"]
+
+    on(tmp_path, scene)
+
+
+def test_enter_alone_joins_the_two_whom_one_talks_with(tmp_path: Path) -> None:
+    async def scene(phone: Phone) -> None:
+        await phone.talks()
+        carol = await phone.talks("Carol")
+        await phone.presses("t")
+        assert "Enter alone: Bob" in str(phone.app.screen.query(Static).last().content)
+        await phone.presses("enter")
+        assert carol.asked[-1] == "transfer call.1"
+
+    on(tmp_path, scene)
+
+
+def test_camera_and_desktop_are_shown_and_no_more(tmp_path: Path) -> None:
+    async def scene(phone: Phone) -> None:
+        call = await phone.talks()
+        for key, kind in (("v", "video"), ("s", "slides")):
+            await phone.presses(key)
+            await until(lambda kind=kind: kind in call.streams)
+            await phone.sees()
+            assert kind in phone.text("title")
+            await phone.presses(key)
+            assert call.asked[-2:] == [f"add {kind}", f"drop {kind}"]
+            assert kind not in phone.text("title")
+
+    on(tmp_path, scene)
+
+
+def test_what_they_show_is_on_the_screen_for_as_long_as_they_show_it(tmp_path: Path) -> None:
+    async def scene(phone: Phone) -> None:
+        call = phone.client.rings(BOB)
+        await phone.sees()
+        await phone.presses("a", "4")
+        view = phone.app.query_one(PictureView)
+        assert not view.display  # there is nothing to look at yet
+        sink = call.pictures["video"].sink
+        sink.show(plain(64, 48, 200), 0.0)
+        for _ in range(2):
+            phone.app._tick()
+        await phone.presses("4")
+        for _ in range(2):
+            phone.app._tick()
+        await phone.sees()
+        assert view.display
+        assert "4 Picture" in phone.text("tabs")
+        assert "▀▀▀" in "".join(
+            segment.text for y in range(view.size.height) for segment in view.render_line(y)
+        )
+        sink.close()
+        for _ in range(2):
+            phone.app._tick()
+        await phone.sees()
+        assert not view.display
+        assert phone.app.query_one("#call").display
+
+    on(tmp_path, scene, (80, 24))
+
+
+def test_it_rings_until_it_is_answered(tmp_path: Path) -> None:
+    heard: list[Speakers] = []
+
+    class Speakers(MemorySink):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    def speakers() -> Speakers:
+        heard.append(Speakers())
+        return heard[-1]
+
+    async def scene(phone: Phone) -> None:
+        phone.app._ringer = Ringer(speakers, phone.app.bell)
+        phone.client.rings(BOB)
+        await phone.sees()
+        await until(lambda: heard and len(heard[0].samples))
+        await phone.presses("a")
+        await until(lambda: heard[0].closed)
+        assert len(heard) == 1
+
+    on(tmp_path, scene)
+
+
 # --- people ---------------------------------------------------------------------------------------------
 def test_a_contact_is_added_changed_and_deleted(tmp_path: Path) -> None:
     async def scene(phone: Phone) -> None:
@@ -460,11 +563,10 @@ def test_nothing_is_drawn_anew_when_nothing_happens(tmp_path: Path) -> None:
         for _ in range(40):  # meters come to rest
             phone.app._tick()
         drawn: list[object] = []
-        for part in phone.app._parts.values():
+        for part in phone.app.query(Static):
             part.update = lambda *given, **_: drawn.append(given)  # type: ignore[method-assign, assignment]
         for _ in range(4):
             phone.app._tick()
         assert drawn == []
-        assert isinstance(phone.app._parts["title"].content, Text)
 
     on(tmp_path, scene)

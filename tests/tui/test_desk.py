@@ -14,9 +14,10 @@ from iceway.client.run import RegistrationFailed
 from iceway.core.errors import EnvironmentFailure, UsageError
 from iceway.ice.events import CandidatePath
 from iceway.trace.records import CallState, SipAuthenticationFailed
+from iceway.tui.card import Card, state_of
 from iceway.tui.contacts import Contact
-from iceway.tui.desk import Card, Desk, state_of
-from tests.tui.fakes import ALICE, BOB, CAROL, FakeClient, desk, until
+from iceway.tui.desk import Desk
+from tests.tui.fakes import ALICE, BOB, CAROL, FakeCall, FakeClient, desk, until
 
 Scene = Callable[[Desk, list[FakeClient]], Coroutine[Any, Any, None]]
 
@@ -223,7 +224,91 @@ def test_what_befalls_a_call_is_on_its_card(tmp_path: Path) -> None:
         assert card.trouble == ""
         one.news(live, events.CallKeyless("call.1", "no DTLS"))
         assert "no sound: no DTLS" in card.trouble
-        one.news(object(), events.CallKeyless("call.9", "x"))  # type: ignore[arg-type]
+        stranger: Any = FakeCall("call.9", BOB, None)
+        one.news(stranger, events.CallKeyless("call.9", "x"))
+
+    on(tmp_path, scene)
+
+
+def test_transfers_are_told_and_fail_with_their_reason(tmp_path: Path) -> None:
+    async def scene(one: Desk, clients: list[FakeClient]) -> None:
+        card = await talking(one, clients)
+        live: Any = clients[0].calls[0]
+        one.transfer(card, "sip:erin@other.test")
+        assert live.asked[-1] == "transfer sip:erin@other.test"
+        one.news(live, events.TransferProgress("call.1", 180, "Ringing"))
+        one.news(live, events.TransferFailed("call.1", 486, "Busy\x1b"))
+        assert card.trouble == "not transferred: 486 Busy␛"
+        live.is_transferred()
+        await settled()
+        assert not card.transferring
+        one.news(live, events.CallTransferred("call.1", "sip:erin@other.test"))
+        assert "talks with sip:erin@other.test now" in one.story.lines[-1].text
+
+    on(tmp_path, scene)
+
+
+def test_who_is_passed_on_to_us_takes_the_place_of_the_other_with_the_same_sound(tmp_path: Path) -> None:
+    async def scene(one: Desk, clients: list[FakeClient]) -> None:
+        bob = await talking(one, clients)
+        successor: Any = FakeCall("call.2", CAROL, clients[0].calls[0].media)
+        one.news(successor, events.SuccessorBegun("call.2", "call.1", CAROL))
+        carol = one.cards[1]
+        assert one.chosen is bob  # until she answers
+        assert carol.voice is bob.voice
+        successor.is_answered()
+        one.news(successor, events.SuccessorInPlace("call.2", "call.1"))
+        await settled()
+        assert one.chosen is carol
+        assert state_of(carol, one.story) == "talking"
+        successor.ends("over")
+
+    on(tmp_path, scene)
+
+
+def test_pictures_of_ours_begin_anew_with_a_stream_both_ways(tmp_path: Path) -> None:
+    """What the caller shows is only watched, until we show something, too."""
+
+    async def scene(one: Desk, clients: list[FakeClient]) -> None:
+        live: Any = clients[0].rings(BOB)
+        await settled()
+        card = one.cards[0]
+        one.answer(card)
+        live.streams = ("audio", "video")
+        assert live.pictures["video"].source is None
+        dropped = live.drop
+
+        def agreed_later(kind: str) -> None:
+            dropped(kind)
+            live.streams = ("audio", "video")  # the other side has not agreed yet
+
+        live.drop = agreed_later
+        one.show(card, "video")
+        await until(lambda: "drop video" in live.asked)
+        await settled()
+        assert "add video" not in live.asked
+        live.streams = ("audio",)
+        one.news(live, events.CallStreams("call.1", live.streams))
+        await until(lambda: "add video" in live.asked)
+        await settled()
+        assert live.pictures["video"].source is card.gear.watched["video"].shows
+        assert card.shows == {"video"}
+
+    on(tmp_path, scene)
+
+
+def test_a_camera_that_is_not_there_is_said_on_the_card(tmp_path: Path) -> None:
+    async def scene(one: Desk, clients: list[FakeClient]) -> None:
+        card = await talking(one, clients)
+
+        def missing(kind: str, watched: object) -> Any:
+            raise EnvironmentFailure("there is no camera /dev/video0", "Plug one in.")
+
+        one.options.pictures = missing
+        one.show(card, "video")
+        await until(lambda: card.trouble)
+        assert card.trouble == "there is no camera /dev/video0. Plug one in."
+        assert card.shows == set()
 
     on(tmp_path, scene)
 

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from iceway.core.errors import EnvironmentFailure
-from iceway.media.files import MemorySink, MemorySource, Sink, Source, ToneSource
+from iceway.media.files import MemorySink, MemorySource, Source, ToneSource
 from iceway.media.sound import FRAME, Samples
-from iceway.tui.voice import FLOOR, Level, Voice, loudness
+from iceway.tui.voice import FLOOR, Devices, Level, Voice, loudness
 
 
 def frame(level: int) -> Samples:
@@ -35,7 +36,7 @@ def test_a_level_rises_at_once_and_falls_slowly() -> None:
 
 def test_sound_passes_and_is_measured() -> None:
     sink = MemorySink()
-    voice = Voice(lambda: (MemorySource(frame(3277)), sink))
+    voice = Voice(Devices(lambda: MemorySource(frame(3277)), lambda: sink))
     samples = voice.read()
     assert samples is not None
     assert samples[0] == 3277
@@ -47,12 +48,13 @@ def test_sound_passes_and_is_measured() -> None:
 
 
 def test_a_call_that_merely_rings_opens_no_microphone() -> None:
-    opened = []
+    opened: list[str] = []
 
-    def devices() -> tuple[Source, Sink]:
-        opened.append(1)
-        return ToneSource(), MemorySink()
+    def source() -> Source:
+        opened.append("source")
+        return ToneSource()
 
+    devices = Devices(source, MemorySink)
     voice = Voice(devices)
     voice.close()
     assert not opened
@@ -62,21 +64,32 @@ def test_a_call_that_merely_rings_opens_no_microphone() -> None:
     assert len(opened) == 1
 
 
-def test_without_devices_the_call_is_silent_and_says_why() -> None:
-    def devices() -> tuple[Source, Sink]:
+def test_without_a_microphone_one_still_hears_and_it_says_why() -> None:
+    def source() -> Source:
         raise EnvironmentFailure("there is no microphone", "Plug one in.")
 
-    voice = Voice(devices)
+    sink = MemorySink()
+    voice = Voice(Devices(source, lambda: sink))
     samples = voice.read()
     assert samples is not None
     assert not samples.any()
     voice.write(frame(1000))
+    assert sink.samples[0] == 1000
     assert voice.trouble == "there is no microphone. Plug one in."
+
+
+def test_what_both_devices_lack_is_said_once() -> None:
+    def missing() -> Any:
+        raise EnvironmentFailure("PortAudio is not installed", "apt-get install libportaudio2.")
+
+    voice = Voice(Devices(missing, missing))
+    voice.write(frame(1000))
+    assert voice.trouble == "PortAudio is not installed. apt-get install libportaudio2."
 
 
 def test_a_recording_holds_both_sides(tmp_path: Path) -> None:
     ours = MemorySource(np.concatenate([frame(100), frame(30000), frame(5)]))
-    voice = Voice(lambda: (ours, MemorySink()))
+    voice = Voice(Devices(lambda: ours, MemorySink))
     voice.record(tmp_path / "new" / "call.wav")
     for theirs in (1000, 30000):
         voice.read()
@@ -89,7 +102,7 @@ def test_a_recording_holds_both_sides(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_ends_the_recording_and_not_the_call(tmp_path: Path) -> None:
-    voice = Voice(lambda: (ToneSource(), MemorySink()))
+    voice = Voice(Devices(ToneSource, MemorySink))
     voice.record(tmp_path / "call.wav")
 
     class Full:
@@ -122,7 +135,7 @@ def test_closing_lets_go_of_both_devices_once() -> None:
         def close(self) -> None:
             closed.append(self.name)
 
-    voice = Voice(lambda: (Device("microphone"), Device("speakers")))
+    voice = Voice(Devices(lambda: Device("microphone"), lambda: Device("speakers")))
     voice.read()
     voice.close()
     voice.close()

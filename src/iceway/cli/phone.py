@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ from iceway.cli import Exit, _client
 if TYPE_CHECKING:
     from iceway.client.run import Client
     from iceway.media.files import Sink, Source
+    from iceway.media.pictures import Pictures
+    from iceway.tui.card import Watched
     from iceway.tui.desk import Desk
 
 
@@ -23,26 +26,43 @@ def register(app: typer.Typer) -> None:
 def phone(
     options: _client.ClientOptions,
     play: Annotated[
-        Path | None, typer.Option(help="WAV file to play to whom you talk with, over and over.")
-    ] = None,
+        str, typer.Option(metavar="SOUND", help="What you say: mic, mic:NAME, tone:HZ, silence or a file.")
+    ] = "mic",
+    hear: Annotated[
+        str, typer.Option(metavar="SPEAKERS", help="Where you hear them: speakers, speakers:NAME or nothing.")
+    ] = "speakers",
+    video: Annotated[
+        str,
+        typer.Option(metavar="PICTURES", help="What `v` shows: camera, camera:DEVICE, pattern or a file."),
+    ] = "camera",
+    share: Annotated[
+        str, typer.Option(metavar="PICTURES", help="What `s` shows: screen, window:TITLE and so on.")
+    ] = "screen",
     recordings: Annotated[
         Path | None, typer.Option(help="Directory for recordings (default: in $XDG_DATA_HOME).")
     ] = None,
     log: Annotated[Path | None, typer.Option(help="File for warnings (default: in $XDG_STATE_HOME).")] = None,
 ) -> int:
-    """A phone in the terminal: contacts, calls, and how each call goes, live. Press ? in it for its keys."""
+    """A phone in the terminal: contacts, calls, and how each call goes, live. Press ? in it for its keys.
+
+    `iceway devices` lists what --play, --hear, --video and --share can name.
+    """
     from iceway.io import logging
     from iceway.io.run import run
     from iceway.tui import terminal
     from iceway.tui.app import PhoneApp
+    from iceway.tui.card import Options
     from iceway.tui.contacts import ContactBook
-    from iceway.tui.desk import Desk, Options
+    from iceway.tui.desk import Desk
+    from iceway.tui.voice import Devices
 
     terminal.must_be_a_terminal()
     identity = _client.sip_uri(options.identity)
     password = _client.read_password(options.password_file, identity)
+    chosen = {"video": video, "slides": share}
 
     def connect(desk: Desk) -> Client:
+        _check(play, hear, video, share)
         return _client.make_client(
             options,
             password=password,
@@ -52,17 +72,17 @@ def phone(
             listeners=(desk.story.hear,),
         )
 
-    def devices() -> tuple[Source, Sink]:
-        from iceway.media.files import FileSource, NullSink, SilenceSource
-
-        return FileSource(play, loop=True) if play else SilenceSource(), NullSink()
-
     desk = Desk(
         connect,
         ContactBook.of_user(),
-        Options(devices, recordings or terminal.recordings_directory(), identity.rpartition("@")[2]),
+        Options(
+            Devices(partial(_source, play), partial(_sink, hear)),
+            recordings or terminal.recordings_directory(),
+            identity.rpartition("@")[2],
+            lambda kind, watched: _pictures(kind, chosen[kind], watched),
+        ),
     )
-    app = PhoneApp(desk, identity)
+    app = PhoneApp(desk, identity, speakers=None if hear == "nothing" else partial(_sink, hear))
 
     async def main() -> None:
         try:
@@ -79,3 +99,40 @@ def phone(
     if app.return_value is not None:
         raise app.return_value
     return app.return_code or Exit.DONE
+
+
+def _check(play: str, hear: str, video: str, share: str) -> None:
+    """What is wrong with the words is said before anything is opened."""
+    from iceway.core.errors import UsageError
+    from iceway.io.specs import Chosen
+
+    Chosen(play=play)
+    Chosen(video=None if video == "watch" else video)
+    Chosen(share=None if share == "watch" else share)
+    if hear != "nothing" and hear.partition(":")[0] != "speakers":
+        raise UsageError(f"--hear: {hear!r} is neither speakers, speakers:NAME nor nothing")
+
+
+def _source(word: str) -> Source:
+    from iceway.io.specs import sound_source
+
+    return sound_source(word, loop=True)
+
+
+def _sink(word: str) -> Sink:
+    from iceway.io.specs import sound_sink
+    from iceway.media.files import NullSink
+
+    return NullSink() if word == "nothing" else sound_sink(word)
+
+
+def _pictures(kind: str, word: str, watched: Watched) -> Pictures:
+    from iceway.io import specs
+    from iceway.media.pictures import Pictures
+
+    if kind == "video":
+        size, rate, budget = specs.VIDEO_SIZE, specs.VIDEO_RATE, specs.VIDEO_BUDGET
+    else:
+        size, rate, budget = specs.SLIDES_SIZE, specs.SLIDES_RATE, specs.SLIDES_BUDGET
+    source = specs.pictures_source(word, size, rate, loop=True)
+    return Pictures(source, watched, frame_rate=rate, budget=budget)

@@ -1,51 +1,50 @@
 """The phone on a screen. It shows what the desk holds and passes on what keys and mouse ask for; it decides nothing.
 
-However much happens, the screen is drawn anew ten times a second at most: `_tick` looks whether something changed, and
-asks each part only for what it shows.
+However much happens, the screen is drawn anew ten times a second at most: `_tick` asks each part (`side.py`, `stage.py`)
+to draw what changed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from rich.table import Table
 from rich.text import Text
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.events import Resize
+from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
 from textual.theme import Theme
-from textual.widgets import Button, Footer, Input, OptionList, RichLog, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Button, Footer, Input, OptionList, Static
 
 from iceway.core.errors import IcewayError
 from iceway.explain.clean import clean
-from iceway.tui import drawing
+from iceway.tui.card import Card
 from iceway.tui.contacts import Contact
-from iceway.tui.desk import Card, Desk, state_of
-from iceway.tui.dialogs import ContactForm, Explained, Help, Keypad
+from iceway.tui.desk import Desk
+from iceway.tui.dialogs import Ask, ContactForm, Explained, Help, Keypad
 from iceway.tui.drawing import FAIR, GOOD, LINK, PLAIN, POOR, QUIET
-from iceway.tui.quality import figures
+from iceway.tui.ringing import Ringer
+from iceway.tui.side import Side
+from iceway.tui.slate import Seen, Slate
+from iceway.tui.stage import Stage
+
+if TYPE_CHECKING:
+    from iceway.media.files import Sink
 
 T = TypeVar("T")
 TICK = 0.1  # seconds
 SLOW = 5  # ticks between looks at figures
-BELL = 30  # ticks between rings of the terminal's bell
-MAX_LOG = 500
+GLANCE = 2  # ticks between pictures
 THEME = Theme(
     name="iceway", primary="#6f9fc8", secondary="#8aa3b8", accent="#d7af5f", warning="#d7af5f", error="#d7786f",
     success="#8fbc8f", foreground="#c8d3dc", background="#12171c", surface="#182028", panel="#222c36",
 )  # fmt: skip
-VIEWS = {"call": "Call", "paths": "Paths", "log": "Log", "picture": "Picture"}
 _NOT_ALWAYS = ("answer", "hang_up", "mute", "retry")  # actions whose place in the footer depends
-_MOODS = {"good": GOOD, "bad": POOR, "quiet": QUIET}
 _LINES = {"connecting": ("◌", FAIR), "registered": ("●", GOOD), "lost": ("◌", FAIR), "down": ("×", POOR)}
-_STATES = {"talking": GOOD, "rings": FAIR, "waiting": FAIR, "path lost": POOR, "over": QUIET}
 
 
 class PhoneApp(App[IcewayError | None]):
@@ -61,6 +60,9 @@ class PhoneApp(App[IcewayError | None]):
         Binding("m", "mute", "mute", tooltip="mute, or speak again"),
         Binding("h", "hold", "hold", tooltip="hold the call, or resume it and hold the others"),
         Binding("k", "keypad", "keys", tooltip="telephone keys"),
+        Binding("t", "transfer", "transfer", tooltip="pass them on, to somebody or to the other call"),
+        Binding("v", "show('video')", "video", tooltip="show your camera, or no more"),
+        Binding("s", "show('slides')", "share", tooltip="share your screen, or no more"),
         Binding("r", "record", "record", tooltip="record both sides, or stop"),
         Binding("n,slash", "dial", "dial", key_display="n", tooltip="type whom to call; Enter on a person calls too"),
         Binding("c", "contact", "contact", tooltip="a new contact, or whom you talk with as one"),
@@ -71,6 +73,7 @@ class PhoneApp(App[IcewayError | None]):
         Binding("1", "view('call')", "call", show=False, tooltip="levels, path, quality"),
         Binding("2", "view('paths')", "paths", show=False, tooltip="candidates and checks"),
         Binding("3", "view('log')", "log", show=False, tooltip="what happened, in words"),
+        Binding("4", "view('picture')", "picture", show=False, tooltip="what they show"),
         Binding("l", "people", "people", show=False, tooltip="people, or the call (in a narrow terminal)"),
         Binding("w", "explain", "why", tooltip="why the call goes the way it does, told whole"),
         Binding("question_mark", "help", "help", key_display="?", tooltip="these keys"),
@@ -79,64 +82,44 @@ class PhoneApp(App[IcewayError | None]):
         Binding("escape", "lists", show=False, tooltip="back to the lists"),
     ]  # fmt: skip
 
-    def __init__(self, desk: Desk, identity: str) -> None:
+    def __init__(self, desk: Desk, identity: str, speakers: Callable[[], Sink] | None = None) -> None:
+        """`speakers`: what to ring with."""
         super().__init__()
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (70, "-normal"), (120, "-wide")]
         self.desk = desk
         self._identity = clean(identity.removeprefix("sip:"))
         self._ticks = 0
-        self._seen: dict[str, object] = {}
+        self._seen = Seen()
+        self._top, self._ring, self._ring_text = Slate(id="top"), Horizontal(id="ring"), Slate(id="ring-text")
+        self._side, self._stage = Side(desk), Stage(desk)
+        self._number = Input(
+            id="number", placeholder="bob, or bob@example.test", max_length=200, compact=True
+        )
+        self._ringer = Ringer(speakers, self.bell)
         self._asked_to_leave = False
         self._running_desk: asyncio.Task[None] | None = None
-        self._parts: dict[str, Static] = {}
 
     # --- what there is ------------------------------------------------------------------------------------
     def compose(self) -> ComposeResult:
-        yield Static(id="top", markup=False)
-        with Horizontal(id="ring"):
-            yield Static(id="ring-text", markup=False)
+        yield self._top
+        with self._ring:
+            yield self._ring_text
             yield Button("answer (a)", id="ring-answer", variant="success")
             yield Button("decline (d)", id="ring-decline", variant="error")
         with Horizontal(id="body"):
-            with Vertical(id="side"):
-                yield Static("Calls", classes="heading", id="calls-heading")
-                yield OptionList(id="calls", markup=False)
-                yield Static("People", classes="heading")
-                yield OptionList(id="people", markup=False)
-            with Vertical(id="stage"):
-                yield Static(id="tabs")
-                yield Static(id="down", markup=False)
-                with Vertical(id="views", classes="show-call"):
-                    with VerticalScroll(id="call", can_focus=False):
-                        yield Static(id="title", markup=False)
-                        yield Static(id="levels", markup=False)
-                        yield Static(id="path", markup=False)
-                        yield Static(id="figures", markup=False)
-                    with VerticalScroll(id="paths"):
-                        yield Static(id="pairs", markup=False)
-                        yield Static(id="candidates", markup=False)
-                    yield RichLog(id="log", wrap=True, min_width=0, max_lines=MAX_LOG, markup=False)
-                    yield Static(id="picture", markup=False)
+            yield self._side
+            yield self._stage
         with Horizontal(id="dial"):
             yield Static("call", id="dial-label")
-            yield Input(id="number", placeholder="bob, or bob@example.test", max_length=200, compact=True)
+            yield self._number
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self._ring, self._stage, self._views = (
-            self.query_one(f"#{name}") for name in ("ring", "stage", "views")
-        )
-        self._calls, self._people = (self.query_one(f"#{name}", OptionList) for name in ("calls", "people"))
-        self._call_view, self._paths_view = (self.query_one(f"#{name}") for name in ("call", "paths"))
-        self._story_log, self._number = self.query_one("#log", RichLog), self.query_one("#number", Input)
-        self._parts = {one.id: one for one in self.query(Static).results(Static) if one.id is not None}
         self.register_theme(THEME)
         self.theme = THEME.name
-        for name, title in VIEWS.items():
-            self.query_one(f"#{name}").border_title = title
         self._running_desk = asyncio.create_task(self._run_desk())
         self.set_interval(TICK, self._tick)
-        self._people.focus()
+        self._side.people.focus()
         self._tick()
 
     async def _run_desk(self) -> None:
@@ -146,235 +129,55 @@ class PhoneApp(App[IcewayError | None]):
             self.exit(error)
 
     def on_unmount(self) -> None:
+        self._ringer.stop()
         if self._running_desk is not None:
             self._running_desk.cancel()
 
     # --- drawing ------------------------------------------------------------------------------------------
     def _tick(self) -> None:
         self._ticks += 1
-        desk, card = self.desk, self.desk.chosen
-        desk.story.tell()
-        self._draw_log()
+        desk, stage = self.desk, self._stage
+        stage.draw_log()
         slow = self._ticks % SLOW == 0
-        if self._new("desk", (desk.changes, card, slow and self._ticks // 10)):
+        if self._seen.new("desk", (desk.changes, desk.chosen, slow and self._ticks // 10)):
             self._draw_top()
             self._draw_ring()
-            self._draw_lists()
-            self._draw_down()
-            self._draw_title(card)
-            possible = tuple(self.check_action(name, ()) for name in _NOT_ALWAYS)
-            if self._new("bindings", possible):
+            self._side.draw()
+            stage.draw()
+            if self._seen.new("keys", tuple(self.check_action(name, ()) for name in _NOT_ALWAYS)):
                 self.refresh_bindings()
-        self._draw_levels(card)
-        name = card.live.name if card else ""
-        if self._new("path", (name, desk.story.size(name), self.size)):
-            self._draw_path(card)
-        if slow or self._new("figures", (card, self.size)):
-            self._draw_figures(card)
-        if any(one.rings for one in desk.cards) and self._ticks % BELL == 1:
-            self.bell()
-
-    def _new(self, part: str, seen: object) -> bool:
-        """Whether a part must be drawn, since what it shows is not what it showed."""
-        if self._seen.get(part, self) == seen:
-            return False
-        self._seen[part] = seen
-        return True
+        stage.draw_levels()
+        stage.draw_path()
+        if self._seen.new("figures", (desk.chosen, self.size)) or slow:
+            stage.draw_figures()
+        if self._ticks % GLANCE == 0:
+            stage.draw_picture()
+        if any(one.rings for one in desk.cards):
+            self._ringer.ring(softly=any(one.talking for one in desk.cards))
+        else:
+            self._ringer.stop()
 
     def _draw_top(self) -> None:
         desk = self.desk
         sign, style = _LINES[desk.line.state]
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append("iceway ", f"bold {LINK}")
-        text.append(f"{self._identity} ", PLAIN)
+        text.append("iceway ", f"bold {LINK}").append(f"{self._identity} ", PLAIN)
         text.append(f"{sign} {desk.line.state}", style)
         if desk.line.reason:
             text.append(f": {desk.line.reason}", QUIET)
         if desk.quiet:
             text.append("  do not disturb", FAIR)
-        self._show("top", text)
+        self._top.write(text)
 
     def _draw_ring(self) -> None:
         ringing = [card for card in self.desk.cards if card.rings]
-        ring = self._ring
-        ring.set_class(bool(ringing), "-on")
+        if self._seen.new("rings", bool(ringing)):
+            self._ring.set_class(bool(ringing), "-on")
         if ringing:
             first = ringing[0]
             more = f", and {len(ringing) - 1} more" if len(ringing) > 1 else ""
             waiting = "\nanswering holds the other call" if first.live.waiting else ""
-            self._show("ring-text", Text(f"{first.name} is calling{more}\n{first.address}{waiting}"))
-
-    def _draw_lists(self) -> None:
-        desk = self.desk
-        rows = [Option(self._call_row(card), id=card.live.name) for card in reversed(desk.cards)]
-        shown = list(reversed(desk.cards))
-        key = tuple((str(row.prompt), row.id) for row in rows)
-        calls = self._calls
-        if self._new("calls", key):
-            calls.set_options(rows)
-        if self._new("chosen", (desk.chosen, key)) and desk.chosen in shown:
-            calls.highlighted = shown.index(desk.chosen)
-        calls.display = bool(rows)
-        self._parts["calls-heading"].display = bool(rows)
-        self._draw_people()
-
-    def _call_row(self, card: Card) -> Text:
-        state = state_of(card, self.desk.story)
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append("▸" if card is self.desk.chosen else " ", LINK)
-        text.append(f"{card.name[:14]:<14} ", PLAIN)
-        return text.append(state, _STATES.get(state, FAIR))
-
-    def _draw_people(self) -> None:
-        book = self.desk.book
-        if not self._new("people", (tuple(book.contacts), tuple(book.recent), self.size.width)):
-            return
-        people = self._people
-        at = people.highlighted
-        rows: list[Option | None] = []
-        for number, contact in enumerate(book.contacts):
-            rows.append(
-                Option(Text(contact.name, PLAIN, no_wrap=True, overflow="ellipsis"), id=f"contact-{number}")
-            )
-        if not book.contacts:
-            rows.append(Option(Text("no contacts yet (c)", QUIET), disabled=True))
-        if book.recent:
-            rows.append(Option(Text("Recent", QUIET), disabled=True))
-        for number, recent in enumerate(book.recent):
-            sign = "↙" if recent.incoming else "↗"
-            row = Text(no_wrap=True, overflow="ellipsis")
-            row.append(f"{sign} ", GOOD if recent.answered else POOR)
-            row.append(f"{book.name_of(recent.address)[:12]:<12} ", PLAIN)
-            row.append(_when(recent.at, self.desk.wall()), QUIET)
-            rows.append(Option(row, id=f"recent-{number}"))
-        people.set_options([row for row in rows if row is not None])
-        if book.contacts or book.recent:
-            people.highlighted = min(at or 0, people.option_count - 1)
-        names = [one.name for one in book.contacts] + [one.address for one in book.contacts]
-        self._number.suggester = SuggestFromList(names, case_sensitive=False)
-
-    def _draw_down(self) -> None:
-        line = self.desk.line
-        down = line.state == "down" and not self.desk.cards
-        self._stage.set_class(down, "-down")
-        if not down:
-            return
-        text = Text.assemble(("Not registered\n\n", f"bold {POOR}"))
-        text.append(f"{line.reason}\n\n", PLAIN)
-        for advice in line.advice:
-            text.append(f"· {advice}\n", QUIET)
-        if not line.advice:
-            text.append(
-                "Check --as, --server and --nameserver; --trace FILE writes down what happens.\n", QUIET
-            )
-        if line.retry_at is not None:
-            text.append(f"\nTrying again in {max(0, line.retry_at - self.desk.clock()):.0f} s. ", PLAIN)
-        text.append("R: try now   w: the whole story   q: quit", LINK)
-        self._show("down", text)
-
-    def _draw_title(self, card: Card | None) -> None:
-        tabs = Text()
-        shown = self._view()
-        for number, (name, title) in enumerate(VIEWS.items(), 1):
-            if name != "picture":
-                tabs.append(f" {number} {title} ", f"bold {LINK} on #222c36" if name == shown else QUIET)
-        self._show("tabs", tabs)
-        text = Text()
-        if card is None:
-            text.append("Nobody is on the line.\n", f"bold {PLAIN}")
-            text.append("n: dial   Enter: call who is chosen   c: new contact   ?: all keys", QUIET)
-            self._show("title", text)
-            return
-        state = state_of(card, self.desk.story)
-        until = card.over_at or self.desk.clock()
-        text.append(f"{card.name}", f"bold {PLAIN}")
-        text.append(f"  {state} ", _STATES.get(state, FAIR))
-        text.append(drawing.span(until - (card.answered_at or card.began)), PLAIN)
-        for flag, style in self._flags(card):
-            text.append(f"  {flag}", style)
-        text.append(f"\n{card.address}", QUIET)
-        reason = clean(card.live.end_reason) if card.over else card.trouble or card.voice.trouble
-        if reason:
-            text.append(f"\n{reason}", POOR if not card.over else FAIR)
-        self._show("title", text)
-
-    def _flags(self, card: Card) -> list[tuple[str, str]]:
-        found = []
-        if card.muted:
-            found.append(("muted", FAIR))
-        if card.voice.recording is not None:
-            found.append(("● recording", POOR))
-        if card.keys_sent or card.keys_heard:
-            heard = f" ↓{card.keys_heard}" if card.keys_heard else ""
-            found.append((f"keys ↑{card.keys_sent}{heard}", QUIET))
-        return found
-
-    def _draw_levels(self, card: Card | None) -> None:
-        widget = self._parts["levels"]
-        if card is None or card.over:
-            widget.display = False
-            return
-        widget.display = True
-        voice = card.voice
-        before = (voice.said.now, voice.heard.now, voice.said.peak, voice.heard.peak)
-        voice.said.look(), voice.heard.look()
-        after = (voice.said.now, voice.heard.now, voice.said.peak, voice.heard.peak)
-        if before == after and not self._new("levels", (card, card.muted, self.size)):
-            return
-        width = max(24, min(72, widget.size.width))
-        text = drawing.levels(voice.said, voice.heard, width, muted=card.muted, name=card.name)
-        widget.update(text, layout=False)
-
-    def _draw_path(self, card: Card | None) -> None:
-        one = self.desk.story.path(card.live.name) if card else None
-        width = self._call_view.size.width or 50
-        if card is None:
-            self._show("path", Text())
-        else:
-            self._show("path", drawing.path(one, card.name, max(20, width - 2)))
-        self._parts["pairs"].update(drawing.pairs(one, self._paths_view.size.width or 50))
-        self._show("candidates", drawing.candidates(one))
-
-    def _draw_figures(self, card: Card | None) -> None:
-        if card is None:
-            self._show("figures", Text())
-        elif not card.over and card.answered_at is not None:
-            width = self._call_view.size.width or 50
-            self._show("figures", drawing.figures(figures(card.live.stats()), width - 1))
-
-    def _draw_log(self) -> None:
-        log = self._story_log
-        lines = self.desk.story.lines
-        count = self._seen.get("log", 0)
-        assert isinstance(count, int)
-        new = min(self.desk.story.count - count, len(lines))
-        if new <= 0:
-            return
-        self._seen["log"] = self.desk.story.count
-        offset = self.desk.wall() - self.desk.clock()
-        for line in list(lines)[-new:]:
-            row = Table.grid(padding=(0, 1, 0, 0))
-            row.add_column(no_wrap=True, style=QUIET)
-            row.add_column()
-            row.add_row(
-                time.strftime("%H:%M:%S", time.localtime(line.at + offset)),
-                Text(line.text, _MOODS.get(line.mood, PLAIN)),
-            )
-            log.write(row)
-
-    def _show(self, widget: str, text: Text) -> None:
-        """Only what differs from what is there costs a look."""
-        shown = self._parts[widget]
-        before = self._seen.get(f"text {widget}")
-        if self._new(f"text {widget}", (text, tuple(text.spans))):
-            height = _height(text, shown.size.width)
-            same = isinstance(before, tuple) and height == _height(before[0], shown.size.width)
-            shown.update(text, layout=not same)  # another layout costs ten times as much
-
-    def on_resize(self, event: Resize) -> None:
-        if self._parts:
-            self._seen.pop("log", None)
-            self._story_log.clear()
+            self._ring_text.write(Text(f"{first.name} is calling{more}\n{first.address}{waiting}"))
 
     # --- keys ---------------------------------------------------------------------------------------------
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -386,8 +189,10 @@ class PhoneApp(App[IcewayError | None]):
                 return any(one.rings for one in self.desk.cards)
             case "hang_up":
                 return card is not None
-            case "mute" | "hold" | "keypad" | "record":
+            case "mute" | "hold" | "keypad" | "record" | "transfer" | "show":
                 return talking
+            case "view" if parameters == ("picture",):
+                return self._stage.shows_pictures
             case "retry":
                 return self.desk.line.state == "down"
             case _:
@@ -446,12 +251,31 @@ class PhoneApp(App[IcewayError | None]):
 
         self.push_screen(Keypad(press))
 
+    def action_transfer(self) -> None:
+        if (card := self.desk.chosen) is None:
+            return
+        others = [one.name for one in self.desk.cards if one is not card and one.talking]
+        hint = f"Enter alone: {others[0]}, with whom you talk too" if others else ""
+        names = [*others, *(contact.name for contact in self.desk.book.contacts)]
+
+        def pass_on(text: str | None) -> None:
+            if text is not None:
+                self._tried(partial(self.desk.transfer, card), text)
+
+        self.push_screen(Ask(f"Pass {card.name} on to:", hint, names), pass_on)
+
+    def action_show(self, kind: str) -> None:
+        self._with_call(lambda card: self.desk.show(card, kind))
+
     def action_dial(self) -> None:
+        book = self.desk.book
+        names = [*(one.name for one in book.contacts), *(one.address for one in book.contacts)]
+        self._number.suggester = SuggestFromList(names, case_sensitive=False)
         self._number.focus()
 
     def action_lists(self) -> None:
         self._number.value = ""
-        self._people.focus()
+        self._side.people.focus()
 
     async def _call(self, text: str) -> None:
         try:
@@ -468,12 +292,12 @@ class PhoneApp(App[IcewayError | None]):
     @on(Input.Submitted, "#number")
     async def _dialled(self, event: Input.Submitted) -> None:
         event.input.value = ""
-        self._people.focus()
+        self._side.people.focus()
         await self._call(event.value)
 
     @on(OptionList.OptionSelected, "#people")
     async def _person_chosen(self, event: OptionList.OptionSelected) -> None:
-        if address := self._address_at(event.option_id or ""):
+        if address := self._side.address(event.option_id or ""):
             await self._call(address)
 
     @on(OptionList.OptionSelected, "#calls")
@@ -492,70 +316,38 @@ class PhoneApp(App[IcewayError | None]):
         self.action_decline()
 
     # --- people -------------------------------------------------------------------------------------------
-    def _address_at(self, option: str) -> str:
-        kind, _, number = option.partition("-")
-        rows = (
-            self.desk.book.contacts
-            if kind == "contact"
-            else self.desk.book.recent
-            if kind == "recent"
-            else []
-        )
-        return rows[int(number)].address if rows else ""
-
-    def _highlighted(self) -> str:
-        people = self._people
-        if people.highlighted is None or not people.option_count:
-            return ""
-        return people.get_option_at_index(people.highlighted).id or ""
-
-    def _contact_at(self) -> Contact | None:
-        kind, _, number = self._highlighted().partition("-")
-        return self.desk.book.contacts[int(number)] if kind == "contact" else None
-
     def action_contact(self) -> None:
-        stranger = self._address_at(self._highlighted()) if self._contact_at() is None else ""
-        if self.desk.chosen is not None:
-            stranger = self.desk.chosen.address
-        known = self.desk.book.knows(stranger)
-        self._edit(None, "" if known else stranger)
+        stranger = self.desk.chosen.address if self.desk.chosen is not None else self._side.chosen
+        self._edit(None, "" if self.desk.book.knows(stranger) else stranger)
 
     def action_edit(self) -> None:
-        if (contact := self._contact_at()) is not None:
+        if (contact := self._side.contact) is not None:
             self._edit(contact)
 
     def _edit(self, contact: Contact | None, address: str = "") -> None:
         def keep(name: str, address: str) -> None:
             whole = self.desk.address(address) if address.strip() else ""
             self.desk.book.put(Contact(name, whole), instead_of=contact)
-            self._seen.pop("desk", None)
+            self._seen.forget("desk")
 
         self.push_screen(ContactForm(contact, keep, address))
 
     def action_forget(self) -> None:
-        if (contact := self._contact_at()) is not None:
+        if (contact := self._side.contact) is not None:
             self.desk.book.remove(contact)
-            self._seen.pop("desk", None)
+            self._seen.forget("desk")
             self.notify(f"{contact.name} is no contact any more", markup=False)
 
     def action_quiet(self) -> None:
         self._tried(self.desk.disturb, not self.desk.quiet)
 
     # --- the rest -----------------------------------------------------------------------------------------
-    def _view(self) -> str:
-        views = self._views
-        return next((name for name in VIEWS if views.has_class(f"show-{name}")), "call")
-
     def action_view(self, name: str) -> None:
-        views = self._views
-        for other in VIEWS:
-            views.set_class(other == name, f"show-{other}")
-        self._seen.pop("desk", None)
-        self._seen.pop("path", None)
+        self._stage.look_at(name)
 
     def action_people(self) -> None:
         self.screen.toggle_class("-people")
-        self.call_after_refresh(self._people.focus)
+        self.call_after_refresh(self._side.people.focus)
 
     def action_retry(self) -> None:
         self.desk.retry()
@@ -583,14 +375,3 @@ class PhoneApp(App[IcewayError | None]):
 
     def _stay(self) -> None:
         self._asked_to_leave = False
-
-
-def _height(text: Text, width: int) -> int:
-    """How many lines a text takes, near enough to notice that it takes another number."""
-    return sum(-(-len(line) // max(1, width)) or 1 for line in text.plain.split("\n"))
-
-
-def _when(at: float, now: float) -> str:
-    """The time of day, or the day if that was not today."""
-    then, today = time.localtime(at), time.localtime(now)
-    return time.strftime("%H:%M" if then[:3] == today[:3] else "%d %b", then)

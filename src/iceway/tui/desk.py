@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iceway.core.errors import IcewayError, UsageError
 from iceway.explain.clean import clean
+from iceway.tui.card import Card, Gear, Options, Watched
 from iceway.tui.contacts import ContactBook, Recent
 from iceway.tui.story import Story
-from iceway.tui.voice import Devices, Voice
+from iceway.tui.voice import Voice
 
 if TYPE_CHECKING:
     from iceway.client.media import Media
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 RETRIES = (5.0, 10.0, 20.0, 40.0, 60.0)  # seconds between tries to register, the last again and again
 KEY = 0.12  # seconds that a telephone key is held down
+DROPPED = 5.0  # seconds for both sides to agree that a stream is gone
 MAX_OVER = 3  # calls that are over and still on the desk
 MAX_KEYS = 40
+PICTURES = ("video", "slides")
 
 
 @dataclass(slots=True)
@@ -39,48 +41,6 @@ class Line:
     reason: str = ""
     advice: tuple[str, ...] = ()
     retry_at: float | None = None
-
-
-@dataclass(eq=False, slots=True)
-class Card:
-    """One call. `over_at` is when it ended; times are the desk's clock."""
-
-    live: LiveCall
-    address: str
-    name: str
-    incoming: bool
-    voice: Voice
-    began: float
-    answered_at: float | None = None
-    over_at: float | None = None
-    muted: bool = False
-    trouble: str = ""
-    keys_sent: str = ""
-    keys_heard: str = ""
-    interrupted: bool = False
-    watcher: asyncio.Task[None] | None = field(default=None, repr=False)
-
-    @property
-    def over(self) -> bool:
-        return self.over_at is not None
-
-    @property
-    def talking(self) -> bool:
-        return self.answered_at is not None and not self.over
-
-    @property
-    def rings(self) -> bool:
-        """It is for us to answer."""
-        return self.incoming and self.answered_at is None and not self.over
-
-
-@dataclass(slots=True)
-class Options:
-    """What calls are made with. `recordings` is the directory that recordings go to."""
-
-    devices: Devices
-    recordings: Path
-    domain: str = ""
 
 
 class Desk:
@@ -107,7 +67,9 @@ class Desk:
         self._connect = connect
         self._client: Client | None = None  # while it is registered
         self._last: Client | None = None
-        self._voices: dict[str, list[Voice]] = {}
+        self._attending: dict[str, list[Gear]] = {}
+        self._errands: set[asyncio.Task[None]] = set()
+        self._streams_changed = asyncio.Event()
         self._again = asyncio.Event()
         if book.trouble:
             self.story.say(book.trouble, "bad")
@@ -188,11 +150,15 @@ class Desk:
     def attend(self, address: str) -> Media:
         """The media of a call that comes in."""
         from iceway.client.run import make_media
+        from iceway.media.pictures import Pictures
 
-        voice = Voice(self.options.devices)
-        waiting = [one for one in self._voices.pop(address, []) if not one.closed]
-        self._voices[address] = [*waiting, voice]
-        return make_media(voice, voice)
+        gear = Gear(Voice(self.options.devices), {kind: Watched() for kind in PICTURES})
+        waiting = [one for one in self._attending.pop(address, []) if not one.voice.closed]
+        self._attending[address] = [*waiting, gear]
+        video, slides = (
+            Pictures(sink=gear.watched[kind]) for kind in PICTURES
+        )  # ours are shown when we say so
+        return make_media(gear.voice, gear.voice, video=video, share=slides)
 
     def address(self, text: str) -> str:
         """What somebody typed, as an address: a contact's name, a SIP address, or a user of our own domain."""
@@ -216,18 +182,17 @@ class Desk:
         for other in self.cards:
             if other.talking and not other.live.held_here:
                 other.live.hold()
-        return self._card(live, address, voice, incoming=False)
+        return self._card(live, address, Gear(voice), incoming=False)
 
     def _rings(self, live: LiveCall) -> None:
-        voices = [one for one in self._voices.get(live.peer, []) if not one.closed]
-        voice = voices.pop(0) if voices else Voice(self.options.devices)
-        self._voices[live.peer] = voices
-        if not voices:
-            del self._voices[live.peer]
-        self._card(live, live.peer, voice, incoming=True)
+        waiting = [one for one in self._attending.pop(live.peer, []) if not one.voice.closed]
+        gear = waiting.pop(0) if waiting else Gear(Voice(self.options.devices))
+        if waiting:
+            self._attending[live.peer] = waiting
+        self._card(live, live.peer, gear, incoming=True)
 
-    def _card(self, live: LiveCall, address: str, voice: Voice, *, incoming: bool) -> Card:
-        card = Card(live, clean(address), self.book.name_of(address), incoming, voice, self.clock())
+    def _card(self, live: LiveCall, address: str, gear: Gear, *, incoming: bool) -> Card:
+        card = Card(live, clean(address), self.book.name_of(address), incoming, gear, self.clock())
         self.cards.append(card)
         if not incoming or not any(one.talking for one in self.cards):
             self.chosen = card
@@ -267,7 +232,11 @@ class Desk:
         """What befalls a call between its steps."""
         from iceway.client import events
 
-        card = next((one for one in self.cards if one.live is live), None)
+        card = self._card_of(live.name)
+        if isinstance(news, events.SuccessorBegun) and (old := self._card_of(news.of)) is not None:
+            self.story.say(f"{old.name} passes us on to {news.peer}")
+            self._card(live, news.peer, old.gear, incoming=False)
+            self.chosen = old  # for as long as it goes on
         if card is None:
             return
         match news:
@@ -285,9 +254,24 @@ class Desk:
             case events.CallDigit(digit=digit):
                 card.keys_heard = (card.keys_heard + clean(digit))[-MAX_KEYS:]
                 self.story.say(f"{card.name} presses {digit}")
-            case events.CallHeld():
+            case events.TransferProgress(status=status, reason=reason):
+                self.story.say(f"{card.name} is transferred: {status} {reason}")
+            case events.CallTransferred(to=to):
+                self.story.say(f"{card.name} talks with {to} now", "good")
+            case events.TransferFailed(status=status, reason=reason):
+                card.trouble = f"not transferred: {status} {clean(reason)}"
+            case events.SuccessorInPlace():
+                self.chosen = card
+            case events.CallStreams(streams=streams):
+                card.shows &= set(streams)
+                self._streams_changed.set()
+                self.story.say(f"the call with {card.name} carries {', '.join(streams)}")
+            case _:
                 pass  # the card shows it
         self._changed()
+
+    def _card_of(self, name: str) -> Card | None:
+        return next((one for one in self.cards if one.live.name == name and not one.over), None)
 
     # --- what can be done with a call ---------------------------------------------------------------------
     def choose(self, card: Card) -> None:
@@ -341,6 +325,71 @@ class Desk:
         card.keys_sent = (card.keys_sent + digit)[-MAX_KEYS:]
         self._changed()
 
+    def transfer(self, card: Card, text: str) -> None:
+        """Pass the other side on: to whom is typed; to the other call, if that is who is typed, or if nothing is.
+
+        Raises UsageError if that cannot be.
+        """
+        others = [one for one in self.cards if one is not card and one.talking]
+        wanted = self.address(text) if text.strip() else ""
+        meant = [one for one in others if not wanted or one.address == wanted]
+        if meant:
+            card.live.transfer_to(meant[0].live)
+        elif wanted:
+            card.live.transfer(wanted)
+        else:
+            raise UsageError("transfer to whom? Type a name or an address")
+        card.transferring = True
+        self._errand(self._transferred(card))
+
+    async def _transferred(self, card: Card) -> None:
+        from iceway.client.run import CallFailed
+
+        try:
+            await card.live.transferred()
+        except CallFailed as failure:
+            card.trouble = f"not transferred: {clean(str(failure))}"
+        card.transferring = False
+        self._changed()
+
+    def show(self, card: Card, kind: str) -> None:
+        """Show our camera ("video") or desktop ("slides"), or no more. What comes of it is on the card."""
+        if kind in card.shows and kind in card.live.streams:
+            card.live.drop(kind)
+            card.shows.discard(kind)
+            self._changed()
+        else:
+            self._errand(self._show(card, kind))
+
+    async def _show(self, card: Card, kind: str) -> None:
+        watched = Watched()
+        try:
+            pictures = await asyncio.to_thread(self.options.pictures, kind, watched)
+            watched.shows = pictures.source
+            if kind in card.live.streams:  # theirs, which we only watch: ours begins with a stream both ways
+                card.live.drop(kind)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._without(card, kind), DROPPED)
+            card.live.add(kind, pictures)
+        except IcewayError as error:
+            watched.close()
+            card.trouble = clean(str(error))
+        else:
+            card.gear.watched[kind] = watched
+            card.shows.add(kind)
+            card.trouble = ""
+        self._changed()
+
+    async def _without(self, card: Card, kind: str) -> None:
+        while kind in card.live.streams:
+            self._streams_changed.clear()
+            await self._streams_changed.wait()
+
+    def _errand(self, what: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(what)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
     def record(self, card: Card) -> None:
         """Begin to record both sides, or end it. Raises EnvironmentFailure if the file cannot be written."""
         if card.voice.recording is not None:
@@ -362,19 +411,3 @@ class Desk:
 
     def _changed(self) -> None:
         self.changes += 1
-
-
-def state_of(card: Card, story: Story) -> str:
-    """One word or two about a call."""
-    live = card.live
-    if card.over:
-        return "over"
-    if card.answered_at is None:
-        if card.incoming:
-            return "waiting" if live.waiting else "rings"
-        return "ringing" if card.address in story.ringing else "calling"
-    if card.interrupted:
-        return "path lost"
-    if live.held_here and live.held_there:
-        return "both hold"
-    return "on hold" if live.held_here else "held by them" if live.held_there else "talking"

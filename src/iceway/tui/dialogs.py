@@ -40,7 +40,7 @@ class Ask(ModalScreen[str | None]):
 
     @on(Input.Submitted)
     def _done(self, event: Input.Submitted) -> None:
-        self.dismiss(event.value.strip() or None)
+        self.dismiss(event.value.strip())
 
 
 class ContactForm(ModalScreen[None]):

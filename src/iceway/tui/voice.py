@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,13 @@ FLOOR = -60.0  # dB below full scale that count as silence
 _FALL = 3.0  # dB by which a level falls from one look to the next
 _IN_STEP = 5  # frames of ours that wait for a frame of theirs to be recorded with
 
-Devices = Callable[[], "tuple[Source, Sink]"]
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """How to open what we speak into and what we hear with."""
+
+    source: Callable[[], Source]
+    sink: Callable[[], Sink]
 
 
 class Level:
@@ -110,10 +117,16 @@ class Voice:
         devices, self._devices = self._devices, None
         if devices is None:
             return
+        troubles = []
         try:
-            self._source, self._sink = devices()
+            self._source = devices.source()
         except IcewayError as error:
-            self.trouble = str(error)
+            troubles.append(str(error))
+        try:
+            self._sink = devices.sink()
+        except IcewayError as error:
+            troubles.append(str(error))
+        self.trouble = "; ".join(dict.fromkeys(troubles))
 
     def _keep(self, samples: Samples) -> None:
         ours = self._ours.popleft() if self._ours else _nothing()
