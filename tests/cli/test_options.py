@@ -9,7 +9,7 @@ import pytest
 
 from iceway import cli
 from iceway.cli import _client
-from iceway.client import events
+from iceway.client import LiveCall, TransferRequest, events
 from iceway.io.devca import DevCa
 
 FRONTEND = """\
@@ -235,6 +235,15 @@ def test_transfers_are_told_to_people_and_programs(capsys: pytest.CaptureFixture
     ]
     told = [json.loads(line)["event"] for line in lines[5:]]
     assert told == ["transferring", "untransferred", "transferred", "passing", "passed"]
+
+
+@pytest.mark.parametrize(("no_transfer", "allowed"), [(False, True), (True, False)])
+def test_whether_others_may_transfer_us(no_transfer: bool, allowed: bool) -> None:
+    options = _client.ClientOptions("alice@example.test", no_transfer=no_transfer)
+    client = _client.make_client(options, password="-")
+    client._calls["call.1"] = LiveCall(client, "call.1", "sip:bob@example.test")
+    request = TransferRequest("call.1", "sip:bob@example.test", "sip:carol@example.test", attended=False)
+    assert client.phone._transfers._allows(request) is allowed
 
 
 def test_whom_nobody_can_be_transferred_to(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from iceway.io.devca import DevCa
 from iceway.media.files import FileSource, MemorySink, NullSink, SilenceSource, ToneSource
 from iceway.media.heard import compare
 from iceway.media.speech import speech
-from iceway.trace.records import Measured, MediaStarted
+from iceway.trace.records import Measured, MediaStarted, Note
 
 HOME = "127.0.0.1"
 DOMAIN = "example.test"
@@ -128,6 +128,8 @@ def test_transfers(tmp_path: Path) -> None:
     def decides(call: LiveCall, request: TransferRequest) -> bool:
         assert call.peer == request.peer
         asked.append(request)
+        if "raises" in request.target:
+            raise ValueError("a fault of the program's")
         return "nobody" not in request.target
 
     async def scene(on: Scene) -> None:
@@ -150,6 +152,11 @@ def test_transfers(tmp_path: Path) -> None:
             with pytest.raises(CallFailed, match="603 the transfer was refused: Decline"):
                 await bobs.transferred()
             assert (call.successor, call.end_reason) == (None, "")
+            bobs.transfer(f"sip:raises@{DOMAIN}")
+            with pytest.raises(CallFailed, match="603 the transfer was refused: Decline"):
+                await bobs.transferred()
+            notes = [entry.record.text for entry in alice.trace if isinstance(entry.record, Note)]
+            assert any("a fault of the program's" in note for note in notes)
 
             bobs.transfer(f"sip:carol@{DOMAIN}")
             await bobs.transferred()
@@ -181,6 +188,7 @@ def test_transfers(tmp_path: Path) -> None:
     play(tmp_path, scene)
     assert [(one.target.partition(";")[0], one.attended) for one in asked] == [
         (f"sip:nobody@{DOMAIN}", False),
+        (f"sip:raises@{DOMAIN}", False),
         (f"sip:carol@{DOMAIN}", False),
         (f"sip:bob@{DOMAIN}", True),
     ]

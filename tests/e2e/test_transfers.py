@@ -25,7 +25,9 @@ from iceway.media.files import ToneSource
 from iceway.media.pattern import PatternSource
 from iceway.media.picture import Picture
 from iceway.media.sound import RATE
+from iceway.sip.useragent import Incoming
 from iceway.trace.records import SipReceived, SipSent
+from iceway.wire.sip import NameAddr, Request
 from tests.e2e.story import every
 
 TONES = {"alice": 440.0, "bob": 660.0, "carol": 880.0}
@@ -297,6 +299,8 @@ def test_what_cannot_be_transferred() -> None:
     with pytest.raises(UsageError, match="is being transferred already"):
         company.transfers(alice, call, "carol")
     company.transfers(alice, "call.99", "carol")  # ends cross commands
+    with pytest.raises(UsageError, match=r"call\.99 is over"):
+        company.does(alice, alice.phone.join, call, "call.99")
     company.over()
 
 
@@ -377,6 +381,30 @@ def test_they_are_brought_together_the_other_way_round() -> None:
     company.passes(5.0)
     assert (hears(alice), hears(carol)) == ("carol", "alice")
     assert not bob.phone.calls
+    company.over()
+
+
+def test_a_phone_without_a_name_of_its_own_is_found_among_those_of_its_user() -> None:
+    company = Company()
+    alice, bob, carol = company.people
+    carol.phone.user_agent.registration.gruu = None
+    with_alice, with_carol = consulted(company)
+    company.does(bob, bob.phone.join, with_alice, with_carol)
+    company.passes(5.0)
+    assert (hears(alice), hears(carol)) == ("carol", "alice")
+    refer = every(company.office.world.trace, SipSent, "bob", start="REFER")[0].text
+    assert f"Refer-To: <sip:carol@{DOMAIN}?Replaces=" in refer
+    company.over()
+
+
+def test_a_place_is_given_to_one_alone() -> None:
+    company = Company(picks_up=("alice", "bob"))
+    alice, bob, _ = company.people
+    first = company.talk(alice, bob)
+    company.transfers(bob, call_of(bob), "carol")
+    assert alice.waits_for(events.SuccessorBegun)
+    another = Incoming("sip.9", NameAddr(f"sip:carol@{DOMAIN}"), b"", Request("INVITE", "sip:x@y"), "sip.1")
+    assert alice.phone._transfers.receives(alice.phone.calls[first], another) is None
     company.over()
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from iceway.core.address import Address, Transport
 from iceway.core.machine import DatagramReceived, Resolved, SendDatagram, StreamReceived
 from iceway.sip.endpoint import Target
+from iceway.sip.referral import ReferralProgress, Referred
 from iceway.sip.useragent import Answered, Ended, Incoming, UserAgent, UserAgentConfig
 from tests.sip.sip_net import Net
 
@@ -106,6 +107,48 @@ def test_any_damage_to_a_call_is_survived(
     alice.invite("sip:bob@example.test", b"v=0", net.now)
     net.run(5)
     assert len(a.seen(Answered)) == answered + 1
+
+
+@given(st.dictionaries(st.integers(0, 7), st.lists(WOUND, min_size=1, max_size=3), max_size=4), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_any_damage_to_a_transfer_is_survived(
+    damage: dict[int, list[tuple[float, int, bytes]]], also_whole: bool
+) -> None:
+    net, alice, bob = a_pair()
+    a, b = net.nodes["alice"], net.nodes["bob"]
+    b.on_event = lambda event, now: (
+        bob.accept(event.call, b"v=0", now) if isinstance(event, Incoming) else None
+    )
+    call = alice.invite("sip:bob@example.test", b"v=0", net.now)
+    net.run(2)
+    count = 0
+
+    def hits(packet: SendDatagram) -> bool:
+        nonlocal count
+        count += 1
+        wounds = damage.get(count)
+        if wounds is None:
+            return False
+        receiver = bob if packet.remote == BOB else alice
+        event = DatagramReceived(packet.remote, packet.local, wounded(packet.data, wounds))
+        net._later(lambda: receiver.handle_input(event, net.now))
+        return not also_whole
+
+    def carries_out(event: object, now: float) -> None:
+        if isinstance(event, Referred):
+            bob.transfers.accept(event.call, now)
+            bob.transfers.report(event.call, 180, "Ringing", now)
+            bob.transfers.report(event.call, 200, "OK", now)
+
+    net.loses, b.on_event = hits, carries_out
+    alice.transfers.refer(call, "sip:carol@example.test", net.now)
+    net.run(300)
+    last = [event.status for event in a.seen(ReferralProgress) if event.status >= 200]
+    assert len(last) <= 1, "there is one last word, unless the call is over"
+    assert last or a.seen(Ended)
+    alice.hang_up(call, net.now)
+    net.run(80)
+    assert [event.call for event in a.seen(Ended)] == [call]
 
 
 @given(st.lists(st.binary(max_size=80), max_size=5), st.text(max_size=20))

@@ -123,6 +123,10 @@ class ClientOptions:
             help="How keys for the sound are agreed on: by DTLS with the other end, in SDP over TLS, or as it can.",
         ),
     ] = "both"
+    no_transfer: Annotated[
+        bool,
+        typer.Option("--no-transfer", help="Turn down whoever wants to pass us on to somebody else."),
+    ] = False
     password_file: PasswordFile = None
     trace: Annotated[Path | None, typer.Option(help="Write every step to this file, as JSON Lines.")] = None
     json: AsJson = False
@@ -225,6 +229,7 @@ def make_client(
         media=media,
         on_registration=on_registration,
         on_news=on_news,
+        on_transfer=(lambda call, request: False) if options.no_transfer else None,
         trace=options.trace,
         listeners=(record_logger(), *listeners),
         node=identity.partition(":")[2].partition("@")[0],

@@ -2,6 +2,7 @@
 
 from iceway.client.frames import AudioFrames, FramesClosed, PictureFrames
 from iceway.client.run import CallFailed, Client, LiveCall, RegistrationFailed, make_media
+from iceway.client.transfers import TransferRequest
 from iceway.client.ways import Ways
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "LiveCall",
     "PictureFrames",
     "RegistrationFailed",
+    "TransferRequest",
     "Ways",
     "make_media",
 ]

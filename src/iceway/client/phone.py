@@ -232,7 +232,9 @@ class Phone(Outbox):
     def join(self, name: str, other: str, now: float) -> None:
         """Ask the other side of a call to talk with that of another one, in our place; told of as by `transfer`."""
         call, another = self._calls.get(name), self._calls.get(other)
-        if call is not None and another is not None:
+        if another is None:
+            raise UsageError(f"{other} is over, so nobody can be joined with whom we talked with there")
+        if call is not None:
             self._transfers.join(call, another, now)
         self._settle(now)
 

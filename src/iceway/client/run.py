@@ -40,7 +40,7 @@ from iceway.media.files import FileSource, NullSink, SilenceSource, Sink, Source
 from iceway.media.keying import Keys
 from iceway.media.pictures import Pictures
 from iceway.trace.entry import Entry
-from iceway.trace.records import Measured, Record
+from iceway.trace.records import Measured, Note, Record
 
 T = TypeVar("T")
 News = (
@@ -402,7 +402,13 @@ class Client:
         self._driver.record(record)
 
     def _allows(self, request: TransferRequest) -> bool:
-        return self._on_transfer is None or self._on_transfer(self._calls[request.call], request)
+        if self._on_transfer is None:
+            return True
+        try:
+            return self._on_transfer(self._calls[request.call], request)
+        except Exception as error:  # nobody knows what a program's own code may raise
+            self.note(Note("error", f"on_transfer failed, so the transfer is refused: {error!r}"))
+            return False
 
     def _command(self, command: Callable[[Phone, float], T]) -> T:
         return self._driver.call(lambda now: command(self.phone, now))

@@ -178,7 +178,7 @@ class Transfers:
             raise UsageError("a call cannot be joined with itself; name another one")
         if not other.answered:
             raise UsageError(f"{other.name} is not answered, so nobody can be transferred to it yet")
-        if self._let_go(call, other.peer, other.name, now):
+        if self._let_go(call, _person(other.peer), other.name, now):
             self._desk.user_agent.transfers.join(call.sip_call, other.sip_call, now)
 
     def _let_go(self, call: Call, to: str, other: str | None, now: float) -> bool:
@@ -218,7 +218,7 @@ class Transfers:
     def _referred(self, call: Call, event: Referred, now: float) -> None:
         target, agent = event.target.address.uri, self._desk.user_agent.transfers
         request = TransferRequest(call.name, call.peer, target, event.target.replaces is not None)
-        if call.name in self._leaving:
+        if call.name in self._leaving or self._is_taken(call):
             agent.refuse(event.call, 491, now)
         elif (
             SipUri.parse(target).aor == self._identity and event.target.replaces is None
@@ -247,12 +247,16 @@ class Transfers:
     def _begin(self, new: Call, old: Call, referred: str) -> None:
         self._coming[new.name] = _Coming(old.name, referred)
         self._in_a_row[new.name] = self._in_a_row.get(old.name, 0) + 1
-        self._desk.emit(events.SuccessorBegun(new.name, old.name, new.peer))
+        self._desk.emit(events.SuccessorBegun(new.name, old.name, _person(new.peer)))
+
+    def _is_taken(self, call: Call) -> bool:
+        """Another one is to take its place already."""
+        return any(coming.of == call.name for coming in self._coming.values())
 
     # --- somebody takes the place of another ----------------------------------------------------------------
     def receives(self, old: Call | None, event: Incoming) -> Loan | None:
         """The media for a call that wants the place of `old` (RFC 3891); None if it is not to have it."""
-        if old is None or old.ended:
+        if old is None or old.ended or self._is_taken(old):
             return None
         request = TransferRequest(old.name, old.peer, event.caller.uri, attended=True, placed=True)
         return self._loans[old.name].successor(old.takes()) if self._allows(request) else None
@@ -260,3 +264,11 @@ class Transfers:
     def received(self, new: Call, old: Call) -> None:
         """Such a call is there; it is to be picked up."""
         self._begin(new, old, "")
+
+
+def _person(uri: str) -> str:
+    """Who that is, whichever of their devices."""
+    try:
+        return SipUri.parse(uri).aor
+    except ParseError:
+        return uri
