@@ -58,10 +58,18 @@ class Desktop:
         self.close()
 
     def moving_window(self, title: str, period: float = 0.1) -> Window:
-        """Open a window with the test pattern that moves every `period` seconds; returns once it is seen."""
+        """Open a window with the test pattern that moves every `period` seconds."""
+        return self._opened("window.py", title, str(period))
+
+    def notes(self, title: str, text: str) -> Window:
+        """Fill the screen with a colour and a text, behind whatever is opened after it."""
+        return self._opened("notes.py", title, text)
+
+    def _opened(self, program: str, title: str, given: str) -> Window:
+        """Start a program; the window with this title, once it is seen."""
         environment = {**os.environ, "DISPLAY": self.display}
         self._programs.append(
-            subprocess.Popen([sys.executable, PEERS / "window.py", title, str(period)], env=environment)
+            subprocess.Popen([sys.executable, PEERS / program, title, given], env=environment)
         )
         give_up = time.monotonic() + PATIENCE
         with WindowServer(self.display) as server:

@@ -78,12 +78,15 @@ def test_a_region_is_black_where_it_reaches_out_of_the_screen(share: Share) -> N
     assert set(luma(picture)[50:, :].ravel().tolist()) == {16}
 
 
-def test_nobody_looks_while_nobody_asks(share: Share) -> None:
+def test_hardly_anybody_looks_while_nobody_asks(share: Share) -> None:
     source = share(ScreenSource, frame_rate=50.0)
     time.sleep(0.3)
     assert source.taken == 1
     watch(source, 0.5)
     assert 5 < source.taken <= 12
+    taken = source.taken
+    time.sleep(1.5)
+    assert 1 <= source.taken - taken <= 2, "what is shown next is not older than a second"
 
 
 def test_what_is_not_there_is_said_with_what_there_is(desktop: Desktop) -> None:

@@ -2,7 +2,8 @@
 
 `CapturedPictures.read` gives the latest picture, however often it is asked. The thread of a device that sets its own
 pace (a camera) takes every picture, lest they grow old in a queue; a device without one (a screen) is looked at once
-after each reading, `frame_rate` times a second at most, and so not at all while nobody asks.
+after each reading, `frame_rate` times a second at most, and once a second while nobody asks: the first picture of a
+stream is never older than that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Protocol
 
 from iceway.media.picture import Picture, size
 
+IDLE = 1.0
 CLOSING = 2.0  # seconds given to a device to let go
 
 
@@ -76,7 +78,7 @@ class CapturedPictures:
             while not self._closing.is_set():
                 if self._interval is not None:
                     self._closing.wait(self._interval)
-                    self._wanted.wait()
+                    self._wanted.wait(IDLE)
                     self._wanted.clear()
                 if not self._closing.is_set():
                     self._latest = self._grabbed()
