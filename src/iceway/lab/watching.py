@@ -85,7 +85,7 @@ class Watching:
 
     def __init__(self, clock: Clock, expected: int) -> None:
         self.seen: list[Sighting] = []
-        self.kept: list[Snapshot] = []
+        self.kept: list[tuple[Sighting, Picture]] = []
         self._clock = clock
         self._every = max(1, expected // KEPT)
 
@@ -95,7 +95,7 @@ class Watching:
         sighting = Sighting(number, lies, self._clock())
         self.seen.append(sighting)
         if len(self.kept) < KEPT and len(self.seen) % self._every == 1 % self._every:
-            self.kept.append(Snapshot(sighting, jpeg(picture)))
+            self.kept.append((sighting, picture))
 
     def close(self) -> None:
         pass
@@ -114,7 +114,9 @@ class Account:
         return cls(
             tuple(showing.taken if showing else ()),
             tuple(watching.seen if watching else ()),
-            tuple(watching.kept if watching else ()),
+            tuple(Snapshot(sighting, jpeg(picture)) for sighting, picture in watching.kept)
+            if watching
+            else (),
         )
 
     def to_json(self) -> dict[str, Any]:
