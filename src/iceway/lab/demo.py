@@ -79,7 +79,7 @@ SCENARIOS = (
     Scenario(
         "pictures",
         "Cameras and a desktop",
-        "The symmetric NAT again, and through the relay go sound, two cameras and the desktop that Alice shares.",
+        "Through the relay go sound, two cameras and the desktop that Alice shares.",
         topologies.relayed_udp,
         PathClass.RELAY_UDP,
         pictures=True,

@@ -681,10 +681,11 @@ function sketch(path) {
 
 function drawTabs() {
   const tabs = DATA.calls.map((c, place) => {
-    const heard = c.stats.filter((s) => /\bheard\b/i.test(s.label)).map((s) => s.value);
+    const told = ["heard", "seen"].map((word) => [word, c.stats.find((s) => new RegExp(`\\b${word}\\b`, "i").test(s.label))])
+      .filter(([, stat]) => stat).map(([word, stat]) => `, ${stat.value} ${word}`);
     return el("button", { class: `tab tone-${c.pathId}`, role: "tab", id: `tab-${place}`, "aria-controls": "call", "aria-selected": "false", tabindex: -1,
       on: { click: () => choose(place) } }, sketch(c.pathId), el("b", {}, c.title),
-      el("span", {}, el("span", { class: "way" }, c.path), heard.length ? `, ${heard[0]} heard` : ""));
+      el("span", {}, el("span", { class: "way" }, c.path), told.join("")));
   });
   $("tabs").replaceChildren(...tabs);
   $("tabs").classList.toggle("alone", tabs.length < 2);
