@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from iceway.explain.steps import steps
 from iceway.lab.demo import SCENARIOS, Outcome, Progress, Scenario, play_in_world, play_on_kernel
 from iceway.lab.grid.play import expectation
 from iceway.lab.namespaces import available
 from iceway.lab.pictured import STREAMS
-from iceway.trace.records import Malformed, MediaRejected, MediaStarted
+from iceway.trace.records import Malformed, MediaRejected, MediaStarted, SipSent
 from tests.conftest import unavailable
 from tests.e2e.story import every
 
@@ -84,6 +85,12 @@ def test_all_streams_begin_on_both_sides_and_nothing_is_thrown_away(outcome: Out
         assert {
             one.media for one in every(outcome.entries, MediaStarted, other, direction="received")
         } == shows
+
+
+def test_slides_that_nobody_sends_back_are_not_told_as_a_hold(outcome: Outcome) -> None:
+    offers = every(outcome.entries, SipSent, "alice", start="INVITE", says="^a=sendonly")
+    assert len(offers) >= 2, "the call and its settling"
+    assert not [step.plain for step in steps(outcome.entries) if "hold" in step.plain]
 
 
 def test_some_pictures_of_each_stream_are_kept_for_people(outcome: Outcome) -> None:

@@ -181,8 +181,8 @@ class Words:
                 "{A} tells {b}: {user} is not to be reached here any more",
                 "{A} passes it on to {b}: {user} signs off",
             )
-        if method == "RE-INVITE" and (held := _HELD.search(record.text)) is not None:
-            wish = "holds the call" if held[1] == "sendonly" else "keeps the call on hold"
+        if method == "RE-INVITE" and (held := _held(record.text)):
+            wish = "holds the call" if held == "sendonly" else "keeps the call on hold"
             own, passing = f"{{A}} {wish}", f"{{A}} tells {{b}} that {{user}} {wish}"
         if method == "REFER":
             own = f"{{A}} asks {{callee}} to talk with {_braced(_person(_header(record.text, 'refer-to')))} instead"
@@ -243,6 +243,15 @@ def signs_off(text: str) -> bool:
     return bool(_NO_EXPIRY.search(head))
 
 
+def _held(text: str) -> str:
+    """The direction by which an offer holds the sound, or nothing: slides that nobody sends back are no hold."""
+    sections = _SECTION.split(text)
+    sound = next((section for section in sections if section.startswith("m=audio")), sections[0])
+    found = _HELD.search(sound)
+    return found[1] if found else ""
+
+
+_SECTION = re.compile(r"^(?=m=)", re.MULTILINE)
 _HELD = re.compile(r"^a=(sendonly|inactive)\r?$", re.MULTILINE)
 _FRAGMENT = re.compile(r"^\r?\n?SIP/2\.0 ([1-6][0-9]{2}[^\r\n]*)", re.MULTILINE)
 _NO_EXPIRY = re.compile(
