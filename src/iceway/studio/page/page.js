@@ -5,7 +5,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
-const KINDS = { sip: "Calls (SIP)", stun: "Addresses and relay", check: "Trying paths", media: "Sound", note: "Other" };
+const KINDS = { sip: "Calls (SIP)", stun: "Addresses and relay", check: "Trying paths", media: "Sound, pictures", note: "Other" };
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
 const state = { call: 0, step: 0, playing: false, speed: 1, hidden: new Set(), look: false };
