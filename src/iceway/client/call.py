@@ -13,21 +13,19 @@ says when), and sound goes on over the old path for as long as there is one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from iceway.client.agreement import Agreement
 from iceway.client.config import PhoneConfig
 from iceway.client.events import (
     CallAnswered,
     CallDigit,
     CallEnded,
-    CallHeld,
     CallKeyless,
     CallPlayed,
     CallProgress,
     CallSettled,
-    CallStreams,
 )
 from iceway.client.keeping import PathKeeper
 from iceway.client.legs import Leg, LegEvent, Legs
@@ -56,8 +54,6 @@ from iceway.ice.events import (
 from iceway.media.description import Negotiated, NegotiationError
 from iceway.media.digits import checked
 from iceway.media.dtls import KeysAgreed, KeysFailed, SendHandshake
-from iceway.media.keying import Keys
-from iceway.media.negotiation import KINDS, MediaNegotiation, StreamTerms, Transport
 from iceway.media.pictures import Pictures
 from iceway.media.session import (
     DigitReceived,
@@ -116,35 +112,27 @@ class Call(Outbox):
         self._media = CallMedia(name, media, rng, config.identity)
         self._legs = Legs(name, config.ways.agent_config(controlling=not incoming), rng, config.dtls)
         self._first = self._legs.first
-        self._negotiation = MediaNegotiation(
-            rng,
-            {"audio": config.codecs, **dict.fromkeys(PICTURES, config.video_codecs)},
-            allow_clear=config.allow_clear,
-            sdes=secured and config.keys is not Keys.DTLS,
-            fingerprint=config.dtls.fingerprint if config.dtls else None,
-            bundle=config.bundle,
-        )
-        self._wanted = [] if incoming else list(self._media.kinds)  # the streams that our next offer is about
-        self._terms: dict[str, StreamTerms] = {}
-        self._unkeyed: dict[str, Negotiated] = {}  # agreed on, but for the keys
-        self._told: tuple[str, ...] = ("audio",)  # the streams that flow, as last told
-        self._trickle = Trickle(self, self._negotiation, self._legs, signalling)
+        self._agreement = Agreement(self, config, self._legs, self._media, rng, secured=secured)
+        self._trickle = Trickle(self, self._agreement, self._legs, signalling)
         self._described = False
         self._describe_by: float | None = None
         self._answer = ""
-        self._picked_up = False
+        self._to_be_accepted = False
         self._accepted = False
         self._unreadable = 0
-        self._holding = False
-        self._held = (False, False)  # here, there; as last told
         restarts = Restarts(incoming=incoming)
         self._keeper = PathKeeper(self, self._first.agent, signalling, restarts)
-        self._renegotiation = Renegotiation(self, self._legs, self._negotiation, signalling, restarts)
+        self._renegotiation = Renegotiation(self, self._legs, self._agreement, signalling, restarts)
 
     # --- facts --------------------------------------------------------------------------------------------
     @property
     def answered(self) -> bool:
         return self.phase in (Phase.CONFIRMED, Phase.SETTLED)
+
+    @property
+    def picked_up(self) -> bool:
+        """Somebody has, there or here; our 200 may still be on its way."""
+        return self.answered or self._accepted
 
     @property
     def path(self) -> CandidatePath | None:
@@ -153,7 +141,7 @@ class Call(Outbox):
 
     @property
     def holding(self) -> bool:
-        return self._holding
+        return self._agreement.holding
 
     @property
     def muted(self) -> bool:
@@ -171,26 +159,19 @@ class Call(Outbox):
     @property
     def streams(self) -> tuple[str, ...]:
         """What both sides agreed to carry, of "audio", "video" and "slides"."""
-        return tuple(kind for kind in KINDS if self._legs.used(kind) is not None)
-
-    def stats(self, now: float) -> CallStats:
-        return self._media.stats(now)
-
-    def directions(self) -> dict[str, str]:
-        """The streams that an offer of ours is about, each with our direction."""
-        return {kind: self.direction(kind) for kind in KINDS if kind in self._wanted}
-
-    def direction(self, kind: str) -> str:
-        return self._media.direction(kind, holding=self._holding)
+        return self._agreement.streams
 
     def takes(self) -> tuple[str, ...]:
         """The streams that may be offered to us."""
         return self._media.kinds
 
+    def stats(self, now: float) -> CallStats:
+        return self._media.stats(now)
+
     # --- commands -----------------------------------------------------------------------------------------
     def begin(self, interfaces: tuple[str, ...], servers: tuple[IceServer, ...], now: float) -> None:
         """Start to gather; the offer (or the answer to one) follows when candidates are there."""
-        self._legs.prepare(self._wanted, bundled=False, now=now)
+        self._agreement.prepare(now)
         self.hurry(now)
         self._legs.gather(interfaces, servers, now)
         self._drain(now)
@@ -198,14 +179,10 @@ class Call(Outbox):
     def receive_offer(self, body: str, now: float) -> bool:
         """The offer of an incoming call. False: it was refused, with its reason."""
         try:
-            terms = self._negotiation.receive_offer(body, self.takes())
-            self._legs.offered_by_them(terms, now)
-            if not self.learn(terms, now):
-                raise NegotiationError("iceway calls need ICE, and the offer has none that works")
+            self._agreement.take_offer(self._agreement.read_offer(body), now)
         except NegotiationError as error:
             self.refuse(error.code, error.reason, now)
             return False
-        self._wanted = list(self.streams)
         self._legs.ringing(now)
         self._drain(now)
         return True
@@ -213,7 +190,7 @@ class Call(Outbox):
     def pick_up(self, now: float) -> None:
         """Answer an incoming call, as soon as its candidates are there. Raises UsageError for a call of ours."""
         self._must_be_incoming()
-        self._picked_up = True
+        self._to_be_accepted = True
         self._accept_when_ready(now)
         self._drain(now)
 
@@ -248,35 +225,29 @@ class Call(Outbox):
 
     def hold(self, holding: bool, now: float) -> None:
         """Hold the call, or resume it. Raises UsageError before it is answered; `CallHeld` says when both know."""
-        if self.ended or holding == self._holding:
+        if self.ended or holding == self.holding:
             return
         if self._media.audio is None or not self.answered:
             raise UsageError(f"{self.name} is not answered yet, so it cannot be held")
-        self._holding = holding
+        self._agreement.holding = holding
         self._media.audio.hold(holding)
         self._renegotiation.say_what_changed(now)
         self._drain(now)
 
     def add(self, kind: str, pictures: Pictures, now: float) -> None:
         """Add pictures or slides to the call, by re-INVITE. Raises UsageError before it is answered, or if it has them."""
-        if kind not in PICTURES:
-            raise UsageError(f"{kind!r} is no stream of pictures; there are {' and '.join(PICTURES)}")
+        _must_be_pictures(kind)
         if self.ended or not self.answered:
             raise UsageError(f"{self.name} is not answered, so nothing can be added to it")
-        if kind in self._wanted:
-            raise UsageError(f"{self.name} has {kind} already")
-        self._media.add(kind, pictures)
-        self._wanted.append(kind)
-        self._legs.prepare(self._wanted, bundled=bool(self._negotiation.bundle), now=now)
+        self._agreement.add(kind, pictures, now)
         self._renegotiation.say_what_changed(now)
         self._drain(now)
 
     def drop(self, kind: str, now: float) -> None:
         """Take pictures or slides out of the call, by re-INVITE; what is not there need not be taken out."""
-        if kind not in PICTURES:
-            raise UsageError(f"{kind!r} is no stream of pictures; there are {' and '.join(PICTURES)}")
+        _must_be_pictures(kind)
         if not self.ended:
-            self.lose(kind, now)
+            self._agreement.drop(kind, now)
             self._renegotiation.say_what_changed(now)
             self._drain(now)
 
@@ -297,15 +268,12 @@ class Call(Outbox):
     def receive_answer(self, body: str, now: float, *, early: bool) -> bool:
         """The answer in a 183 or a 200; the 200 may repeat the 183's. False: it is unusable, the call ends."""
         try:
-            terms = self._negotiation.receive_answer(body)
-            self._legs.answered_by_them(terms)
-            if not self.learn(terms, now):
-                raise NegotiationError("the other side does not speak ICE")
+            self._agreement.take_answer(self._agreement.read_answer(body), now)
         except NegotiationError as error:
             self._signalling.hang_up(self, error.reason, now)
             self._end(error.reason, now)
             return False
-        self._start_sessions(terms, now)
+        self._agreement.begin(now)
         self._trickle.tell(now)
         if early and self.phase in (Phase.TRYING, Phase.RINGING):
             self._become(Phase.EARLY)
@@ -319,9 +287,9 @@ class Call(Outbox):
         self._become(Phase.CONFIRMED)
         self._speak_up(now)
         self.emit(CallAnswered(self.name))
-        self._agreed(now)
+        self._agreement.concluded(now)
         self._keeper.answered(now)
-        self._send_when_possible(now)
+        self._agreement.send_when_possible(now)
         self._settle_when_selected(now)
         self._drain(now)
 
@@ -443,7 +411,7 @@ class Call(Outbox):
                 if leg is self._first:
                     self._keeper.not_found(reason, now)
                 else:
-                    self._pathless(leg, reason, now)
+                    self.pathless(leg, reason, now)
             case ConsentLostEvent(silent_for=silent):
                 self._keeper.lost(f"the other side has been silent for {silent:.0f} s", now)
             case RestartNeeded(reason=reason):
@@ -455,7 +423,7 @@ class Call(Outbox):
             case SendHandshake(data=data):
                 leg.agent.send(data, now)
             case KeysAgreed():
-                self._start_sessions({kind: self._terms[kind] for kind in self._legs.kinds_on(leg)}, now)
+                self._agreement.keyed(leg, now)
             case KeysFailed(reason=reason):
                 self.emit(CallKeyless(self.name, reason))
             case _:
@@ -496,134 +464,48 @@ class Call(Outbox):
             return
         self._described = True
         if not self.incoming:
-            directions = self.directions()
-            body = self._negotiation.offer(self._legs.transports(directions, Leg.everything), directions)
-            self._renegotiation.said(directions)
+            body = self._agreement.offer()
             self._become(Phase.TRYING)
             self._signalling.offer(self, body, now)
             return
-        self._answer = self.answer()
-        self._start_sessions(self._negotiation.terms, now)
-        if self._picked_up:
+        self._answer = self._agreement.answer()
+        self._agreement.begin(now)
+        if self._to_be_accepted:
             self._accept_when_ready(now)
         else:
             self._become(Phase.EARLY)
             self._signalling.progress(self, self._answer, now)
 
-    def answer(self, end: Callable[[Leg], Transport] = Leg.everything) -> str:
-        """What our answer to their offer says, with our end of every leg as `end` has it."""
-        directions = {kind: self.direction(kind) for kind in self.streams if kind in self.takes()}
-        refused = [kind for kind in KINDS if kind not in directions]
-        self._renegotiation.said(directions)
-        return self._negotiation.answer(self._legs.transports(directions, end), directions, refused)
-
     def _accept_when_ready(self, now: float) -> None:
-        if self._picked_up and self._described and not self._accepted and not self.ended:
+        if self._to_be_accepted and self._described and not self._accepted and not self.ended:
             self._accepted = True
             self._signalling.accept(self, self._answer, now)
             self._speak_up(now)  # the first word is sent on the early path; nobody waits for the ACK
 
-    def learn(self, terms: Mapping[str, StreamTerms], now: float) -> bool:
-        """Tell the agents who the other side is; False if it speaks no ICE."""
+    def meet(self, leg: Leg, agreed: Negotiated, now: float) -> bool:
+        """Tell a leg's agent who the other side is; False if it speaks no ICE."""
+        known = leg.agent.remote_ufrag
         deaf = not self._signalling.takes_candidates(self)
-        for leg in self._legs.in_use():
-            kinds = self._legs.kinds_on(leg)
-            agreed = terms[kinds[0]].negotiated if kinds else None
-            known = leg.agent.remote_ufrag
-            if agreed is None or not leg.exchange.learn(agreed.ice, agreed.remote, now, deaf=deaf):
-                if leg is self._first:
-                    return False
-                self._pathless(leg, "the other side says no ICE for it", now)
-                continue
-            if self.answered:
-                continue  # whoever restarts ICE stays who they are, and media goes on over the old path
-            leg.keys.talk_to(leg.agent.remote_ufrag or "")
-            if known is not None and known != leg.agent.remote_ufrag:
-                leg.path = None
-                if leg is self._first:
-                    self._keeper.another_end()
-            if known is None and leg is self._first:
-                self._keeper.looked_for(now)
+        if not leg.exchange.learn(agreed.ice, agreed.remote, now, deaf=deaf):
+            return False
+        if self.answered:
+            return True  # whoever restarts ICE stays who they are, and media goes on over the old path
+        leg.keys.talk_to(leg.agent.remote_ufrag or "")
+        if known is not None and known != leg.agent.remote_ufrag:
+            leg.path = None
+            if leg is self._first:
+                self._keeper.another_end()
+        if known is None and leg is self._first:
+            self._keeper.looked_for(now)
         return True
 
     # --- media --------------------------------------------------------------------------------------------
-    def _start_sessions(self, terms: Mapping[str, StreamTerms], now: float) -> None:
-        """…or go on under what was agreed, as soon as there are keys; until then nothing is sent or played."""
-        self._terms.update(terms)
-        for kind, found in terms.items():
-            leg = self._legs.used(kind)
-            if found.negotiated is None or leg is None or kind not in self.takes():
-                self._unkeyed.pop(kind, None)
-                self._media.rest(kind, now)
-                continue
-            keyed = leg.keys.keyed(found.negotiated, self.call_id)
-            if keyed is None:
-                self._unkeyed[kind] = found.negotiated
-            else:
-                self._unkeyed.pop(kind, None)
-                self._media.agreed(kind, keyed, self.call_id, now)
-            if leg.path is not None:
-                leg.keys.path_found(leg.path.remote.address, leg.path.round_trip, now)
-        self._send_when_possible(now)
-
-    def _send_when_possible(self, now: float) -> None:
-        """The called side sends early sound; the calling side is silent until somebody has picked up.
-
-        Pictures wait for that on both sides. Nobody begins under the keys of another end of a fork.
-        """
-        for kind in self._media.sessions:
-            leg = self._legs.used(kind)
-            if leg is None or leg.path is None or kind in self._unkeyed:
-                continue
-            if self.answered or self._accepted or (self.incoming and kind == "audio"):
-                self._media.sessions[kind].start_sending(now)
-
     def _speak_up(self, now: float) -> None:
         self._legs.answered(now)
         self._media.confirm(now)
-        self._send_when_possible(now)
+        self._agreement.send_when_possible(now)
 
-    def _agreed(self, now: float) -> None:
-        """Offer and answer have come to something: what did not make it is let go of, and it is told what flows."""
-        for kind in self._wanted[:]:
-            if self._legs.used(kind) is None and kind in self._terms and self._renegotiation.is_said(kind):
-                reason = self._terms[kind].reason or "the other side has no place for it"
-                self.emit(Note("info", f"no {kind} in this call: {reason}"))
-                self.lose(kind, now)
-        self._legs.keep(self._wanted, now)
-        if self.streams != self._told and self.answered:
-            self._told = self.streams
-            self.emit(CallStreams(self.name, self.streams))
-
-    def renegotiated(self, terms: Mapping[str, StreamTerms], now: float) -> None:
-        """Media goes on under what a re-INVITE agreed."""
-        left = {kind: StreamTerms(None, kind) for kind in self._terms if kind not in terms}
-        self._wanted = [
-            kind for kind in KINDS if kind in self.streams or kind in set(self._wanted) - set(left)
-        ]
-        self._start_sessions({**left, **terms}, now)
-        sound = terms["audio"].negotiated if "audio" in terms else None
-        held = (not sound.hears, not sound.sends) if sound else (False, False)
-        if held != self._held:
-            self._held = held
-            self.emit(CallHeld(self.name, *held))
-        self._agreed(now)
-
-    def refused(self, now: float) -> None:
-        """An offer of ours was refused as a whole: what it would have added will not be."""
-        for kind in self._wanted[:]:
-            if self._legs.used(kind) is None and self._renegotiation.is_said(kind):
-                self.lose(kind, now)
-        self._legs.keep(self._wanted, now)
-
-    def lose(self, kind: str, now: float) -> None:
-        """A stream of pictures is over, at this end at least."""
-        if kind in self._wanted:
-            self._wanted.remove(kind)
-        self._media.drop(kind, now)
-        self._negotiation.renew(kind)
-
-    def _pathless(self, leg: Leg, reason: str, now: float) -> None:
+    def pathless(self, leg: Leg, reason: str, now: float) -> None:
         """A way that is not the call's own came to nothing; the call goes on without it."""
         leg.path = None
         what = " and ".join(self._legs.kinds_on(leg)) or leg.name
@@ -637,7 +519,7 @@ class Call(Outbox):
         leg.keys.path_found(path.remote.address, path.round_trip, now)
         if before is not None and not _same(before, path):
             self._media.path_changed(self._legs.kinds_on(leg), now)
-        self._send_when_possible(now)
+        self._agreement.send_when_possible(now)
 
     # --- settling -----------------------------------------------------------------------------------------
     def _settle_when_selected(self, now: float) -> None:
@@ -686,6 +568,11 @@ class Call(Outbox):
 
     def _state(self, state: str, reason: str = "") -> CallState:
         return CallState(self.call_id, state, self._config.identity, self.peer, reason)
+
+
+def _must_be_pictures(kind: str) -> None:
+    if kind not in PICTURES:
+        raise UsageError(f"{kind!r} is no stream of pictures; there are {' and '.join(PICTURES)}")
 
 
 def _same(one: CandidatePath, other: CandidatePath) -> bool:

@@ -11,21 +11,20 @@ that the other side had drawn for its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from iceway.client.agreement import Agreement, Terms
 from iceway.client.legs import Leg, Legs
 from iceway.client.restart import Restarts, Step
 from iceway.media.description import NegotiationError
-from iceway.media.negotiation import MediaNegotiation, StreamTerms, Transport
+from iceway.media.negotiation import Transport
 from iceway.trace.records import Note
 from iceway.wire.sdp import IceParameters
 
 if TYPE_CHECKING:
     from iceway.client.call import Call
     from iceway.client.signalling import Signalling
-
-Terms = Mapping[str, StreamTerms]
 
 CURABLE = frozenset({408, 480, 491, 500, 503, 504})  # refusals after which the same offer may be taken
 
@@ -37,40 +36,31 @@ class Renegotiation:
         self,
         owner: Call,
         legs: Legs,
-        negotiation: MediaNegotiation,
+        agreement: Agreement,
         signalling: Signalling,
         restarts: Restarts,
     ) -> None:
         self._owner = owner
         self._legs = legs
         self._first = legs.first
-        self._negotiation = negotiation
+        self._agreement = agreement
         self._signalling = signalling
         self._restarts = restarts
         self._settling = False
         self._changing = False  # an offer is out that changes what is held, or which streams there are
-        self._said: dict[str, str] = {}  # our directions, by stream, in the last description of ours
         self._wanted = False  # they asked for an offer, which goes out with the 200 to that
         self._theirs: Terms | None = None  # their offer, until our candidates for its answer are there
         self._known_ufrag: str | None = None  # theirs when we began a restart: what an older offer still has
 
     # --- what is to be said -------------------------------------------------------------------------------
-    def said(self, directions: Mapping[str, str]) -> None:
-        """A description of ours has told them these."""
-        self._said = dict(directions)
-
-    def is_said(self, kind: str) -> bool:
-        """Whether the last description of ours is about this stream."""
-        return kind in self._said
-
     def refresh(self, now: float) -> None:
         """Say once more what holds, unless something is being said anyway."""
-        self._said = {}
+        self._agreement.say_again()
         self.say_what_changed(now)
 
     def say_what_changed(self, now: float) -> None:
         """Hold, resume, add or drop: at once, or with what is being agreed now."""
-        if self._said == self._owner.directions() or self._owner.ended or not self._owner.answered:
+        if not self._agreement.unsaid or self._owner.ended or not self._owner.answered:
             return
         if self._settling or self._changing or self._restarts.offering or self._theirs is not None:
             return  # what is under way says it, or is followed by this
@@ -80,9 +70,7 @@ class Renegotiation:
         self._offer(Leg.settled, now)
 
     def _offer(self, end: Callable[[Leg], Transport], now: float) -> None:
-        directions = self._owner.directions()
-        self.said(directions)
-        body = self._negotiation.offer(self._legs.transports(directions, end), directions)
+        body = self._agreement.offer(end)
         if self._wanted:
             self._wanted = False
             self._signalling.answer_reoffer(self._owner, body, now)
@@ -136,7 +124,7 @@ class Renegotiation:
 
     def receive_offer(self, body: str, now: float) -> None:
         try:
-            terms = self._negotiation.receive_offer(body, self._owner.takes())
+            terms = self._agreement.read_offer(body)
         except NegotiationError as error:
             self._refuse(error.code, error.reason, now)
             return
@@ -155,8 +143,7 @@ class Renegotiation:
             self._legs.restart(now)
             self._take_restart(terms, now)
         else:
-            self._legs.offered_by_them(terms, now)
-            self._owner.learn(terms, now)
+            self._agreement.take_offer(terms, now)
             if self._legs.ready:
                 self._answer(terms, now)
             else:
@@ -166,26 +153,25 @@ class Renegotiation:
         settling, self._settling = self._settling or self._changing, False
         self._changing = False
         try:
-            terms = self._negotiation.receive_answer(body)
+            terms = self._agreement.read_answer(body)
+            ice = self._said_of(self._first, terms)
+            if ice is None:
+                raise NegotiationError("it leaves ICE, which cannot be left during a call")
         except NegotiationError as error:
             self._owner.emit(Note("warning", f"the answer to our re-INVITE is unusable: {error.reason}"))
             if self._restarts.step is Step.OFFERED:
                 self._restarts.failed(now)
             self.say_what_changed(now)
             return
-        ice = self._said_of(self._first, terms)
-        ufrag = ice.ufrag if ice is not None else None
-        if self._restarts.offering and ufrag == self._known_ufrag:
+        if self._restarts.offering and ice.ufrag == self._known_ufrag:
             if not settling:
                 self._owner.emit(Note("warning", "the other side answered an ICE restart without restarting"))
                 if not self._restarts.in_trouble:  # else the trouble has its own limit
                     self._restarts.failed(now)
             return
-        self._legs.answered_by_them(terms)
-        restarted = ufrag != self._first.agent.remote_ufrag
-        if ufrag is not None:
-            self._owner.learn(terms, now)
-        self._owner.renegotiated(terms, now)
+        restarted = ice.ufrag != self._first.agent.remote_ufrag
+        self._agreement.take_answer(terms, now)
+        self._agreement.renegotiated(terms, now)
         if restarted:
             self._restarts.checking()
         else:
@@ -201,7 +187,7 @@ class Renegotiation:
                 self._restarts.failed(now)
             else:
                 self._restarts.refused()
-        self._owner.refused(now)
+        self._agreement.refused(now)
         self.say_what_changed(now)
 
     # --- answers ------------------------------------------------------------------------------------------
@@ -211,25 +197,21 @@ class Renegotiation:
         self._theirs = terms
         self._restarts.checking()
         self._owner.to_be_settled()
-        self._legs.offered_by_them(terms, now)
-        self._owner.learn(terms, now)
+        self._agreement.take_offer(terms, now)
         self._owner.hurry(now)
 
     def _answer(self, terms: Terms, now: float, *, restarted: bool = False) -> None:
         if self._changing:  # it met theirs and waits: this answer says the same
             self._changing = False
             self._signalling.withdraw_reoffer(self._owner, now)
-        answer = self._owner.answer(lambda leg: leg.answering(self._said_of(leg, terms), restarted=restarted))
+        answer = self._agreement.answer(
+            lambda leg: leg.answering(self._said_of(leg, terms), restarted=restarted)
+        )
         self._signalling.answer_reoffer(self._owner, answer, now)
-        agreed = self._negotiation.terms
-        self._owner.renegotiated(agreed, now)
+        self._agreement.answered(now)
         ice = self._said_of(self._first, terms)
         if ice is not None and ice.remote_candidates:
             self._owner.settled()
-        sound = agreed["audio"].negotiated if "audio" in agreed else None
-        if sound is not None and not sound.hears and self._said.get("audio") == "sendrecv":
-            # We resumed, and they had not heard of it when they offered this.
-            self._said["audio"] = sound.direction
         self.say_what_changed(now)
 
     def _said_of(self, leg: Leg, terms: Terms) -> IceParameters | None:

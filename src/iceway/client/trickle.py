@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iceway.client.legs import Leg, Legs
+from iceway.client.agreement import Agreement
+from iceway.client.legs import Legs
 from iceway.core.errors import ParseError
-from iceway.media.negotiation import MediaNegotiation
 from iceway.trace.records import Malformed, Note
 from iceway.wire import sdpfrag
 
@@ -27,12 +27,12 @@ class Trickle:
     def __init__(
         self,
         owner: Call,
-        negotiation: MediaNegotiation,
+        agreement: Agreement,
         legs: Legs,
         signalling: Signalling,
     ) -> None:
         self._owner = owner
-        self._negotiation = negotiation
+        self._agreement = agreement
         self._legs = legs
         self._signalling = signalling
         self._on_its_way = False
@@ -45,7 +45,7 @@ class Trickle:
             return
         for leg in self._legs.in_use():
             if leg.exchange.they_trickle and self._signalling.takes_candidates(self._owner):
-                fragment = leg.exchange.unsaid(self._mid(leg))
+                fragment = leg.exchange.unsaid(self._agreement.mid(leg))
                 if fragment is not None:
                     self._on_its_way = True
                     self._signalling.trickle(self._owner, fragment, now)
@@ -64,13 +64,8 @@ class Trickle:
             if content_type.partition(";")[0].strip().lower() != sdpfrag.MEDIA_TYPE:
                 raise ParseError(f"{content_type[:60]!r} is not {sdpfrag.MEDIA_TYPE}")
             for leg in self._legs.in_use():
-                leg.exchange.learn_more(body, self._mid(leg), now)
+                leg.exchange.learn_more(body, self._agreement.mid(leg), now)
         except ParseError as error:
             self._malformed += 1
             if self._malformed <= MAX_MALFORMED:
                 self._owner.emit(Malformed("sdp", None, str(error), len(body)))
-
-    def _mid(self, leg: Leg) -> str | None:
-        """How both sides call the stream whose transport it is."""
-        kinds = self._legs.kinds_on(leg)
-        return self._negotiation.mid(self._negotiation.terms[kinds[0]].transport) if kinds else None
