@@ -23,6 +23,8 @@ from iceway.frontend.users import add_user, set_password
 from iceway.io.devca import DevCa
 from iceway.media.files import FileSource, MemorySink, NullSink, SilenceSource, ToneSource
 from iceway.media.heard import compare
+from iceway.media.pattern import PatternSource
+from iceway.media.pictures import Pictures
 from iceway.media.speech import speech
 from iceway.trace.records import Measured, MediaStarted, Note
 
@@ -228,6 +230,32 @@ def test_a_registration_that_is_lost_and_back_is_told(tmp_path: Path) -> None:
                 await bob.stop()
 
     asyncio.run(stage())
+
+
+def test_a_call_that_cannot_be_made_keeps_no_device(tmp_path: Path) -> None:
+    class Device(ToneSource):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    class Camera(PatternSource):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    async def scene(on: Scene) -> None:
+        microphone, camera = Device(), Camera()
+        async with on.client("alice") as alice:
+            with pytest.raises(UsageError, match="cannot be called"):
+                await alice.call("b b", play=microphone, video=Pictures(camera))
+            assert (microphone.closed, camera.closed) == (1, 1)
+            call = await alice.call(f"sip:nobody@{DOMAIN}", play=microphone, video=Pictures(camera))
+            await call.ended(10)
+            assert (microphone.closed, camera.closed) == (2, 2)
+
+    play(tmp_path, scene)
 
 
 def test_media_from_paths_and_objects(tmp_path: Path) -> None:

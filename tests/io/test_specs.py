@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from iceway.core.errors import EnvironmentFailure, UsageError
 from iceway.io import camera, screen, sound_devices
@@ -152,6 +155,30 @@ def test_words_that_mean_nothing_are_refused_before_anything_is_opened(
 ) -> None:
     with pytest.raises(UsageError, match=complaint):
         Chosen(**words)  # type: ignore[arg-type]
+
+
+@given(
+    st.sampled_from(("play", "video", "share", "record")),
+    st.one_of(
+        st.text(max_size=30),
+        st.builds(
+            "{}{}".format,
+            st.sampled_from(
+                ("mic:", "tone:", "screen:", "screen:1+", "window:0x", "camera:", "pattern:", "speakers:")
+            ),
+            st.text("0123456789abcx+,.:-", max_size=20),
+        ),
+    ),
+)
+@example("play", "x" * 5000)
+@example("play", "a\0b")
+@example("video", "pattern:0x0")
+@example("share", "screen:99999999999")
+@example("play", "tone:99999.5")
+@example("record", "\0.mp4")
+def test_any_word_is_taken_or_refused_in_words(option: str, word: str) -> None:
+    with suppress(UsageError):
+        Chosen(**{option: word})  # type: ignore[arg-type]
 
 
 def test_nothing_is_silence_for_nobody() -> None:

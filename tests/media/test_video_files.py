@@ -15,8 +15,10 @@ from iceway.media.files import ToneSource, WavSink, load
 from iceway.media.heard import compare
 from iceway.media.pattern import numbered, read
 from iceway.media.picture import Picture, picture_of, plain, size
-from iceway.media.sound import RATE, silence
+from iceway.media.sound import FRAME, RATE, silence
+from iceway.media.supplied import PicturesOut, SoundOut
 from iceway.media.video_files import MkvRecorder, VideoFileSource
+from iceway.trace.records import Note
 
 
 def number(picture: Picture | None) -> int | None:
@@ -176,3 +178,22 @@ def test_a_full_disk_is_an_os_error() -> None:
         with contextlib.suppress(OSError):
             sink.close()
     recorder.pictures.show(plain(320, 180), 99.0)  # is let go of
+
+
+def test_a_full_disk_ends_a_call_s_recording_with_a_note_for_each_stream() -> None:
+    """Sound and pictures of one call into one recording, as its sessions do it."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    notes: list[Note] = []
+    recorder = MkvRecorder(full, size=(320, 180), slides=(320, 180))
+    sound = SoundOut(recorder.sound, notes.append)
+    pictures = [PicturesOut(sink, notes.append) for sink in (recorder.pictures, recorder.slides)]
+    noise = np.random.default_rng(1)
+    for step in range(100):
+        sound.write(noise.integers(-9999, 9999, FRAME).astype(np.int16))
+        for sink in pictures:
+            sink.show(noise.integers(0, 255, (270, 320)).astype(np.uint8), step / 10)
+    for one in (sound, *pictures):
+        one.close()
+    assert len([note for note in notes if "is not recorded from here on: No space left" in note.text]) == 3

@@ -45,6 +45,15 @@ class Media:
     def kinds(self) -> tuple[str, ...]:
         return ("audio", *(kind for kind in PICTURES if getattr(self, kind) is not None))
 
+    def close(self) -> None:
+        """Let go of everything: it never came to a call."""
+        for what in (self.source, self.sink, self.early):
+            let_go(what)
+        for pictures in (self.video, self.slides):
+            if pictures is not None:
+                let_go(pictures.source)
+                let_go(pictures.sink)
+
 
 class CallMedia:
     """One call's sessions, by kind. The call handles what `outputs` yields."""

@@ -370,7 +370,7 @@ class Client:
         try:
             return self._command(place)
         except IcewayError:
-            media.sink.close()
+            media.close()
             raise
 
     async def incoming(self) -> LiveCall:

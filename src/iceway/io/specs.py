@@ -269,7 +269,10 @@ def _stream(
 
 
 def _is_file(word: str) -> bool:
-    return Path(word).is_file()
+    try:
+        return Path(word).is_file()
+    except OSError:  # a name too long for a file, or a directory that is not ours to look into
+        return False
 
 
 def _frequency(text: str) -> float:
