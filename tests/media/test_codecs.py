@@ -74,6 +74,14 @@ def test_what_g711_cannot_carry_does_not_fold_back() -> None:
     assert heard[RATE // 10 :].std() < tone(5000).std() / 100
 
 
+def test_g722_carries_twice_the_band() -> None:
+    """RFC 3551 §4.5.2: 16 kHz of sound under a clock of 8 kHz."""
+    enc, dec = encoder("G722"), decoder("G722")
+    heard = np.concatenate([dec.decode(enc.encode(frame)) for frame in frames_of(tone(5000))])
+    assert power_at(heard[RATE // 10 :], 5000) > 0.98
+    assert CODECS["G722"].clock_rate == 8000
+
+
 def test_packets_of_other_lengths_decode() -> None:
     assert len(decoder("PCMU").decode(b"\xff" * 80)) == FRAME // 2
     assert len(decoder("PCMA").decode(b"\xd5" * 480)) == FRAME * 3

@@ -401,8 +401,8 @@ def test_misuse_is_told() -> None:
         alice().receive_answer("")
     with pytest.raises(UsageError):
         alice().answer(None, HOME)
-    with pytest.raises(UsageError, match="G722"):
-        alice("G722")
+    with pytest.raises(UsageError, match="G729"):
+        alice("G729")
 
 
 def test_keys_do_not_show() -> None:

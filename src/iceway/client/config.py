@@ -65,7 +65,7 @@ class PhoneConfig:
     relays: tuple[IceServer, ...] = ()
     ask_for_relays: bool = True
     ways: Ways = field(default_factory=Ways)
-    codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA")
+    codecs: tuple[str, ...] = ("opus", "G722", "PCMU", "PCMA")
     video_codecs: tuple[str, ...] = ("VP8", "H264")
     bundle: bool = True
     allow_clear: bool = False

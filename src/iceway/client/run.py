@@ -257,7 +257,7 @@ class Client:
         relays: Sequence[IceServer] = (),
         ask_for_relays: bool = True,
         ways: Ways | None = None,
-        codecs: Sequence[str] = ("opus", "PCMU", "PCMA"),
+        codecs: Sequence[str] = ("opus", "G722", "PCMU", "PCMA"),
         allow_clear: bool = False,
         keys: Keys = Keys.BOTH,
         ring_for: float | None = None,

@@ -1,4 +1,4 @@
-"""Sound ⇄ payloads: Opus through libopus, G.711 through FFmpeg's tables, both by PyAV.
+"""Sound ⇄ payloads: Opus through libopus, G.722 and G.711 through FFmpeg, all by PyAV.
 
 Encoders take one frame and give one payload; decoders take one payload and give as many samples as it holds,
 and bridge what did not come. Codec contexts run without threads, so equal input gives equal bytes.
@@ -54,15 +54,16 @@ class Decoder(Protocol):
 
 
 def encoder(name: str) -> Encoder:
-    """An encoder for "opus", "PCMU" or "PCMA"."""
-    return OpusEncoder() if name == "opus" else G711Encoder(_LAWS[name])
+    """An encoder for "opus", "G722", "PCMU" or "PCMA"."""
+    return OpusEncoder() if name == "opus" else SampleEncoder(*_BY_SAMPLES[name])
 
 
 def decoder(name: str) -> Decoder:
-    return OpusDecoder() if name == "opus" else G711Decoder(_LAWS[name])
+    return OpusDecoder() if name == "opus" else SampleDecoder(*_BY_SAMPLES[name])
 
 
-_LAWS = {"PCMU": "pcm_mulaw", "PCMA": "pcm_alaw"}
+# FFmpeg's name, and the rate of the samples. That of G.722 is not its RTP clock, by an error of old (RFC 3551 §4.5.2).
+_BY_SAMPLES = {"G722": ("g722", 16_000), "PCMU": ("pcm_mulaw", 8_000), "PCMA": ("pcm_alaw", 8_000)}
 
 
 class OpusEncoder:
@@ -124,22 +125,23 @@ class OpusDecoder:
         return filled
 
 
-class G711Encoder:
-    """160 bytes a frame, low-passed and decimated to 8 kHz."""
+class SampleEncoder:
+    """G.711, G.722: 160 bytes a frame, low-passed and decimated to the codec's rate."""
 
-    def __init__(self, law: str) -> None:
-        self._context = _context(law, "w", 8000)
-        self._down = Decimator(6)
+    def __init__(self, codec: str, rate: int) -> None:
+        self._rate = rate
+        self._context = _context(codec, "w", rate)
+        self._down = Decimator(RATE // rate)
 
     def encode(self, frame: Samples) -> bytes:
-        packets = self._context.encode(_frame(self._down.process(frame), 8000, None))
+        packets = self._context.encode(_frame(self._down.process(frame), self._rate, None))
         return b"".join(bytes(packet) for packet in packets)
 
 
-class G711Decoder:
-    def __init__(self, law: str) -> None:
-        self._context = _context(law, "r", 8000)
-        self._up = Interpolator(6)
+class SampleDecoder:
+    def __init__(self, codec: str, rate: int) -> None:
+        self._context = _context(codec, "r", rate)
+        self._up = Interpolator(RATE // rate)
         self._concealer = Concealer()
 
     def decode(self, payload: bytes) -> Samples:

@@ -35,6 +35,7 @@ class Codec:
 
 CODECS = {
     "opus": Codec("opus", 111, 48000, 2),  # RFC 7587 §7: always 48000/2, whatever is in it
+    "G722": Codec("G722", 9, 8000),  # the clock is not the 16 kHz of its samples (RFC 3551 §4.5.2)
     "PCMU": Codec("PCMU", 0, 8000),
     "PCMA": Codec("PCMA", 8, 8000),
 }
