@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import wave
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 pytest.importorskip("playwright")
 
-from playwright.async_api import async_playwright
+from playwright.async_api import WebSocketRoute, async_playwright
 
 from tests.conftest import unavailable
 from tests.e2e.programs import DOMAIN, Company, password
@@ -22,12 +23,12 @@ from tests.interop.webphone import RELAYS_ONLY, Guest, built, guests
 pytestmark = pytest.mark.interop("chromium")
 
 
-@pytest.fixture
-def company(tmp_path: Path) -> Iterator[Company]:
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
     """Front end and edge, with a door for browsers; Alice and Bob have accounts."""
     if (reason := built()) is not None:
         unavailable(reason)
-    company = Company(tmp_path)
+    company = Company(tmp_path_factory.mktemp("company"))
     try:
         company.serves(websocket=True)
         company.adds("alice", "bob")
@@ -104,7 +105,7 @@ def test_a_guest_signs_in_calls_is_called_and_leaves_nothing_behind(company: Com
 
 
 def test_relays_come_by_service_and_the_page_says_which_is_used(company: Company) -> None:
-    company.answers("bob")
+    bob = company.answers("bob")
 
     async def visit(new_guest: Callable[..., Coroutine[Any, Any, Guest]]) -> None:
         alice = await new_guest(RELAYS_ONLY)
@@ -113,5 +114,71 @@ def test_relays_come_by_service_and_the_page_says_which_is_used(company: Company
         await alice.dials("bob")
         await alice.talks()
         await alice.reads("#path", f"relayed via edge {company.ip} over UDP")
+        await alice.presses("Hang up")
 
     at_the_door(company, visit)
+    bob.interrupted()
+
+
+def test_relays_are_asked_for_again_before_their_credentials_end(company: Company) -> None:
+    async def visit(new_guest: Callable[..., Coroutine[Any, Any, Guest]]) -> None:
+        alice = await new_guest()
+        asked: list[str] = []
+
+        def sent(payload: str | bytes) -> None:
+            if str(payload).startswith("SERVICE") and "Authorization" in str(payload):
+                asked.append(str(payload))
+
+        alice.page.on("websocket", lambda socket: socket.on("framesent", sent))
+        await alice.page.clock.install()
+        await alice.signs_in("alice", password("alice"))
+        await alice.is_ready()
+        await alice.waits_for(lambda: len(asked) == 1)
+        await alice.page.clock.fast_forward("06:20:00")
+        await alice.is_ready()
+        assert len(asked) == 1
+        await alice.page.clock.fast_forward("00:05:00")  # 80 % of 8 hours have gone
+        await alice.waits_for(lambda: len(asked) == 2)
+
+    at_the_door(company, visit)
+
+
+def test_a_change_that_crosses_one_of_theirs_is_tried_again_and_the_call_lives(company: Company) -> None:
+    """491 (RFC 3261 §14.1), which makes JsSIP by itself hang up."""
+    bob = company.answers("bob")
+    refused: list[str] = []
+
+    def with_glare(socket: WebSocketRoute) -> None:
+        """The first re-INVITE of hers is answered by 491 on the way."""
+        server = socket.connect_to_server()
+
+        def from_page(message: str | bytes) -> None:
+            text = str(message)
+            branch = re.search(r"branch=(\S+)", text)
+            if re.match(r"INVITE .*?\r\nTo: [^\r]*;tag=", text, re.DOTALL) and not refused:
+                assert branch is not None
+                refused.append(branch[1])
+                kept = [line for line in text.split("\r\n") if re.match(r"(Via|From|To|Call-ID|CSeq):", line)]
+                socket.send("\r\n".join(["SIP/2.0 491 Request Pending", *kept, "Content-Length: 0", "", ""]))
+            elif branch is None or branch[1] not in refused:
+                server.send(message)
+
+        socket.on_message(from_page)
+
+    async def visit(new_guest: Callable[..., Coroutine[Any, Any, Guest]]) -> None:
+        alice = await new_guest()
+        await alice.page.route_web_socket("wss://**", with_glare)
+        await alice.signs_in("alice", password("alice"))
+        await alice.is_ready()
+        await alice.dials("bob")
+        await alice.talks()
+        await alice.presses("Hold")
+        await asyncio.to_thread(bob.prints, "they hold the call")
+        assert refused
+        await alice.presses("Resume")
+        await asyncio.to_thread(bob.prints, "the call goes on")
+        await alice.presses("Hang up")
+        await alice.reads("#recent", "talked")
+
+    at_the_door(company, visit)
+    bob.interrupted()

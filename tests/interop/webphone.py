@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -73,6 +74,12 @@ class Guest:
     async def reads(self, where: str, what: str) -> None:
         """Wait until it can be seen there."""
         await expect(self.page.locator(where)).to_contain_text(what, timeout=PATIENCE)
+
+    async def waits_for(self, what: Callable[[], bool]) -> None:
+        """Until it is so; the page's own clock may stand still meanwhile."""
+        async with asyncio.timeout(PATIENCE / 1000):
+            while not what():  # noqa: ASYNC110  (the page tells of it in passing)
+                await asyncio.sleep(0.05)
 
     async def talks(self) -> None:
         """Wait until the call is up, and both levels have moved."""
