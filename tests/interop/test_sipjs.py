@@ -1,4 +1,4 @@
-"""SIP.js in Chromium, by way of its SimpleUser: it registers over a WebSocket, calls us and is called, heard both ways."""
+"""SIP.js in Chromium, by way of its SimpleUser: over a WebSocket it calls us and is called, heard and seen both ways."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ pytest.importorskip("playwright")
 
 from playwright.async_api import Page, Route, async_playwright
 
+from iceway.client.media import Media
+from iceway.client.run import Client, make_media
 from iceway.media.heard import compare
+from iceway.media.pattern import PatternSource, read
+from iceway.media.pictures import MemorySink, Pictures
 from iceway.media.speech import speech
 from iceway.trace.records import SipReceived
 from tests.conftest import unavailable
@@ -20,6 +24,7 @@ from tests.e2e.programs import DOMAIN, Company, password
 from tests.interop.bundles import bundle
 from tests.interop.chromium import PROGRAM, QUIET
 from tests.interop.listening import heard, listen
+from tests.interop.watching import camera_file, seen, watch
 from tests.interop.webphone import FLAGS
 
 pytestmark = pytest.mark.interop("chromium")
@@ -29,6 +34,8 @@ PATIENCE = 30_000  # milliseconds
 HEARD_ENOUGH = 0.9
 SPOKEN_ENOUGH = 0.75
 """Of what goes through the browser's echo cancellation and noise suppression."""
+CAMERA = 7000
+"""Where the pictures of the browser's camera begin to count."""
 TALK = 10.0
 """Seconds: the speech, and what it takes to begin."""
 _USER = """
@@ -36,7 +43,7 @@ async ([server, aor, name, password]) => {
   const said = window.said = [];
   const user = window.user = new SIP.Web.SimpleUser(server, {
     aor,
-    media: {constraints: {audio: true, video: false}, remote: {audio: document.getElementById("voice")}},
+    media: {constraints: {audio: true, video: true}, remote: {video: document.getElementById("face")}},
     userAgentOptions: {authorizationUsername: name, authorizationPassword: password},
     delegate: {
       onRegistered: () => said.push("registered"),
@@ -77,18 +84,37 @@ async def hears(page: Page, word: str) -> None:
     await page.wait_for_function("(word) => said.includes(word)", arg=word, timeout=PATIENCE)
 
 
-def test_it_calls_and_is_called_and_both_hear_what_was_said(company: Company, script: Path) -> None:
+def test_it_calls_and_is_called_with_sound_and_pictures_both_ways(company: Company, script: Path) -> None:
     door = f"{company.ip}:{company.ports['websocket-port']}"
-    bob = company.answers("bob")
+    seen_by_bob = [MemorySink()]
+
+    def bobs_media(_: str = "") -> Media:
+        return make_media(speech("bob"), company.path("bob.wav"), video=bobs_pictures())
+
+    def bobs_pictures() -> Pictures:
+        return Pictures(PatternSource(320, 180), seen_by_bob[-1])
 
     async def blank(route: Route) -> None:
-        await route.fulfill(content_type="text/html", body="<!doctype html><audio id=voice autoplay></audio>")
+        await route.fulfill(content_type="text/html", body="<!doctype html><video id=face autoplay></video>")
 
     async def live() -> None:
-        async with async_playwright() as playwright:
-            microphone = f"--use-file-for-fake-audio-capture={speech('alice')}"
+        camera = camera_file(company.path("camera.y4m"), CAMERA, 60)
+        fakes = (
+            f"--use-file-for-fake-audio-capture={speech('alice')}",
+            f"--use-file-for-fake-video-capture={camera}",
+        )
+        async with (
+            Client(
+                f"sip:bob@{DOMAIN}",
+                password("bob"),
+                server=f"tls:{company.ip}:{company.ports['access-port']}",
+                trust=[company.path("data/ca/ca.pem")],
+                media=bobs_media,
+            ) as bob,
+            async_playwright() as playwright,
+        ):
             chromium = await playwright.chromium.launch(
-                executable_path=PROGRAM, args=[*QUIET, *FLAGS, microphone]
+                executable_path=PROGRAM, args=[*QUIET, *FLAGS, *fakes]
             )
             page = await chromium.new_page()
             await page.route(f"https://{door}/**", blank)
@@ -98,32 +124,47 @@ def test_it_calls_and_is_called_and_both_hear_what_was_said(company: Company, sc
             await hears(page, "registered")
 
             await page.evaluate("(to) => user.call(to)", f"sip:bob@{DOMAIN}")
+            call = await bob.incoming()
+            assert "User-Agent: SIP.js/" in the_invite(bob)
+            call.pick_up()
             await hears(page, "answered")
-            await listen(page, "voice")
-            await asyncio.sleep(TALK)
+            await both_see_and_hear(page, seen_by_bob[-1])
             await page.evaluate("() => user.hangup()")
-            await hears(page, "ended")
-            assert compare(speech("bob"), await heard(page)).share > HEARD_ENOUGH
+            await call.ended(PATIENCE / 1000)
+            assert compare(speech("alice"), company.path("bob.wav")).share > SPOKEN_ENOUGH
 
-            caller = asyncio.create_task(asyncio.to_thread(company.calls, "bob", "alice", "call"))
+            seen_by_bob.append(MemorySink())
+            await page.evaluate("() => { said.length = 0; }")
+            call = await bob.call(f"sip:alice@{DOMAIN}", play=speech("bob"), video=bobs_pictures())
             await hears(page, "invited")
-            await page.evaluate("() => { said.length = 0; return user.answer(); }")
+            await page.evaluate("() => user.answer()")
             await hears(page, "answered")
-            await listen(page, "voice")
-            assert f"alice@{DOMAIN} answered" in (await caller).told()
+            await both_see_and_hear(page, seen_by_bob[-1])
+            call.hang_up()
             await hears(page, "ended")
-            assert compare(speech("bob"), await heard(page)).share > HEARD_ENOUGH
 
             await page.evaluate("() => user.unregister()")
             await hears(page, "unregistered")
             await chromium.close()
 
     asyncio.run(live())
-    bob.interrupted()
-    assert compare(speech("alice"), company.path("bob-1.wav")).share > SPOKEN_ENOUGH
-    (invite, *_) = [
-        entry.record
-        for entry in company.trace("bob")
-        if isinstance(entry.record, SipReceived) and entry.record.start_line.startswith("INVITE")
-    ]
-    assert "User-Agent: SIP.js/" in invite.text
+
+
+async def both_see_and_hear(page: Page, bobs: MemorySink) -> None:
+    await listen(page, "face")
+    await page.wait_for_function("() => document.getElementById('face').videoWidth")
+    await watch(page, "face")
+    await asyncio.sleep(TALK)
+    assert compare(speech("bob"), await heard(page)).share > HEARD_ENOUGH
+    numbers = [reading.number for reading in await seen(page, "face") if reading is not None]
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) > 0.6 * (numbers[-1] - numbers[0] + 1) > 4 * TALK
+    readings = [read(picture) for _, picture in bobs.seen]
+    good = [one for one in readings if one is not None and one.lies == "upright"]
+    assert len(good) > 0.95 * len(readings) > 4 * TALK
+    assert {one.number // 1000 for one in good} == {CAMERA // 1000}
+
+
+def the_invite(bob: Client) -> str:
+    texts = [entry.record.text for entry in bob.trace if isinstance(entry.record, SipReceived)]
+    return next(text for text in texts if text.startswith("INVITE"))

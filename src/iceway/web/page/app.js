@@ -228,6 +228,7 @@ const SCREEN = { width: { max: 1920 }, height: { max: 1080 }, frameRate: { ideal
 
 async function command(name) {
   if (!call || find(name).disabled) return;
+  notice(null);
   const running = COMMANDS[name]();
   draw();
   await running;

@@ -118,6 +118,8 @@ export class PhoneCall extends EventTarget {
     await this.#renegotiate();
     const taken = ["sendrecv", "sendonly", "inactive"].includes(way.currentDirection);
     if (taken || this.#session.isEnded() || this.own(kind) !== track) return true;
+    if (way.mid === null) way.stop();
+    else if (!way.stopped) way.direction = "recvonly";
     this.#local.delete(kind);
     track.stop();
     this.#happened("changed");
@@ -204,23 +206,23 @@ export class PhoneCall extends EventTarget {
     return this.#agree((done) => this.#session.renegotiate({ rtcOfferConstraints: constraints }, done));
   }
 
-  /** What changes the session waits its turn, one offer at a time (RFC 3264 §4), and is done when it is answered. */
+  /** What changes the session waits its turn: one offer at a time (RFC 3264 §4). False: it was refused. */
   async #agree(change) {
     for (let tries = 0; tries < READY_TRIES && !this.#session.isEnded(); tries++) {
       let decide;
       const decided = new Promise((done) => (decide = done));
       if (this.#session.isReadyToReOffer() && change(() => decide(true))) {
         this.#refuse = () => decide(false);
-        if (await decided) return;
-        tries += READY_TRIES / 4;
-        await this.connection.setLocalDescription({ type: "rollback" }).catch(() => {});
-        await pause(this.incoming ? 2000 * Math.random() : 2100 + 1900 * Math.random()); // RFC 3261 §14.1
-        change = (done) => this.#session.renegotiate({}, done);
-      } else await pause(250);
+        const agreed = await decided;
+        if (!agreed) await this.connection.setLocalDescription({ type: "rollback" }).catch(() => {});
+        return agreed;
+      }
+      await new Promise((done) => setTimeout(done, 250));
     }
+    return false;
   }
 
-  /** JsSIP hangs up when a change is refused, were it only for glare (491). A call is worth more than that. */
+  /** JsSIP hangs up when a change is refused (but for glare, where it tries again). A call is worth more than that. */
   #survive(session) {
     const terminate = session.terminate.bind(session);
     session.terminate = (options = {}) => {
@@ -228,10 +230,6 @@ export class PhoneCall extends EventTarget {
       else terminate(options);
     };
   }
-}
-
-function pause(milliseconds) {
-  return new Promise((done) => setTimeout(done, milliseconds));
 }
 
 /** mid → content, of a description. */
