@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import av
 import numpy as np
 
 from iceway.edge.credentials import KeyRing
@@ -24,7 +25,10 @@ from iceway.frontend.users import set_password
 from iceway.lab.kernel_office import KernelOffice
 from iceway.lab.topologies import ACCESS_PORT, DOMAIN, FRONTEND_PORT
 from iceway.media.files import load
+from iceway.media.pattern import numbered, read
+from iceway.media.picture import picture_of
 from iceway.media.sound import RATE, Samples
+from iceway.media.video_files import MkvRecorder
 
 SERVERS = {"alice": f"edge.{DOMAIN}:{ACCESS_PORT}", "bob": f"frontend.{DOMAIN}:{FRONTEND_PORT}"}
 MODULES = Path("/usr/lib/baresip/modules")
@@ -65,6 +69,18 @@ module_app menu.so
 module_app debug_cmd.so
 module_app ctrl_tcp.so
 """
+_WITH_PICTURES = """\
+video_source avformat,{film}
+video_display fakevideo,nowhere
+video_size {width}x{height}
+video_bitrate 400000
+video_fps {frame_rate}
+module {coder}.so
+module avformat.so
+module fakevideo.so
+module snapshot.so
+"""
+SIZE, FRAME_RATE = (320, 180), 15
 
 
 class Baresip:
@@ -77,7 +93,11 @@ class Baresip:
         play: Path,
         codecs: Sequence[str],
         encryption: str = "srtp-mand",
+        *,
+        video: str = "",
+        film: Path | None = None,
     ) -> None:
+        """`video` is the codec that pictures are coded with, `film` what it shows, over and over."""
         self.name = name
         self._encryption = encryption
         self._program = f"{name}-baresip"
@@ -90,6 +110,12 @@ class Baresip:
         said = self._home / "said.wav"
         _write(np.concatenate([load(play), np.zeros(SILENCE * RATE, np.int16)]), 2, said)
         config = _CONFIG.format(ca=office.directory / "ca" / "ca.pem", play=said, heard=self._heard)
+        if film is not None:
+            width, height = SIZE
+            coder = {"H264": "avcodec", "VP8": "vp8"}[video]
+            config += _WITH_PICTURES.format(
+                film=film, width=width, height=height, frame_rate=FRAME_RATE, coder=coder
+            )
         (self._home / "config").write_text(config)
         (self._home / "contacts").touch()
         (self._home / "accounts").write_text(self._account(codecs) + "\n")
@@ -126,6 +152,10 @@ class Baresip:
         """Whom it talks with is to call somebody else."""
         self._command("transfer", f"sip:{peer}@{DOMAIN}")
 
+    def takes_snapshots(self) -> None:
+        """Of both pictures, as PNG files."""
+        self._command("snapshot")
+
     # --- what it tells ------------------------------------------------------------------------------------
     def waits_for(self, kind: str, limit: float = PATIENCE) -> dict[str, Any]:
         """The first event of a kind (CALL_ESTABLISHED, CALL_CLOSED …), once it has come."""
@@ -148,6 +178,20 @@ class Baresip:
         found = sorted(self._heard.glob("*-dec.wav"))
         assert found, self.log()
         return found
+
+    def saw(self) -> list[int]:
+        """The numbers on the snapshots of what it received, in the order in which it took them."""
+        files = sorted(
+            self._office.directory.glob("snapshot-recv-*.png"), key=lambda file: file.stat().st_mtime_ns
+        )
+        numbers = []
+        for file in files:
+            with av.open(file) as container:
+                reading = read(picture_of(next(container.decode(video=0))))
+            assert reading is not None, f"{file} is no test pattern"
+            assert reading.lies == "upright"
+            numbers.append(reading.number)
+        return numbers
 
     def log(self) -> str:
         return self._office.log(self._program)
@@ -199,6 +243,15 @@ class Baresip:
 def pause_before(recording: Path, file: Path, pause: float = CHECKS) -> Path:
     """The recording after a pause as long as baresip's checks last: only then does it listen."""
     _write(np.concatenate([np.zeros(int(pause * RATE), np.int16), load(recording)]), 1, file)
+    return file
+
+
+def film(file: Path, length: int = 450) -> Path:
+    """A film of numbered pictures."""
+    recorder = MkvRecorder(file, size=SIZE, with_sound=False)
+    for number in range(length):
+        recorder.pictures.show(numbered(number, *SIZE), number / FRAME_RATE)
+    recorder.pictures.close()
     return file
 
 

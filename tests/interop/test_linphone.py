@@ -19,7 +19,7 @@ from iceway.lab.namespaces import available
 from iceway.lab.topology import Topology
 from iceway.media.heard import compare
 from iceway.media.speech import speech
-from iceway.trace.entry import Entry, read_lines
+from iceway.trace.entry import Entry
 from iceway.trace.records import (
     CallState,
     MediaKeyed,
@@ -32,6 +32,7 @@ from iceway.trace.records import (
 from tests.conftest import unavailable
 from tests.e2e.story import Story, every
 from tests.interop.linphone import Linphone
+from tests.interop.phones import trace_of
 
 pytestmark = pytest.mark.interop("linphonec", "nft", "ip", "unshare")
 
@@ -95,11 +96,6 @@ def test_linphone_calls_us_and_is_called(
         (summary,) = every(trace, MediaSummary, us)
         assert codec in summary.codec
         assert not every(trace, MediaRejected, us)
-
-
-def trace_of(who: str, directory: Path) -> list[Entry]:
-    with (directory / f"{who}.jsonl").open(encoding="utf-8") as lines:
-        return list(read_lines(lines))
 
 
 def registered_with_sha256(trace: list[Entry], who: str) -> None:
