@@ -24,6 +24,7 @@ PACKAGES = {
     "linphonec": "linphone-cli",
     "chromium": "chromium",
     "Xvfb": "xvfb",
+    "xrandr": "x11-xserver-utils",
     "pulseaudio": "pulseaudio libportaudio2 libasound2-plugins",
     "avahi-daemon": "avahi-daemon",
     "nft": "nftables",

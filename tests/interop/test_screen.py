@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -125,9 +126,22 @@ def test_a_window_that_is_closed_ends_the_pictures() -> None:
 def test_a_server_that_goes_away_ends_the_pictures() -> None:
     with Desktop() as other:
         source = ScreenSource(display=other.display)
-    with pytest.raises(EnvironmentFailure, match="the screen cannot be captured"):
+    with pytest.raises(EnvironmentFailure, match="the X server is gone"):
         watch(source, PATIENCE)
     source.close()
+
+
+@pytest.mark.interop("xrandr")
+def test_a_screen_that_changes_its_size_is_shown_at_the_new_one() -> None:
+    with Desktop(640, 480) as other:
+        source = ScreenSource(display=other.display)
+        assert {size(picture) for picture in watch(source, 0.2)} == {(640, 480)}
+        for width, height in ((400, 300), (600, 440)):
+            change = ["--output", "screen", "--off", "--fb", f"{width}x{height}"]
+            subprocess.run(["xrandr", "-d", other.display, *change], check=True)
+            watch(source, 0.3)
+            assert {size(picture) for picture in watch(source, 0.2)} == {(width, height)}
+        source.close()
 
 
 def test_no_display_and_wayland_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

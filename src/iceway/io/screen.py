@@ -1,7 +1,7 @@
 """The screen, a part of it or one window as a source of pictures, by mss (X11).
 
-A window is what is seen where it lies: it is followed when it moves, and what covers it is seen, too. Pictures are
-scaled down to `limit` as a whole, never up.
+A window is what is seen where it lies: it is followed when it moves, and what covers it is seen, too. A screen that
+changes its size is shown at the new one. Pictures are scaled down to `limit` as a whole, never up.
 """
 
 from __future__ import annotations
@@ -38,14 +38,18 @@ class ScreenSource(CapturedPictures):
     ) -> None:
         camera = _Grabber(display, limit)
         try:
-            whole = camera.monitor(monitor)
-            shown = whole
-            if region is not None:
-                shown = Region(whole.left + region.left, whole.top + region.top, region.width, region.height)
+            camera.monitor(monitor)
         except BaseException:
             camera.close()
             raise
-        super().__init__(_Screen(camera, lambda: shown, "screen"), frame_rate)
+
+        def where() -> Region:
+            whole = camera.monitor(monitor)
+            if region is None:
+                return whole
+            return Region(whole.left + region.left, whole.top + region.top, region.width, region.height)
+
+        super().__init__(_Screen(camera, where, "screen"), frame_rate)
 
 
 class WindowSource(CapturedPictures):
@@ -130,7 +134,13 @@ class _Screen:
         self._close = close
 
     def grab(self) -> Picture:
-        return self._grabber.grab(self._where())
+        self._grabber.follow()
+        try:
+            return self._grabber.grab(self._where())
+        except EnvironmentFailure:
+            if not self._grabber.follow():  # it shrank just now
+                raise
+            return self._grabber.grab(self._where())
 
     def close(self) -> None:
         self._grabber.close()
@@ -143,21 +153,39 @@ class _Grabber:
 
     def __init__(self, display: str | None, limit: tuple[int, int]) -> None:
         self._limit = limit
-        on_x11 = sys.platform.startswith("linux")
-        if on_x11:
-            with WindowServer(display) as server:
-                if server.shows_only_its_own():
-                    raise wayland()
+        self._display = display
+        self._server = WindowServer(display) if sys.platform.startswith("linux") else None
         try:
-            self._mss = mss.MSS(with_cursor=True, display=display) if on_x11 else mss.MSS()
+            if self._server is not None and self._server.shows_only_its_own():
+                raise wayland()
+            self._open()
+        except BaseException:
+            if self._server is not None:
+                self._server.close()
+            raise
+
+    def _open(self) -> None:
+        """mss keeps what it once found out about screens, so it is begun anew when that has changed."""
+        try:
+            on_x11 = self._server is not None
+            self._mss = mss.MSS(with_cursor=True, display=self._display) if on_x11 else mss.MSS()
             self.monitors = [
                 Region(one["left"], one["top"], one["width"], one["height"]) for one in self._mss.monitors
             ]
         except ScreenShotError as error:
             raise _failure(error) from error
 
+    def follow(self) -> bool:
+        """Notice whether the desktop has another size than before."""
+        if self._server is None or self._server.desktop() in (None, self.monitors[0]):
+            return False
+        with suppress(ScreenShotError):
+            self._mss.close()
+        self._open()
+        return True
+
     def monitor(self, number: int | None) -> Region:
-        """0: all of them as one; None: the first."""
+        """0: all of them as one; None: the first, or what is left."""
         count = len(self.monitors) - 1
         if number is None:
             return self.monitors[min(1, count)]
@@ -170,9 +198,8 @@ class _Grabber:
         left, top = max(region.left, whole.left), max(region.top, whole.top)
         right = min(region.left + region.width, whole.left + whole.width)
         bottom = min(region.top + region.height, whole.top + whole.height)
-        seen = np.zeros(
-            (region.height, region.width, 4), np.uint8
-        )  # black where it reaches out of the screen
+        # Black where it reaches out of the screen.
+        seen = np.zeros((region.height, region.width, 4), np.uint8)
         if left < right and top < bottom:
             try:
                 shot = self._mss.grab((left, top, right, bottom))
@@ -190,6 +217,8 @@ class _Grabber:
     def close(self) -> None:
         with suppress(ScreenShotError):  # the server went first
             self._mss.close()
+        if self._server is not None:
+            self._server.close()
 
 
 def _failure(error: ScreenShotError | AssertionError) -> EnvironmentFailure:

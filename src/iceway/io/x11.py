@@ -116,6 +116,10 @@ class WindowServer:
         left, top = struct.unpack_from("<hh", corner, 12)
         return Region(left, top, width, height)
 
+    def desktop(self) -> Region | None:
+        """All screens together, as they are now."""
+        return self.region(self._root)
+
     def exists(self, window: int) -> bool:
         return self._ask(_GET_GEOMETRY, 0, struct.pack("<I", window)) is not None
 
