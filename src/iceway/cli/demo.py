@@ -234,8 +234,8 @@ def _account(one: Seen) -> str:
         return f"none of {watched.taken} pictures arrived"
     order = "in order" if watched.in_order else "not in order"
     return (
-        f"{watched.arrived} of {watched.taken} numbered pictures, {order}; from taking to showing"
-        f" {watched.delay or 0:.3f} s, {max(watched.delays):.3f} s at most"
+        f"{watched.arrived} of {watched.taken} numbered pictures, {order}; from taking to showing mostly"
+        f" {(watched.delay or 0) * 1000:.0f} ms, at most {max(watched.delays) * 1000:.0f} ms"
     )
 
 
