@@ -68,6 +68,7 @@ bench-ice: $(READY)
 bench-media: $(READY)
 	@$(BIN)/python bench/media/run.py
 	@$(BIN)/python bench/media/many.py
+	@$(BIN)/python bench/media/leak.py
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

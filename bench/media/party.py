@@ -3,8 +3,8 @@
     python bench/media/party.py NAME PORT TRUST [MEDIA]
 
 MEDIA is "audio", or the codec of pictures that go with the sound, "VP8" or "H264". On standard input: {"take": 1} to
-take calls as they come; {"call": "bob", "count": 3} to make some; {"hang up": true}; {"report": true}. Each is answered
-by one line. What is heard and seen is counted and thrown away.
+take calls as they come; {"call": "bob", "count": 3} to make some; {"hang up": true}; {"forget": true} what is over;
+{"report": true}. Each is answered by one line. What is heard and seen is counted and thrown away.
 """
 
 from __future__ import annotations
@@ -115,6 +115,12 @@ class Party:
             call.hang_up()
         for call in calls:
             await call.ended(PATIENCE)
+        self.forget()
+
+    def forget(self) -> None:
+        """Of calls that are over; whoever is hung up on does not notice by itself. And what was recorded of them."""
+        self.client.trace.clear()
+        self.calls.clear()
         self.sources.clear()
         self.eyes.clear()
 
@@ -144,6 +150,8 @@ async def main(name: str, port: int, trust: Path, media: str = "audio") -> None:
                 taking = asyncio.ensure_future(party.take())
             if "call" in told:
                 await party.make(told["call"], told.get("count", 1))
+            if "forget" in told:
+                party.forget()
             if "hang up" in told:
                 await party.hang_up()
             _say(party.report())
