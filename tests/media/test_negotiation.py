@@ -96,6 +96,68 @@ def test_bundled_packets_may_bear_the_name_of_their_section() -> None:
         assert "extmap" not in bob.answer(transports("b", "audio"))
 
 
+def test_packets_on_a_shared_transport_can_be_told_apart() -> None:
+    """By number, by source and by name, whichever the other side heeds."""
+    alice, bob = side(1, *ALL), side(2, *ALL)
+    offer = alice.offer(transports("a", *ALL))
+    numbers = [number for media in sdp.parse(offer).media for number in media.formats]
+    assert len(numbers) == len(set(numbers))
+    bob.receive_offer(offer)
+    ours = alice.receive_answer(bob.answer(transports("b", "audio")))
+    for number, kind in enumerate(ALL):
+        one, other = ours[kind].negotiated, bob.terms[kind].negotiated
+        assert one is not None
+        assert other is not None
+        assert one.named == other.named == (1, str(number))
+        assert (one.their_ssrcs, other.their_ssrcs) == ((other.ssrc,), (one.ssrc,))
+
+
+def test_packets_are_not_named_for_who_does_not_ask() -> None:
+    alice, bob = side(1), side(2)
+    bob.receive_offer(alice.offer(transports("a", "audio", "video")))
+    answer = bob.answer(transports("b", "audio"))
+    silent = "".join(line for line in answer.splitlines(keepends=True) if not line.startswith("a=extmap"))
+    assert all(
+        found.negotiated and not found.negotiated.named for found in alice.receive_answer(silent).values()
+    )
+
+
+def test_a_second_stream_of_pictures_that_nobody_marked_is_slides() -> None:
+    """As browsers offer a shared screen, under the numbers of the camera."""
+    alice, bob = side(1, *ALL), side(2, *ALL)
+    offer = alice.offer(transports("a", *ALL)).replace("a=content:slides\r\n", "")
+    terms = bob.receive_offer(offer)
+    assert terms["slides"].negotiated
+    answer = bob.answer(transports("b", "audio"))
+    assert [media.kind for media in sdp.parse(answer).media] == ["audio", "video", "video"]
+    assert alice.receive_answer(answer)["slides"].negotiated
+
+
+def test_of_two_sections_for_sound_the_encrypted_is_meant() -> None:
+    offer = side(1, "audio").offer(transports("a", "audio"))
+    clear = "m=audio 6000 RTP/AVP 0\r\na=mid:c\r\n"
+    both = offer.replace("m=audio", f"{clear}m=audio", 1)
+    bob = side(2, "audio", allow_clear=True)
+    for _ in range(2):  # in later offers as well
+        agreed = bob.receive_offer(both)["audio"].negotiated
+        assert agreed is not None
+        assert agreed.send_key
+        answer = bob.answer(transports("b", "audio"))
+        assert [media.port for media in sdp.parse(answer).media] == [0, 5000]
+
+
+def test_only_streams_that_are_wanted_are_taken() -> None:
+    alice, bob = side(1, *ALL), side(2, *ALL)
+    terms = bob.receive_offer(alice.offer(transports("a", *ALL)), ("audio", "slides"))
+    assert set(terms) == {"audio", "slides"}
+    answer = bob.answer(transports("b", "audio"))
+    assert [media.port != 0 for media in sdp.parse(answer).media] == [True, False, True]
+    later = bob.offer(transports("b", "audio"), dict.fromkeys(ALL, "sendrecv"))
+    mids = [media.mid for media in sdp.parse(later).media]
+    assert len(set(mids)) == 3
+    assert alice.receive_offer(later)["video"].negotiated
+
+
 def test_who_cannot_bundle_gets_a_transport_for_each() -> None:
     alice, bob = side(1), side(2)
     offer = alice.offer(transports("a", "audio", "video"))

@@ -145,7 +145,7 @@ class Call:
                     self.said[session.name].append((self.now, output))
 
 
-@pytest.mark.parametrize("codec", ["opus", "PCMU", "PCMA"])
+@pytest.mark.parametrize("codec", ["opus", "G722", "PCMU", "PCMA"])
 def test_two_people_hear_each_other(codec: str) -> None:
     call = Call(codec).both_talk().until(5.0)
     for by, said in (("bob", "alice"), ("alice", "bob")):

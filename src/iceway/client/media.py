@@ -2,7 +2,7 @@
 
 Sessions begin when their stream is agreed on and its keys are there. A stream that offer and answer leave out rests,
 and goes on when it is agreed on again; `drop` ends it. What arrives on a way that several streams share is told apart
-by the sources that were announced, else by payload types.
+by the name that packets bear or the sources that were announced, else by payload types.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from iceway.media.session import AudioSession
 from iceway.media.supplied import let_go
 from iceway.media.video import VideoSession
 from iceway.wire.rtp import is_rtcp
+from iceway.wire.rtp_extension import find_element
 
 if TYPE_CHECKING:
     from random import Random
@@ -205,7 +206,10 @@ def _meant(data: bytes, sessions: list[AudioSession | VideoSession]) -> AudioSes
         return sessions[0] if sessions else None
     ssrc, payload_type = int.from_bytes(data[8:12]), data[1] & 0x7F
     for session in sessions:
-        if ssrc in session.negotiated.their_ssrcs:
+        terms = session.negotiated
+        if ssrc in terms.their_ssrcs:
+            return session
+        if terms.named is not None and find_element(data, terms.named[0]) == terms.named[1].encode():
             return session
     fitting = [session for session in sessions if session.takes(payload_type)]
     unannounced = [session for session in fitting if not session.negotiated.their_ssrcs]

@@ -73,7 +73,8 @@ class Negotiated:
     `remote` (its `m=` and `c=` lines, None when they name no IP address) is all there is. `direction` is ours:
     "recvonly" means that we do not send. `events` is the form of telephone keys that we send (None: the other side
     takes none), `hears_events` those that may arrive. `ssrc` is what we send under, `their_ssrcs` what they announced
-    (RFC 5576), if anything.
+    (RFC 5576), if anything; `named` is how packets on a shared transport say whose they are, by the number of a header
+    extension and the name of the stream (RFC 8843 §15).
     """
 
     codec: Codec
@@ -90,6 +91,7 @@ class Negotiated:
     dtls: DtlsTerms | None = None
     ssrc: int | None = None
     their_ssrcs: tuple[int, ...] = ()
+    named: tuple[int, str] | None = None
 
     @property
     def sends(self) -> bool:

@@ -28,6 +28,7 @@ from iceway.media.description import (
 )
 from iceway.wire import sdp
 from iceway.wire.fingerprint import Fingerprint
+from iceway.wire.rtp_extension import MAX_LENGTH, NUMBERS
 from iceway.wire.sdp import IceParameters, Line, MediaDescription, Origin, SessionDescription, attribute
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ _OF_TRANSPORT = frozenset(
 
 
 _MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
-_NUMBERS = frozenset(map(str, range(1, 15)))
+_NUMBERS = frozenset(map(str, NUMBERS))
 _MID_EXTENSION = 1  # our number for it; any from 1 to 14 would do (RFC 8285 §4.2)
 
 
@@ -190,6 +191,7 @@ class MediaNegotiation:
         tagged = next((media for media in description.media if bundled and media.mid == bundled[0]), None)
         terms: dict[str, StreamTerms] = {}
         shared: list[str] = []
+        unnamed: list[str] = []
         for index, section in enumerate(self._sections):
             kind, offered = section.kind, self._offered.media[index]
             if kind is None or (offered.port == 0 and not offered.has("bundle-only")):
@@ -212,7 +214,9 @@ class MediaNegotiation:
             terms[kind] = StreamTerms(negotiated, kind)
             if in_bundle and media.mid is not None:
                 shared.append(kind)
-        self._settle(terms, self._tagged_first(shared, bundled))
+            if _mid_extension(media) is None:
+                unnamed.append(kind)
+        self._settle(terms, self._tagged_first(shared, bundled), unnamed)
         return self.terms
 
     # --- we are offered -----------------------------------------------------------------------------
@@ -339,7 +343,7 @@ class MediaNegotiation:
         if section.kind is not None and len(self._sections) > 1:
             lines.append(attribute("ssrc", f"{self._streams[section.kind].ssrc} cname:{self._cname}"))
             if section.mid_extension is not None:
-                # Our packets are told apart by the sources above; libre sends none in a bundle without this.
+                # Our packets are named and have a source of their own; libre sends none in a bundle without this.
                 lines.append(attribute("extmap", f"{section.mid_extension} {_MID}"))
         if section.mid:
             lines.append(attribute("mid", section.mid))
@@ -365,7 +369,8 @@ class MediaNegotiation:
         if media.kind == "audio":
             kind = "audio"
         elif media.kind == "video":
-            kind = "slides" if "slides" in (media.attribute("content") or "").split(",") else "video"
+            marked = "slides" in (media.attribute("content") or "").split(",")
+            kind = "slides" if marked or "video" in taken else "video"  # browsers mark nothing
         else:
             return None
         return kind if kind in self._streams and kind not in taken else None
@@ -391,18 +396,24 @@ class MediaNegotiation:
         places = {mid: place for place, mid in enumerate(bundled)}
         return sorted(kinds, key=lambda kind: places.get(mids.get(kind, ""), len(places)))
 
-    def _settle(self, terms: dict[str, StreamTerms], shared: list[str]) -> None:
-        """All streams of a bundle live on the first one's transport and under its keys."""
+    def _settle(
+        self, terms: dict[str, StreamTerms], shared: list[str], unnamed: Collection[str] = ()
+    ) -> None:
+        """All streams of a bundle live on the first one's transport and under its keys.
+
+        `unnamed` are those whose packets the other side does not want to be named.
+        """
         if not any(found.negotiated for found in terms.values()):
             reasons = dict.fromkeys(found.reason for found in terms.values())
             raise NegotiationError("; ".join(reasons) or "no stream was offered and answered")
         leader = terms[shared[0]].negotiated if shared else None
         if leader is not None:
-            for kind in shared[1:]:
+            for kind in shared:
                 own = terms[kind].negotiated
                 assert own is not None
                 common = replace(
                     own,
+                    named=None if kind in unnamed or len(shared) < 2 else self._name_in_packets(kind),
                     send_key=leader.send_key,
                     recv_key=leader.recv_key,
                     dtls=leader.dtls,
@@ -412,6 +423,16 @@ class MediaNegotiation:
                 )
                 terms[kind] = StreamTerms(common, shared[0])
         self.terms, self._bundle = terms, tuple(shared) if len(shared) > 1 else ()
+
+    def _name_in_packets(self, kind: str) -> tuple[int, str] | None:
+        section = next((section for section in self._sections if section.kind == kind), None)
+        if (
+            section is None
+            or section.mid_extension is None
+            or not 0 < len(section.mid.encode()) <= MAX_LENGTH
+        ):
+            return None
+        return section.mid_extension, section.mid
 
     def _described(
         self, media: list[MediaDescription], first: Transport, bundled: tuple[str, ...]

@@ -6,6 +6,7 @@ cause. `FarSide` reads the report blocks about our stream. `SecuredSession` is w
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 from iceway.core.errors import ParseError, UsageError
@@ -17,7 +18,16 @@ from iceway.media.intervals import Intervals
 from iceway.media.srtp import MAX_PACKET, SrtpKey, SrtpReceiver, SrtpRefused, SrtpSender
 from iceway.media.stream import middle, ntp_time
 from iceway.trace.records import MediaRejected, Note
-from iceway.wire.rtp import ReceptionReport, RtcpPacket, RtpPacket, is_rtcp, parse_rtcp, parse_rtp
+from iceway.wire.rtp import (
+    ReceptionReport,
+    RtcpPacket,
+    RtpPacket,
+    is_rtcp,
+    parse_rtcp,
+    parse_rtp,
+    serialize_rtp,
+)
+from iceway.wire.rtp_extension import serialize_element
 
 _SHORTEST_SRTP = 12 + 4  # a header and the shortest tag
 _SHORTEST_SRTCP = 8 + 4 + 10
@@ -174,6 +184,14 @@ class SecuredSession(Outbox):
                 self._reject(refusal.reason)
         except ParseError as error:
             self._reject(str(error))
+
+    def _bytes_of(self, packet: RtpPacket) -> bytes:
+        """Named, where streams share a transport, until the other side has shown that it hears us (RFC 8843 §9.2)."""
+        named = self.negotiated.named
+        if named is not None and self._far_side.fraction_lost is None:
+            number, mid = named
+            packet = replace(packet, extension=serialize_element(number, mid.encode()))
+        return serialize_rtp(packet)
 
     def _receive_rtp(self, packet: RtpPacket, now: float) -> None:
         raise NotImplementedError

@@ -38,7 +38,6 @@ from iceway.wire.rtp import (
     SenderReport,
     SourceDescription,
     serialize_rtcp,
-    serialize_rtp,
 )
 
 if TYPE_CHECKING:
@@ -305,7 +304,7 @@ class AudioSession(SecuredSession):
                 self._source_finished = True
                 self.emit(SourceFinished(self.name))
         heard = silence() if self._muted else frame
-        packet = serialize_rtp(self._digit_packet() or self._sound_packet(heard))
+        packet = self._bytes_of(self._digit_packet() or self._sound_packet(heard))
         self.emit(SendMedia(self.name, self._keys.protect(packet)))
         if outgoing.packets == 1:
             self.emit(MediaStarted(self._call_id, "sent", str(codec), self._early))

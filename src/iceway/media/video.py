@@ -42,7 +42,6 @@ from iceway.wire.rtp import (
     SenderReport,
     SourceDescription,
     serialize_rtcp,
-    serialize_rtp,
 )
 
 if TYPE_CHECKING:
@@ -275,7 +274,7 @@ class VideoSession(SecuredSession):
         self._frames_sent += 1
         for at, payload in enumerate(payloads):
             packet = self._outgoing.part(codec.payload_type, payload, marker=at == len(payloads) - 1)
-            protected = self._keys.protect(serialize_rtp(packet))
+            protected = self._keys.protect(self._bytes_of(packet))
             self._sent.keep(packet.sequence, protected)
             self._queue.append(protected)
         if self._timers.at("pace") is None:
