@@ -30,7 +30,8 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
         unavailable(reason)
     company = Company(tmp_path_factory.mktemp("company"))
     try:
-        company.serves(websocket=True)
+        told = company.serves(websocket=True).output
+        assert f"In a browser: https://{company.ip}:{company.ports['websocket-port']}/" in told
         company.adds("alice", "bob")
         yield company
     finally:

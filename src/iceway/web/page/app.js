@@ -299,8 +299,9 @@ function draw() {
     const tile = find(`tile-${name}`);
     tile.hidden = !visible;
     tile.classList.toggle("small", visible && name !== first);
-    if (visible && name !== first) tile.dataset.at = at++;
+    if (visible && name !== first) tile.style.setProperty("--at", at++);
   }
+  find("stage").classList.toggle("beside", at > 0);
   if (call.established) find("call-state").dataset.held = local ? "on hold" : remote ? "they hold the call" : "";
 }
 

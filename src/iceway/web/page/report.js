@@ -34,11 +34,11 @@ function quality(stats, audio, pair, before) {
   const codec = stats.get(audio?.codecId)?.mimeType?.split("/")[1];
   if (codec) words.push(codec === "opus" ? "Opus" : codec);
   if (pair.currentRoundTripTime !== undefined)
-    words.push(`${Math.max(1, Math.round(pair.currentRoundTripTime * 1000))} ms there and back`);
+    words.push(`${Math.max(1, Math.round(pair.currentRoundTripTime * 1000))} ms round trip`);
   if (audio && before) {
     const lost = audio.packetsLost - before.lost;
     const came = audio.packetsReceived - before.received;
-    if (came + lost > 0) words.push(`${Math.max(0, (100 * lost) / (came + lost)).toFixed(1)} % lost`);
+    if (came + lost > 0) words.push(lost > 0 ? `${((100 * lost) / (came + lost)).toFixed(1)} % lost` : "nothing lost");
   }
   return words.join(", ") || "–";
 }
