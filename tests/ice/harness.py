@@ -417,3 +417,16 @@ def mirrored(alice: Peer, bob: Peer) -> bool:
         and ours.local.address == theirs.remote.address
         and ours.remote.address == theirs.local.address
     )
+
+
+def at_home(**config: object) -> tuple[Network, Peer]:
+    """Alice behind a NAT, with an edge on the internet."""
+    network = Network()
+    network.edge()
+    network.nats["home"] = Nat("198.51.100.10")
+    return network, network.agent("alice", {"192.168.1.10": "home"}, controlling=True, **config)
+
+
+def kinds(peer: Peer) -> list[str]:
+    """What they found, as words."""
+    return [str(candidate).rpartition(" ")[0] for candidate in peer.agent.local_candidates]
