@@ -98,7 +98,7 @@ class Linphone:
         try:
             self._until("LinphoneRegistrationOk]", self.log)
             self._until("Using wav files", self.told)
-            self._types(f"play {self._play}")
+            self.types(f"play {self._play}")
         except BaseException:
             self._end()
             raise
@@ -110,17 +110,21 @@ class Linphone:
         self._end()
 
     # --- what it is told ----------------------------------------------------------------------------------
+    def types(self, line: str) -> None:
+        """What somebody types at it."""
+        os.write(self._keyboard, f" {line}\n".encode())
+
     def dials(self, peer: str) -> None:
-        self._types(f"call sip:{peer}@{DOMAIN}")
+        self.types(f"call sip:{peer}@{DOMAIN}")
 
     def hangs_up(self) -> None:
-        self._types("terminate")
+        self.types("terminate")
 
     def records(self) -> Path:
         """Where it will keep what it hears in the calls to come."""
         self._recordings += 1
         heard = self._home / f"heard-{self._recordings}.wav"
-        self._types(f"record {heard}")
+        self.types(f"record {heard}")
         return heard
 
     # --- what it tells ------------------------------------------------------------------------------------
@@ -158,11 +162,8 @@ class Linphone:
         deadline = time.monotonic() + PATIENCE
         while words not in read():
             assert time.monotonic() < deadline, f"no {words!r}:\n{self.told()}"
-            self._types("soundcard use files")
+            self.types("soundcard use files")
             time.sleep(0.1)
-
-    def _types(self, line: str) -> None:
-        os.write(self._keyboard, f" {line}\n".encode())
 
     def _end(self) -> None:
         self._process.kill()

@@ -7,25 +7,19 @@ but not Replaces, so whom it talks with is not joined with anybody.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from iceway.frontend.store import SqlStore
-from iceway.frontend.users import add_user
-from iceway.lab import topologies
-from iceway.lab.kernel_office import KernelOffice
 from iceway.lab.namespaces import available
-from iceway.lab.office import password_of
 from iceway.lab.topologies import DOMAIN
-from iceway.lab.topology import Host, Interface
 from iceway.media.heard import compare
 from iceway.media.speech import speech
 from iceway.trace.records import SipReceived, SipSent
 from tests.conftest import unavailable
 from tests.e2e.story import Story
 from tests.interop.baresip import CHECKS, Baresip, pause_before
+from tests.interop.three import carol_joins, three_in_a_lan
 
 pytestmark = pytest.mark.interop("baresip", "nft", "ip", "unshare")
 
@@ -42,27 +36,9 @@ def _laboratory() -> None:
         unavailable(reason)
 
 
-def office(directory: Path) -> KernelOffice:
-    """Alice, Bob and Carol in headquarters."""
-    lan = topologies.one_lan()
-    desk = Host("carol", (Interface("hq", "10.0.0.30"),), gateway="10.0.0.1", nameserver="10.0.0.53")
-    return KernelOffice(replace(lan, hosts=(*lan.hosts, desk)), directory)
-
-
-def carol_joins(office: KernelOffice) -> None:
-    """She answers one call, and speaks with Alice's voice once baresip listens."""
-    store = SqlStore(str(office.directory / "frontend.sqlite"))
-    add_user(store, "carol", password_of("carol"), DOMAIN, time.time())
-    store.close()
-    (office.directory / "carol.password").write_text(password_of("carol") + "\n")
-    office.answers(
-        "carol", pause_before(speech("alice"), office.directory / "carol-says.wav"), "carol.wav", 0.5
-    )
-
-
 def test_baresip_is_transferred(tmp_path: Path) -> None:
-    with office(tmp_path) as lan:
-        carol_joins(lan)
+    with three_in_a_lan(tmp_path) as lan:
+        carol_joins(lan, pause_before(speech("alice"), tmp_path / "carol-says.wav"))
         with Baresip(lan, "bob", speech("bob"), [OPUS]) as baresip:
             words = ["call", f"bob@{DOMAIN}", "--duration", str(CHECKS), "--transfer", f"carol@{DOMAIN}"]
             alice = lan.start("alice", [*words, *lan._account("alice")])
@@ -82,8 +58,8 @@ def test_baresip_is_transferred(tmp_path: Path) -> None:
 
 
 def test_baresip_transfers(tmp_path: Path) -> None:
-    with office(tmp_path) as lan:
-        carol_joins(lan)
+    with three_in_a_lan(tmp_path) as lan:
+        carol_joins(lan, pause_before(speech("alice"), tmp_path / "carol-says.wav"))
         lan.answers("alice", speech("bob"), "alice.wav", 0.0)
         with Baresip(lan, "bob", speech("bob"), [OPUS]) as baresip:
             baresip.dials("alice")
