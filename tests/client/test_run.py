@@ -87,10 +87,12 @@ def test_a_call_step_by_step(tmp_path: Path) -> None:
             await asyncio.gather(call.played(), coming.played())
             call.note(Measured("comfort", 1.0, "of all"))
             stats = call.stats()
-            assert stats is not None
+            assert stats.audio is not None
             call.hang_up()
             await asyncio.gather(call.ended(), coming.ended())
             assert call.end_reason == "hung up here"
+            assert (last := call.stats().audio) is not None, "to be asked for when all is over"
+            assert last.packets_sent >= stats.audio.packets_sent > 0
             assert call.path.path is PathClass.DIRECT
             assert "Alice offers" in call.explain()
             assert not any(line != line.rstrip() for line in call.explain().splitlines())

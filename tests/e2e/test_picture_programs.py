@@ -65,6 +65,11 @@ def test_a_film_and_slides_in_a_call_that_both_record(company: Company) -> None:
     assert alice.process.returncode == 0, alice.told()
     told = [json.loads(line) for line in alice.output.splitlines()]
     assert {"event": "streams", "streams": ["audio", "video", "slides"]} in told
+    stats = told[-1]["stats"]
+    assert list(stats) == ["audio", "video", "slides"]
+    assert stats["video"]["frames_sent"] > 40
+    assert stats["video"]["frames_shown"] > 40
+    assert stats["slides"]["frames_shown"] == 0, "Bob only watches"
     bob.prints("^the call carries audio, video, slides$")
     bob.prints("^bob ↔ alice: direct")
     assert bob.interrupted() == 0

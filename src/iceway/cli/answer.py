@@ -85,7 +85,10 @@ def answer(
                     from iceway.explain.summary import headline
 
                     path = live.path
-                    tell.step("ended", headline(path), path=path.path.value, reason=live.end_reason)
+                    stats = live.stats().as_json()
+                    tell.step(
+                        "ended", headline(path), path=path.path.value, reason=live.end_reason, stats=stats
+                    )
                 if once:
                     return Exit.DONE if live.was_answered else Exit.FAILED
         finally:

@@ -105,7 +105,8 @@ def call(
             from iceway.explain.summary import headline
 
             path = live.path
-            tell.step("ended", headline(path), path=path.path.value, reason=live.end_reason)
+            stats = live.stats().as_json()
+            tell.step("ended", headline(path), path=path.path.value, reason=live.end_reason, stats=stats)
             tell.text(live.explain())
             return Exit.DONE
         finally:

@@ -555,7 +555,7 @@ class Call(Outbox):
             self._from_session(kind, said, now)
         self._legs.close(now)
         self._drain(now)
-        self.emit(CallEnded(self.name, reason, answered))
+        self.emit(CallEnded(self.name, reason, answered, self.stats(now)))
 
     def _must_be_incoming(self) -> None:
         if not self.incoming:

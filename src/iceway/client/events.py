@@ -6,9 +6,10 @@ answered ends without ever having been an `IncomingCall`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from iceway.client.stats import CallStats
 from iceway.ice.events import CandidatePath
 
 if TYPE_CHECKING:
@@ -203,11 +204,12 @@ class CallStreams:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """`answered`: whether it ever was a call."""
+    """`answered`: whether it ever was a call. `stats`: how its streams fared, to the end."""
 
     call: str
     reason: str
     answered: bool
+    stats: CallStats = field(default_factory=CallStats, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ class LiveCall:
         self.successor: LiveCall | None = None
         """The call that takes this one's place, or has taken it: somebody transferred us, or themselves."""
         self._client = client
+        self._last_stats: CallStats | None = None
         self._transfer: asyncio.Future[str] | None = None
         self._reached: dict[str, asyncio.Event] = {}
         self._digits: asyncio.Queue[str] = asyncio.Queue(MAX_DIGITS)
@@ -201,7 +202,9 @@ class LiveCall:
         self._client._command(lambda phone, now: phone.drop(self.name, kind, now))
 
     def stats(self) -> CallStats:
-        """How the streams of the call fare."""
+        """How the streams of the call fare; once it is over, how they fared."""
+        if self._last_stats is not None:
+            return self._last_stats
         return self._client._command(lambda phone, now: phone.stats(self.name, now))
 
     def note(self, measured: Measured) -> None:
@@ -471,7 +474,8 @@ class Client:
                 | events.CallStreams()
             ):
                 self._news(event)
-            case events.CallEnded(call=name, reason=reason) if name in self._calls:
+            case events.CallEnded(call=name, reason=reason, stats=stats) if name in self._calls:
+                self._calls[name]._last_stats = stats
                 self._calls[name].end_reason = reason
                 self._calls[name]._transfer_told(f"the call ended: {reason}")
                 self._step(name, "ended")
