@@ -246,6 +246,49 @@ def test_a_hash_that_can_be_forged_proves_nothing() -> None:
 
 
 # --- garbage ----------------------------------------------------------------------------------------------
+def test_an_alert_in_the_middle_ends_the_handshake_with_its_reason() -> None:
+    path = Path()
+    bob = path.ends["bob"]
+    alert = bytes.fromhex("15fefd000000000000000700020228")  # fatal, handshake failure
+    hello = _hello(path)
+    for data in (*hello, alert):
+        bob.receive(data, 0.1)
+    failures = [one.reason for one in drain(bob) if isinstance(one, KeysFailed)]
+    assert len(failures) == 1
+    assert "alert" in failures[0]
+    assert bob.poll_timeout() is None
+    bob.receive(hello[0], 0.2)
+    assert drain(bob) == [], "that was the last word"
+
+
+def test_a_flood_of_hellos_is_answered_within_bounds_and_the_handshake_still_ends() -> None:
+    """Whoever can send on the path repeats the hello a thousand times, before and after there are keys."""
+    path = Path()
+    hello = _hello(path)
+    bob = path.ends["bob"]
+    answered = 0
+    for number in range(1000):
+        for data in hello:
+            bob.receive(data, number * 1e-4)
+        outputs = drain(bob)
+        answered += sum(isinstance(one, SendHandshake) for one in outputs)
+        path.under_way += [(0.5, "alice", one.data) for one in outputs if isinstance(one, SendHandshake)]
+    assert answered < 20, "one flight, not one for each"
+    path.now = 0.2
+    assert path.run().agreed()
+    sent = path.sent["bob"]
+    for _ in range(1000):
+        for data in hello:
+            bob.receive(data, path.now)
+    assert sum(isinstance(one, SendHandshake) for one in drain(bob)) <= dtls.MAX_LAST_WORDS * sent
+
+
+def _hello(path: Path) -> list[bytes]:
+    """Alice's first flight."""
+    path.ends["alice"].begin(0.0)
+    return [one.data for one in drain(path.ends["alice"]) if isinstance(one, SendHandshake)]
+
+
 def test_garbage_in_the_middle_of_a_handshake_is_told_and_forgotten() -> None:
     path = Path()
     alice = path.ends["alice"]
