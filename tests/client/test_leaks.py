@@ -73,9 +73,9 @@ def test_fifty_calls_leave_nothing(kind: str) -> None:
         for program in office.world.programs.values():
             program.events.clear()
 
-    talk(5)
+    talk(3)
     before = living()
-    talk(CALLS if kind == "sound" else 15)
+    talk(CALLS if kind == "sound" else 10)
     more = living() - before
     assert {name: count for name, count in more.items() if count > 2} == {}, more
     assert not alice.phone._calls

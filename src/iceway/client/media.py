@@ -20,6 +20,7 @@ from iceway.media.pictures import MemoryPictures, NullSink, Pictures
 from iceway.media.session import AudioSession
 from iceway.media.supplied import let_go
 from iceway.media.video import VideoSession
+from iceway.trace.records import Note
 from iceway.wire.rtp import is_rtcp
 from iceway.wire.rtp_extension import find_element
 
@@ -69,6 +70,7 @@ class CallMedia:
         self._rng = rng
         self._cname = cname
         self._clock: ClockSet | None = None
+        self._notes: list[Note] = []
         self.muted = False
 
     # --- facts --------------------------------------------------------------------------------------------
@@ -98,10 +100,10 @@ class CallMedia:
         session = self.pictures.get(kind)
         if session is not None:
             session.close(now)
-        elif pictures is not None and pictures.sink is not None:
-            pictures.sink.close()
+        elif pictures is not None:
+            let_go(pictures.sink, self._notes.append)
         if pictures is not None:
-            let_go(pictures.source)
+            let_go(pictures.source, self._notes.append)
 
     def agreed(self, kind: str, negotiated: Negotiated, call_id: str, now: float) -> None:
         """Begin a stream under what was agreed, keys and all, or go on under it."""
@@ -175,7 +177,7 @@ class CallMedia:
         for session in self.sessions.values():
             session.close(now)
         if self.audio is None:
-            self._sink.close()
+            let_go(self._sink, self._notes.append)
         for kind in tuple(self._offers):
             self.drop(kind, now)
 
@@ -194,7 +196,9 @@ class CallMedia:
         return earliest(*(session.poll_timeout() for session in self.sessions.values()))
 
     def outputs(self) -> Iterator[tuple[str, object]]:
-        """What the sessions say, each with its kind."""
+        """What the sessions say, each with its kind, and what failed where there was none."""
+        notes, self._notes = self._notes, []
+        yield from (("audio", note) for note in notes)
         for kind, session in self.sessions.items():
             while (output := session.poll_output()) is not None:
                 yield kind, output

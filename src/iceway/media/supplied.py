@@ -127,7 +127,7 @@ def let_go(supplied: object, tell: Tell | None = None) -> None:
             close()
         except Exception as error:
             if tell is not None:
-                tell(Note("warning", f"what was sent could not be let go of: {_why(error)}"))
+                tell(Note("warning", f"what the call was given could not be closed: {_why(error)}"))
 
 
 def _close(sink: Sink | PictureSink | None, tell: Tell) -> None:
