@@ -13,8 +13,8 @@ from typing import Protocol
 
 from iceway.media.picture import Picture, size
 
-IDLE = 1.0
-CLOSING = 2.0  # seconds given to a device to let go
+IDLE = 1.0  # seconds
+CLOSING = 0.2  # seconds at most that a call waits for a device to let go, which then does so by itself
 
 
 class Device(Protocol):

@@ -63,12 +63,12 @@ class WindowSource(CapturedPictures):
         frame_rate: float = FRAME_RATE,
         display: str | None = None,
     ) -> None:
-        server = WindowServer(display)
+        camera = _Grabber(display, limit)
         try:
+            server = camera.windows()
             window = find(server, which)
-            camera = _Grabber(display, limit)
         except BaseException:
-            server.close()
+            camera.close()
             raise
         last = window.region
 
@@ -80,7 +80,7 @@ class WindowSource(CapturedPictures):
             last = lies or last  # one that is hidden for a while shows what is in its place
             return last
 
-        super().__init__(_Screen(camera, where, f"window {window.title!r}", server.close), frame_rate)
+        super().__init__(_Screen(camera, where, f"window {window.title!r}"), frame_rate)
 
 
 def screens(display: str | None = None) -> list[Region]:
@@ -121,17 +121,10 @@ def _listed(windows: list[Window]) -> str:
 class _Screen:
     """A region of the desktop, which may move, as a device."""
 
-    def __init__(
-        self,
-        grabber: _Grabber,
-        where: Callable[[], Region],
-        name: str,
-        close: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, grabber: _Grabber, where: Callable[[], Region], name: str) -> None:
         self.name = name
         self._grabber = grabber
         self._where = where
-        self._close = close
 
     def grab(self) -> Picture:
         self._grabber.follow()
@@ -144,8 +137,6 @@ class _Screen:
 
     def close(self) -> None:
         self._grabber.close()
-        if self._close is not None:
-            self._close()
 
 
 class _Grabber:
@@ -183,6 +174,15 @@ class _Grabber:
             self._mss.close()
         self._open()
         return True
+
+    def windows(self) -> WindowServer:
+        """Who knows where windows lie."""
+        if self._server is None:
+            raise EnvironmentFailure(
+                "only an X server tells where windows lie",
+                "Share a part of the screen: screen+X,Y,WIDTHxHEIGHT.",
+            )
+        return self._server
 
     def monitor(self, number: int | None) -> Region:
         """0: all of them as one; None: the first, or what is left."""
