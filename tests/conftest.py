@@ -26,6 +26,7 @@ PACKAGES = {
     "Xvfb": "xvfb",
     "xrandr": "x11-xserver-utils",
     "pulseaudio": "pulseaudio libportaudio2 libasound2-plugins",
+    "tmux": "tmux",
     "avahi-daemon": "avahi-daemon",
     "nft": "nftables",
     "ip": "iproute2",

@@ -56,16 +56,16 @@ class PhoneApp(App[IcewayError | None]):
     BINDINGS: ClassVar = [
         Binding("a", "answer", "answer", tooltip="answer what rings, and hold the others"),
         Binding("d", "decline", "decline", tooltip="decline what rings"),
-        Binding("x,delete", "hang_up", "hang up", key_display="x", tooltip="hang up; take an ended call off the list"),
+        Binding("x,delete", "hang_up", "end", key_display="x", tooltip="hang up; take an ended call off the list"),
         Binding("m", "mute", "mute", tooltip="mute, or speak again"),
         Binding("h", "hold", "hold", tooltip="hold the call, or resume it and hold the others"),
         Binding("k", "keypad", "keys", tooltip="telephone keys"),
-        Binding("t", "transfer", "transfer", tooltip="pass them on, to somebody or to the other call"),
+        Binding("t", "transfer", "pass", tooltip="pass them on, to somebody or to the other call"),
         Binding("v", "show('video')", "video", tooltip="show your camera, or no more"),
         Binding("s", "show('slides')", "share", tooltip="share your screen, or no more"),
         Binding("r", "record", "record", tooltip="record both sides, or stop"),
-        Binding("n,slash", "dial", "dial", key_display="n", tooltip="type whom to call; Enter on a person calls too"),
-        Binding("c", "contact", "contact", tooltip="a new contact, or whom you talk with as one"),
+        Binding("n,slash", "dial", show=False, key_display="n", tooltip="type whom to call; Enter on a person calls too"),
+        Binding("c", "contact", "contact", show=False, tooltip="a new contact, or whom you talk with as one"),
         Binding("e", "edit", "edit", show=False, tooltip="change the contact"),
         Binding("backspace", "forget", "delete", show=False, tooltip="delete the contact"),
         Binding("z", "quiet", "quiet", show=False, tooltip="turn callers away, or let them through"),
@@ -110,7 +110,7 @@ class PhoneApp(App[IcewayError | None]):
             yield self._side
             yield self._stage
         with Horizontal(id="dial"):
-            yield Static("call", id="dial-label")
+            yield Static("n: call", id="dial-label")
             yield self._number
         yield Footer(compact=True, show_command_palette=False)
 

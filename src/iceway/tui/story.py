@@ -1,4 +1,6 @@
-"""What the trace tells, kept as a screen needs it: lines in words for everything, and the ICE of each call.
+"""What the trace tells, kept as a screen needs it: lines in words, and the ICE of each call.
+
+Candidates, pairs and their checks are no lines: there are dozens of them, and a table shows them better.
 
 `hear` is called for every record there is, so it only sorts; words are found when somebody looks (`tell`), which is a
 few times a second at most. Everything is bounded.
@@ -37,8 +39,6 @@ from iceway.trace.records import (
     MediaSummary,
     NameResolved,
     Note,
-    PairFailed,
-    PairNominated,
     PairSelected,
     Registered,
     RoleConflict,
@@ -64,8 +64,8 @@ _BAD = (
     SipAuthenticationFailed, SipTransactionFailed,
 )  # fmt: skip
 _QUIET = (
-    CandidateGathered, CandidateReceived, ConnectionOpened, ConnectionClosed, CredentialsReceived, GatheringFinished,
-    GatheringStarted, MediaSummary, NameResolved, PairFailed, PairNominated, RoleConflict, ServerAnswered, Started,
+    ConnectionOpened, ConnectionClosed, CredentialsReceived, GatheringFinished, GatheringStarted, MediaSummary, NameResolved,
+    RoleConflict, ServerAnswered, Started,
 )  # fmt: skip
 _TOLD = (*_GOOD, *_BAD, *_QUIET, CallState, IceStateChanged, Note, Unregistered)
 _WHO_IS_WHO = (
