@@ -85,7 +85,11 @@ def test_a_relayed_path_is_drawn_whole_with_its_relay_and_why_nothing_better() -
     assert lines[1].split() == ["192.168.1.5", "198.51.100.2", "203.0.113.77"]
     assert lines[1].index("198.51.100.2") < lines[0].index("edge") < lines[1].index("198.51.100.2") + 12
     assert lines[2] == "relayed over UDP through 198.51.100.2:3478 · 42.3 ms there and back"
-    assert lines[3].startswith("not direct: private addresses")
+    (direct, reflexive) = shown(drawing.why_not(relayed(), 90))
+    assert direct.startswith("not direct: private addresses")
+    assert reflexive.startswith("not reflexive: ")
+    assert len(drawing.why_not(relayed(), 20).plain.split("\n")[0]) == 40
+    assert drawing.why_not(None, 20).plain == ""
 
 
 @pytest.mark.parametrize("width", [20, 30, 44, 52, 80, 140])

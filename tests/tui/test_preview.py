@@ -58,4 +58,4 @@ def test_a_cell_is_two_pixels() -> None:
 
 
 def test_what_is_of_one_colour_is_one_run() -> None:
-    assert all(len(list(line)) <= 2 for line in strips(plain(640, 360, 128), Size(80, 22)))
+    assert all(len(list(line)) <= 3 for line in strips(plain(640, 360, 128), Size(80, 22)))

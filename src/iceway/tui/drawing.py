@@ -89,7 +89,7 @@ def stops(one: PathVerdict, name: str) -> list[Stop]:
 
 
 def path(one: PathVerdict | None, name: str, width: int) -> Text:
-    """Three or four lines: the way, its addresses, its class and round trip, and why it is no better."""
+    """Two or three lines: the way, its addresses where they fit, its class and round trip."""
     if one is None:
         return Text("no path is looked for yet", QUIET)
     name = clean(name)[:14]
@@ -98,8 +98,16 @@ def path(one: PathVerdict | None, name: str, width: int) -> Text:
     text.append_text(_way(found, one, width))
     text.append("\n")
     text.append_text(_said(one))
-    for why in one.why_not[:2]:
-        text.append(f"\nnot {why.path.value}: {clean(why.cause)}", QUIET)
+    return text
+
+
+def why_not(one: PathVerdict | None, width: int) -> Text:
+    """Why it is no better, in two lines a class at most."""
+    text = Text()
+    for why in one.why_not[:2] if one is not None else ():
+        said = f"not {why.path.value}: {clean(why.cause)}"
+        text.append((said if len(said) <= 2 * width else said[: 2 * width - 1] + "…") + "\n", QUIET)
+    text.right_crop(1)
     return text
 
 
@@ -195,13 +203,14 @@ def _table(tried: Sequence[PairTried]) -> Table:
     return table
 
 
-def _listed(tried: Sequence[PairTried]) -> Text:
-    lines = []
+def _listed(tried: Sequence[PairTried]) -> Table:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
     for pair in tried:
-        style = _OUTCOMES.get(pair.outcome, "")
-        ends = Text.assemble(_sign(pair), " ", _end(pair.local), (" → ", QUIET), _end(pair.remote))
-        lines += [ends, Text(f"   {clean(_went(pair))}", style)]
-    return Text("\n").join(lines)
+        ends = Text.assemble(_end(pair.local), (" → ", QUIET), _end(pair.remote), "\n")
+        table.add_row(_sign(pair), ends.append(clean(_went(pair)), _OUTCOMES.get(pair.outcome, "")))
+    return table
 
 
 def _sign(pair: PairTried) -> Text:

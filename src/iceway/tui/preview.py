@@ -35,7 +35,7 @@ class PictureView(Widget):
         if picture is None:
             lines: list[Strip] = []
         else:
-            lines = strips(picture, self.size)
+            lines = strips(picture, self.size, self.rich_style)
         if lines or self._lines:
             self._lines = lines
             self.refresh()
@@ -44,18 +44,17 @@ class PictureView(Widget):
         return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
 
 
-def strips(picture: Picture, room: Size) -> list[Strip]:
+def strips(picture: Picture, room: Size, ground: Style | None = None) -> list[Strip]:
     """The picture's lines, in the middle of the room."""
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
     scale = min(room.width / width, room.height * 2 / height)
     columns, rows = max(1, int(width * scale)), max(1, int(height * scale / 2))
     pixels = colours(picture, columns, rows * 2)
     left, above = (room.width - columns) // 2, (room.height - rows) // 2
-    blank = Strip.blank(room.width)
-    found = [blank] * above
-    margin = [Segment(" " * left)] if left > 0 else []
+    found = [Strip.blank(room.width, ground)] * above
+    before, after = Segment(" " * left, ground), Segment(" " * (room.width - columns - left), ground)
     for row in range(rows):
-        found.append(Strip([*margin, *_cells(pixels[2 * row], pixels[2 * row + 1])]))
+        found.append(Strip([before, *_cells(pixels[2 * row], pixels[2 * row + 1]), after]))
     return found
 
 

@@ -40,12 +40,12 @@ class Stage(Vertical):
         self._logged = 0
         self._tabs, self._down = Slate(id="tabs"), Slate(id="down")
         self._title, self._levels = Slate(id="title"), Slate(id="levels")
-        self._path, self._figures = Slate(id="path"), Slate(id="figures")
+        self._path, self._figures, self._why = Slate(id="path"), Slate(id="figures"), Slate(id="why")
         self._pairs, self._candidates = Static(id="pairs", markup=False), Slate(id="candidates")
         self._log = RichLog(id="log", wrap=True, min_width=0, max_lines=MAX_LOG, markup=False)
         self._picture = PictureView(id="picture")
         self._call_view = VerticalScroll(
-            self._title, self._levels, self._path, self._figures, id="call", can_focus=False
+            self._title, self._levels, self._path, self._figures, self._why, id="call", can_focus=False
         )
         self._paths_view = VerticalScroll(self._pairs, self._candidates, id="paths")
         self._views = Vertical(self._call_view, self._paths_view, self._log, self._picture, id="views")
@@ -72,11 +72,6 @@ class Stage(Vertical):
     def shows_pictures(self) -> bool:
         """Whether there are any of theirs to look at."""
         return self._views.has_class("-pictures")
-
-    def on_resize(self) -> None:
-        """What is in the log was broken into lines for another width."""
-        self._logged = 0
-        self._log.clear()
 
     # --- the call -----------------------------------------------------------------------------------------
     def draw(self) -> None:
@@ -154,6 +149,7 @@ class Stage(Vertical):
         one = story.path(name)
         width = self._call_view.size.width or 50
         self._path.write(drawing.path(one, card.name, max(20, width - 2)) if card else Text())
+        self._why.write(drawing.why_not(one, max(20, width - 2)))
         self._pairs.update(drawing.pairs(one, self._paths_view.size.width or 50))
         self._candidates.write(drawing.candidates(one))
 
@@ -185,6 +181,11 @@ class Stage(Vertical):
     def draw_log(self) -> None:
         story = self._desk.story
         story.tell()
+        if self._seen.new(
+            "log", self._log.size.width
+        ):  # what is there was broken into lines for another width
+            self._logged = 0
+            self._log.clear()
         new = min(story.count - self._logged, len(story.lines))
         if new <= 0 or not self._log.size.width:
             return

@@ -110,7 +110,9 @@ class Story:
                 self.ringing.discard(peer)
         if isinstance(record, _WHO_IS_WHO) or _calls_somebody(entry):
             self._who.append(entry)
-        if isinstance(record, _TOLD):
+        if isinstance(record, _TOLD) and not (
+            isinstance(record, IceStateChanged) and record.state != "failed"
+        ):
             self._untold.append(entry)
 
     def tell(self) -> None:
@@ -174,7 +176,5 @@ def _mood(entry: Entry) -> str:
             return "bad"
         case CallState(state="confirmed"):
             return "good"
-        case IceStateChanged():
-            return "quiet"
     return "good" if isinstance(record, _GOOD) else "bad" if isinstance(record, _BAD) else (
         "quiet" if isinstance(record, _QUIET) else "")  # fmt: skip
