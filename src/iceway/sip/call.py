@@ -17,8 +17,6 @@ from iceway.core.timers import Timers
 from iceway.sip.call_events import (
     Confirmed,
     Ended,
-    InfoAnswered,
-    InfoReceived,
     RefreshDue,
     ReinviteAnswered,
     ReinviteFailed,
@@ -27,6 +25,7 @@ from iceway.sip.call_events import (
 from iceway.sip.dialog import Dialog
 from iceway.sip.endpoint import Endpoint, Flow, RequestReceived, Target
 from iceway.sip.exchange import Exchange, Requester
+from iceway.sip.info import Information
 from iceway.sip.reasons import reason_words
 from iceway.sip.referral import Referrals
 from iceway.sip.session_timer import SessionTimer
@@ -132,10 +131,10 @@ class Call:
         self._asked: RequestReceived | None = None  # their re-INVITE, unanswered
         self._asked_gone = False  # …until its transaction broke
         self._owns_call_id = False
-        self._info_waits: tuple[str, str, bytes] | None = None
         self._timer = SessionTimer(switch.session_expires)
         self._takes_update = False
         self.referrals = Referrals(key, switch)
+        self._information = Information(key, switch)
 
     @property
     def is_over(self) -> bool:
@@ -211,12 +210,9 @@ class Call:
         if self.is_over or dialog is None:
             return
         if not self._is_known:
-            self._info_waits = package, content_type, body
-            return
-        request = dialog.request("INFO").with_header("Info-Package", package)
-        request = request.with_header("Content-Disposition", "Info-Package").with_body(body, content_type)
-        info = Exchange(request, dialog.next_cseq, self._info_response, self._info_failed, flow=dialog.flow)
-        self._switch.requester.send(info, now)
+            self._information.hold_back(package, content_type, body)
+        else:
+            self._information.send(package, content_type, body, dialog, now)
 
     @property
     def _is_known(self) -> bool:
@@ -225,9 +221,8 @@ class Call:
 
     def _inform_now(self, now: float) -> None:
         """Send the INFO that waited, if there is one and it may go."""
-        if self._info_waits is not None and self._is_known:
-            waited, self._info_waits = self._info_waits, None
-            self.inform(*waited, now)
+        if self._is_known and not self.is_over and self.dialog is not None:
+            self._information.send_what_waits(self.dialog, now)
 
     def _dialog_for_info(self, branch: str | None) -> Dialog | None:
         return self.dialog
@@ -257,7 +252,7 @@ class Call:
             case "OPTIONS":
                 self._respond(event, 200, now)
             case "INFO":
-                self._informed(event, now)
+                self._information.received(event, now)
             case "REFER":
                 self.referrals.referred(event, dialog, self.phase is Phase.CONFIRMED, now)
             case "NOTIFY":
@@ -390,34 +385,6 @@ class Call:
             self._end(f"the other side is gone: {reason}", 0, True, now)
         else:
             self._switch.timers.arm((self.key, "refresh"), now + _REFRESH_AGAIN)
-
-    # --- INFO -----------------------------------------------------------------------------------------
-    def _informed(self, event: RequestReceived, now: float) -> None:
-        request = event.request
-        package = (request.headers.get("Info-Package") or "").partition(";")[0].strip().lower()
-        kind = (request.content_type or "").partition(";")[0].strip().lower()
-        if not package and not request.body:
-            self._respond(event, 200, now)  # as before RFC 6086: somebody asks whether we are there
-        elif not package and kind not in self._switch.info_types:
-            self._respond(event, 415, now)
-        elif not package:
-            self._respond(event, 200, now)
-            self._switch.emit(InfoReceived(self.key, "", kind, request.body))
-        elif package not in self._switch.info_packages:
-            response = make_response(request, 469).with_header("Recv-Info", *self._switch.info_packages)
-            self._switch.endpoint.respond(event.transaction, response, now)
-        else:
-            self._respond(event, 200, now)
-            content_type = request.content_type or ""
-            self._switch.emit(InfoReceived(self.key, package, content_type, request.body))
-
-    def _info_response(self, exchange: Exchange, response: Response, now: float) -> None:
-        if not response.is_provisional and not self.is_over:
-            self._switch.emit(InfoAnswered(self.key, response.status, response.reason))
-
-    def _info_failed(self, exchange: Exchange, reason: str, status: int, now: float) -> None:
-        if not self.is_over:
-            self._switch.emit(InfoAnswered(self.key, status, reason))
 
     # --- our 2xx, until its ACK -----------------------------------------------------------------------
     def _send_2xx(
@@ -574,6 +541,7 @@ class Call:
         for what in ("2xx", "glare", "answer", "reliable", "refresh", "expiry"):
             self._switch.timers.cancel((self.key, what))
         self.referrals.call_over()
+        self._information.call_over()
         self._switch.timers.arm((self.key, "gone"), now + TIMEOUT)
         self._record("failed" if failed else "ended", reason)
         self._switch.emit(Ended(self.key, reason, status, by_us))
