@@ -144,6 +144,7 @@ class Agreement:
             if leg is self._legs.first:
                 raise NegotiationError("the other side does not speak ICE as iceway calls need it")
             self._owner.pathless(leg, "the other side says no ICE for it", now)
+            self._legs.disuse(leg)
 
     # --- what comes of them -------------------------------------------------------------------------------
     def begin(self, now: float, terms: Terms | None = None) -> None:

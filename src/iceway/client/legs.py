@@ -173,6 +173,10 @@ class Legs(Outbox):
         self._used = {kind: self._used[over] for kind, over in agreed.items()}
         self._offered |= self._used
 
+    def disuse(self, leg: Leg) -> None:
+        """Nothing can flow over it, whatever offer and answer say."""
+        self._used = {kind: used for kind, used in self._used.items() if used is not leg}
+
     def keep(self, kinds: Collection[str], now: float) -> None:
         """It is known what flows where: legs that none of these kinds needs are given back."""
         self._offered = {
