@@ -14,7 +14,7 @@ from iceway.explain.model import PathClass
 from iceway.io.selfsigned import media_identity
 from iceway.lab import topologies
 from iceway.lab.office import VirtualOffice, VirtualPerson
-from iceway.lab.topology import Interface, Topology
+from iceway.lab.topology import Interface, Link, Topology
 from iceway.media import pattern
 from iceway.media.files import FileSource
 from iceway.media.heard import compare
@@ -22,7 +22,7 @@ from iceway.media.keying import Keys
 from iceway.media.pattern import PatternSource
 from iceway.media.speech import speech
 from iceway.trace.entry import Entry
-from iceway.trace.records import MediaKeyed, PairSelected
+from iceway.trace.records import MediaKeyed, PairSelected, SipSent
 from tests.e2e.calls import agreed_path
 from tests.e2e.story import every
 from tests.e2e.test_features import holds
@@ -238,3 +238,29 @@ def test_pictures_are_keyed_by_one_handshake_a_path() -> None:
         assert len(every(trace, MediaKeyed, "alice")) == count
         for kind in BOTH:
             assert complete(numbers(bob, kind)) > 0.95
+
+
+@pytest.mark.parametrize("topology", [topologies.reflexive(), topologies.relayed_udp()], ids=lambda t: t.name)
+@pytest.mark.parametrize("bundle", [True, False])
+def test_rtcp_goes_its_own_way_where_it_cannot_share(topology: Topology, bundle: bool) -> None:
+    """A component of its own for each transport, in offer, answer, settling and over a lossy link."""
+    lossy = topology.with_link("internet", Link(delay=0.020, loss=0.03))
+    office, alice, bob = both(lossy, alice={"rtcp_mux": False, "bundle": bundle})
+    call = alice.calls("bob", FileSource(speech("alice")), patterns())
+    assert alice.waits_for(events.CallSettled), alice.events
+    office.world.advance(8.0)
+    stats = {person.name: person.phone.stats(call, office.world.now) for person in (alice, bob)}
+    alice.hangs_up()
+    assert bob.waits_for(events.CallEnded)
+    trace = office.close()
+    invite = every(trace, SipSent, "alice", start_line="^INVITE")[0].text
+    assert "a=rtcp:" in invite
+    assert "rtcp-mux" not in invite
+    for found in stats.values():
+        assert found.audio is not None
+        assert found.video is not None
+        assert found.audio.reports > 0
+        assert found.video.round_trip is not None
+        assert found.video.packets_recovered > 0
+    for kind in BOTH:
+        assert complete(numbers(bob, kind)) > 0.95

@@ -8,6 +8,7 @@ played. A stream that only one side wants is let go of, and the call goes on wit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iceway.client.config import PhoneConfig
@@ -47,6 +48,7 @@ class Agreement:
             sdes=secured and config.keys is not Keys.DTLS,
             fingerprint=config.dtls.fingerprint if config.dtls else None,
             bundle=config.bundle,
+            rtcp_mux=config.rtcp_mux,
         )
         self._wanted = set() if owner.incoming else set(media.kinds)
         self._said: dict[str, str] = {}  # our directions, by stream, in the last description of ours
@@ -216,7 +218,8 @@ class Agreement:
         if agreed is None or leg is None or kind not in self._media.kinds:
             self._media.rest(kind, now)
             return
-        keyed = leg.keys.keyed(agreed, self._owner.call_id)
+        apart = leg.components > 1 and not agreed.rtcp_mux and agreed.dtls is None
+        keyed = leg.keys.keyed(replace(agreed, rtcp_apart=apart), self._owner.call_id)
         if keyed is None:
             self._unkeyed.add(kind)
         else:

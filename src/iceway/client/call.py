@@ -96,8 +96,9 @@ class Call(Outbox):
         media: Media,
         incoming: bool,
         secured: bool = True,
+        rtcp_apart: bool = False,
     ) -> None:
-        """`secured`: our signalling is encrypted, so that it may carry keys."""
+        """`secured`: our signalling is encrypted, so that it may carry keys. `rtcp_apart`: RTCP gets its own component."""
         super().__init__()
         self.name = name
         self.peer = peer
@@ -110,7 +111,9 @@ class Call(Outbox):
         self._rng = rng
         self._signalling = signalling
         self._media = CallMedia(name, media, rng, config.identity)
-        self._legs = Legs(name, config.ways.agent_config(controlling=not incoming), rng, config.dtls)
+        components = 2 if rtcp_apart else 1
+        ways = config.ways.agent_config(controlling=not incoming, components=components)
+        self._legs = Legs(name, ways, rng, config.dtls)
         self._first = self._legs.first
         self._agreement = Agreement(self, config, self._legs, self._media, rng, secured=secured)
         self._trickle = Trickle(self, self._agreement, self._legs, signalling)
@@ -388,18 +391,24 @@ class Call(Outbox):
 
     def _from_leg(self, leg: Leg, event: object, now: float) -> None:
         match event:
-            case DataReceived(data=data, remote=remote):
-                if is_dtls(data):
+            case DataReceived(component=component, data=data, remote=remote):
+                if is_dtls(data) and component > 1:
+                    pass  # RTCP has no keys of its own here
+                elif is_dtls(data):
                     leg.keys.receive(data, remote, now)
                 else:
                     self._media.receive(data, self._legs.kinds_on(leg), now)
-                if leg is self._first:
+                if leg is self._first and component == 1:
                     self._keeper.heard(remote, now)
             case GatheringSettled():
                 self._describe_when_ready(now)
             case GatheringDone():
                 self._describe_when_ready(now)
                 self._trickle.tell(now)
+            case PairValid(path=CandidatePath(component=2)):
+                pass  # RTCP goes as soon as it can
+            case Selected(path=CandidatePath(component=2)):
+                self._settle_when_selected(now)
             case PairValid(path=path):
                 self._usable(leg, path, now)
             case Selected(path=path):
@@ -433,7 +442,7 @@ class Call(Outbox):
         match output:
             case SendMedia(data=data):
                 if (leg := self._legs.used(kind)) is not None:
-                    leg.agent.send(data, now)
+                    leg.send(data, now)
             case FirstMediaSent() | FirstMediaReceived():
                 pass  # a MediaStarted record says the same
             case DigitReceived(digit=digit, duration=duration):

@@ -52,7 +52,9 @@ class PhoneConfig:
     are asked for).
 
     `bundle`: all streams of a call share one path where the other side can do that (RFC 8843), which is most often
-    wanted; False gives each a path of its own.
+    wanted; False gives each a path of its own. `rtcp_mux=False`: our offers give RTCP a component of its own (with keys
+    in SDP alone, since DTLS would shake hands on each), for phones that know no other way; offers of theirs are answered
+    in kind anyway.
 
     `keys` says how keys for the media may be agreed on. DTLS needs a `certificate` (`io/selfsigned.py` makes one);
     without it "both" is SDES alone. SDES is neither offered nor taken over signalling in clear, where everybody on
@@ -68,6 +70,7 @@ class PhoneConfig:
     codecs: tuple[str, ...] = ("opus", "G722", "PCMU", "PCMA")
     video_codecs: tuple[str, ...] = ("VP8", "H264")
     bundle: bool = True
+    rtcp_mux: bool = True
     allow_clear: bool = False
     relay_limit: float = 3.0
     ring_for: float | None = None

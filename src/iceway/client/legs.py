@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from iceway.client.exchange import CandidateExchange
 from iceway.client.keys import CallKeys
+from iceway.core.address import Address
 from iceway.core.machine import Input, Outbox, earliest
 from iceway.ice.agent import Agent
 from iceway.ice.config import AgentConfig, IceServer
@@ -21,6 +22,7 @@ from iceway.ice.streams import StreamEvent, Streams
 from iceway.media.dtls import DtlsIdentity
 from iceway.media.negotiation import StreamTerms, Transport
 from iceway.trace.records import Record
+from iceway.wire.rtp import is_rtcp
 from iceway.wire.sdp import IceParameters
 
 if TYPE_CHECKING:
@@ -38,8 +40,10 @@ class LegEvent:
 class Leg:
     """One way. `name` is the kind of stream that it was made for; `path` what its media takes, or took last."""
 
-    def __init__(self, name: str, agent: Agent, keys: CallKeys) -> None:
+    def __init__(self, name: str, agent: Agent, keys: CallKeys, components: int) -> None:
+        """`components`: 2 where RTCP has one of its own."""
         self.name = name
+        self.components = components
         self.agent = agent
         self.exchange = CandidateExchange(agent)
         self.keys = keys
@@ -49,17 +53,18 @@ class Leg:
     def everything(self) -> Transport:
         """All candidates there are."""
         parameters, default = self.exchange.everything()
-        return Transport(default, parameters)
+        return Transport(default, parameters, self._rtcp)
 
     def settled(self) -> Transport:
         """The pair in use alone (RFC 8839 §4.4); everything as long as there is none."""
-        path = self.agent.selected
-        if path is None:
+        path, paths = self.agent.selected, self._selected()
+        if path is None or len(paths) < self.components:
             return self.everything()
         self.exchange.our_default = path.local.address
         controlling = self.agent.role == "controlling"
-        remote = ((path.component, path.remote.address),) if controlling else ()
-        return Transport(path.local.address, self.exchange.parameters((path.local,), remote))
+        remote = tuple((one.component, one.remote.address) for one in paths) if controlling else ()
+        parameters = self.exchange.parameters(tuple(one.local for one in paths), remote)
+        return Transport(path.local.address, parameters, paths[1].local.address if len(paths) > 1 else None)
 
     def answering(self, ice: IceParameters | None, *, restarted: bool) -> Transport:
         """The candidate of ours that their offer chose, else the one in use, else all.
@@ -76,13 +81,28 @@ class Leg:
         if local is None:
             return everything
         self.exchange.our_default = local.address
-        parameters = self.exchange.parameters((local,)) if theirs else everything.ice
-        return Transport(local.address, parameters)
+        further = tuple(path.local for path in self._selected()[1:])
+        parameters = self.exchange.parameters((local, *further)) if theirs else everything.ice
+        return Transport(local.address, parameters, further[0].address if further else self._rtcp)
+
+    @property
+    def _rtcp(self) -> Address | None:
+        default = self.agent.default_candidate(2) if self.components > 1 else None
+        return default.address if default is not None else None
+
+    def _selected(self) -> list[CandidatePath]:
+        """The pairs in use, of every component."""
+        paths = (self.agent.selected_path(number) for number in range(1, self.components + 1))
+        return [path for path in paths if path is not None]
+
+    def send(self, data: bytes, now: float) -> None:
+        """A packet; RTCP by its own component if it has one."""
+        self.agent.send(data, now, self.components if is_rtcp(data) else 1)
 
     @property
     def decided(self) -> bool:
         """A pair is selected, or there is none to be had."""
-        return self.agent.selected is not None or self.agent.state is IceState.FAILED
+        return len(self._selected()) == self.components or self.agent.state is IceState.FAILED
 
     @property
     def as_promised(self) -> bool:
@@ -101,6 +121,7 @@ class Legs(Outbox):
         super().__init__()
         self._name = name
         self._identity = identity
+        self._components = config.components
         self._streams = Streams(f"{name}/ice", config, rng)
         self._legs: dict[str, Leg] = {}
         self._offered: dict[str, Leg] = {}
@@ -254,7 +275,8 @@ class Legs(Outbox):
             name += "'"
         agent = self._streams.add(name)
         further = f".{name}" if self._legs else ""
-        leg = self._legs[name] = Leg(name, agent, CallKeys(f"{self._name}/dtls{further}", self._identity))
+        keys = CallKeys(f"{self._name}/dtls{further}", self._identity)
+        leg = self._legs[name] = Leg(name, agent, keys, self._components)
         if self._servers is not None:
             agent.gather(self.first.agent.interfaces, self._servers, now)
         if self._answered:

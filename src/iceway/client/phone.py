@@ -27,6 +27,7 @@ from iceway.core.machine import AddressesChanged, ClockSet, Input, Outbox, earli
 from iceway.core.switchboard import Switchboard
 from iceway.core.timers import Timers
 from iceway.ice.config import IceServer
+from iceway.media.negotiation import wants_rtcp_apart
 from iceway.media.pictures import Pictures
 from iceway.sip.locate import Located, Locator, NotLocated
 from iceway.sip.refusal import why_refused
@@ -172,7 +173,7 @@ class Phone(Outbox):
                 "keys for the media would cross the network in clear, since the server is not reached over TLS; "
                 "connect with tls:, or agree on keys by DTLS"
             )
-        call = self._new_call(peer, loan, incoming=False)
+        call = self._new_call(peer, loan)
         self._line.head(call, fields)
         self._begin_supplied(call, now)
         return call
@@ -494,7 +495,7 @@ class Phone(Outbox):
         """(For `client/transfers.py`.)"""
         self._timers.arm(("hang up", name), at)
 
-    def _new_call(self, peer: str, loan: Loan, *, incoming: bool) -> Call:
+    def _new_call(self, peer: str, loan: Loan, incoming: Incoming | None = None) -> Call:
         self._count += 1
         media = self._transfers.lend(name := f"call.{self._count}", loan)
         call = Call(
@@ -504,12 +505,19 @@ class Phone(Outbox):
             self._line,
             peer=peer,
             media=media,
-            incoming=incoming,
+            incoming=incoming is not None,
             secured=self._secured,
+            rtcp_apart=self._rtcp_apart(incoming),
         )
         self._calls[call.name] = call
         self._board.add(call.name, call, rests=True)
         return call
+
+    def _rtcp_apart(self, incoming: Incoming | None) -> bool:
+        """Whether RTCP has a component of its own: as the offer has it, or as ours is to have it."""
+        if incoming is not None:
+            return wants_rtcp_apart(incoming.offer or b"")
+        return not self.config.rtcp_mux and self.config.dtls is None
 
     def _begin_supplied(self, call: Call, now: float) -> None:
         """Begin, or wait for the relay credentials that are on their way; not for long."""
@@ -554,7 +562,7 @@ class Phone(Outbox):
             self.emit(Note("error", f"the call of {peer} cannot be taken: {error}"))
             self._ua.reject(event.call, 480, now)
             return
-        call = self._new_call(peer, Loan(media), incoming=True)
+        call = self._new_call(peer, Loan(media), event)
         if not self._line.ring_in(call, event, now):
             return
         waiting = any(other.answered for other in self._calls.values())
@@ -573,7 +581,7 @@ class Phone(Outbox):
         if old is None or loan is None:
             self._ua.reject(event.call, 488 if event.offer is None else 603, now)
             return
-        call = self._new_call(event.caller.uri, loan, incoming=True)
+        call = self._new_call(event.caller.uri, loan, event)
         self._transfers.received(call, old)
         if self._line.ring_in(call, event, now):
             call.pick_up(now)

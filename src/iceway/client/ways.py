@@ -49,13 +49,14 @@ class Ways:
             field = "ports: " if "range of ports" in str(error) else ""
             raise UsageError(f"{field}{error}") from error
 
-    def agent_config(self, *, controlling: bool) -> AgentConfig:
+    def agent_config(self, *, controlling: bool, components: int = 1) -> AgentConfig:
         return AgentConfig(
             controlling=controlling,
             policy=Policy(self.policy),
             ports=self.ports,
             relay_families=self.relay_families,
-            tcp=self.tcp,
+            tcp=self.tcp and components == 1,
+            components=components,
             mdns=self.mdns,
             interface_filter=self.may_use if self.interfaces is not None or self.without else None,
             external_ips=self.external_ips,

@@ -186,6 +186,7 @@ class VirtualOffice:
         certificate: DtlsIdentity | None = None,
         session_expires: int = 1800,
         bundle: bool = True,
+        rtcp_mux: bool = True,
     ) -> VirtualPerson:
         """Somebody registers; wait for `events.Ready`. `says` and `shows` give what they bring to calls they take.
 
@@ -201,6 +202,7 @@ class VirtualOffice:
             certificate=certificate,
             session_expires=session_expires,
             bundle=bundle,
+            rtcp_mux=rtcp_mux,
         )
         phone = Phone(config, self.world.rng(name), lambda _: person.media(says(), shows()))
         person = self.people[name] = VirtualPerson(name, phone, self.world)

@@ -74,7 +74,7 @@ class Negotiated:
     "recvonly" means that we do not send. `events` is the form of telephone keys that we send (None: the other side
     takes none), `hears_events` those that may arrive. `ssrc` is what we send under, `their_ssrcs` what they announced
     (RFC 5576), if anything; `named` is how packets on a shared transport say whose they are, by the number of a header
-    extension and the name of the stream (RFC 8843 §15).
+    extension and the name of the stream (RFC 8843 §15). `rtcp_apart`: RTCP has a component of its own.
     """
 
     codec: Codec
@@ -92,6 +92,12 @@ class Negotiated:
     ssrc: int | None = None
     their_ssrcs: tuple[int, ...] = ()
     named: tuple[int, str] | None = None
+    rtcp_apart: bool = False
+
+    @property
+    def reports(self) -> bool:
+        """Whether RTCP has a way: that of the packets (RFC 5761), or one of its own."""
+        return self.rtcp_mux or self.rtcp_apart
 
     @property
     def sends(self) -> bool:
@@ -122,6 +128,7 @@ class StreamNegotiation:
         fingerprint: Fingerprint | None = None,
         session_name: str = "-",
         mid: str | None = None,
+        rtcp_mux: bool = True,
     ) -> None:
         codecs = tuple(self._known) if codecs is None else codecs
         unknown = [name for name in codecs if name not in self._known]
@@ -147,6 +154,7 @@ class StreamNegotiation:
         self._protocol = "RTP/AVP" if allow_clear else secure
         self._streams: tuple[MediaDescription | None, ...] = (None,)
         self._mid = mid
+        self._rtcp_mux = rtcp_mux
         self.ssrc = rng.getrandbits(32)
 
     @property
@@ -165,11 +173,18 @@ class StreamNegotiation:
         return self._mid
 
     # --- we offer -----------------------------------------------------------------------------------
-    def offer(self, ice: IceParameters | None, address: Address, direction: str = "sendrecv") -> str:
+    def offer(
+        self,
+        ice: IceParameters | None,
+        address: Address,
+        direction: str = "sendrecv",
+        rtcp: Address | None = None,
+    ) -> str:
         """The body of an offer with these ICE parameters, its default destination at `address`.
 
         The offer that settles a call (RFC 8839 §4.4) is this one with the chosen candidate alone in
-        `ice.candidates`, its address as `address`, and `ice.remote_candidates` naming the other side's.
+        `ice.candidates`, its address as `address`, and `ice.remote_candidates` naming the other side's. `rtcp` is where
+        RTCP goes if it has a component of its own.
         """
         self._our_direction = direction
         if self._mid is None and ice is not None and "trickle" in ice.options:
@@ -177,7 +192,10 @@ class StreamNegotiation:
         keys = self._keys_offered()
         self._events = renumbered(self._events, [codec.payload_type for codec in self._ours])
         formats = self._ours + self._events
-        ours = _section(self._kind, formats, self._protocol, keys, ice, address, direction, True, self._mid)
+        mux = self._rtcp_mux
+        ours = _section(
+            self._kind, formats, self._protocol, keys, ice, address, direction, mux, self._mid, rtcp
+        )
         description = self._described(ours, ice, address)
         self._offered = description
         return sdp.serialize(description)
@@ -214,7 +232,7 @@ class StreamNegotiation:
             ice=_ice(description, media),
             remote=_destination(description, media),
             direction=_our_direction(description, media, self._our_direction),
-            rtcp_mux=media.has("rtcp-mux"),
+            rtcp_mux=media.has("rtcp-mux") and self._rtcp_mux,
             events=event_of(media, theirs[0]) if self._events else None,
             hears_events=self._events,
             dtls=dtls,
@@ -246,7 +264,13 @@ class StreamNegotiation:
         self._received = best
         return best.negotiated
 
-    def answer(self, ice: IceParameters | None, address: Address, direction: str = "sendrecv") -> str:
+    def answer(
+        self,
+        ice: IceParameters | None,
+        address: Address,
+        direction: str = "sendrecv",
+        rtcp: Address | None = None,
+    ) -> str:
         """The body that answers the last offer received: the one stream accepted, all others refused.
 
         Sets `negotiated`, narrowed by `direction`. Without ICE in the offer there is none in the answer.
@@ -291,6 +315,7 @@ class StreamNegotiation:
             negotiated.direction,
             negotiated.rtcp_mux,
             self._mid,
+            rtcp,
         )
         return sdp.serialize(self._described(ours, said_ice, address))
 
@@ -468,10 +493,11 @@ def _section(
     direction: str,
     rtcp_mux: bool,
     mid: str | None,
+    rtcp: Address | None,
 ) -> MediaDescription:
     lines: list[Line] = []
-    if not rtcp_mux:
-        # We have no second component; without RTCP's bandwidth the peer expects none (RFC 3556 §2).
+    if not rtcp_mux and rtcp is None:
+        # There is no second component; without RTCP's bandwidth the peer expects none (RFC 3556 §2).
         lines += [Line("b", "RS:0"), Line("b", "RR:0")]
     for codec in codecs:
         lines += codec_lines(codec)
@@ -481,6 +507,8 @@ def _section(
     lines += keys
     if rtcp_mux:
         lines.append(attribute("rtcp-mux"))
+    elif rtcp is not None:
+        lines.append(attribute("rtcp", f"{rtcp.port} IN IP{rtcp.family} {rtcp.ip}"))  # RFC 3605
     if mid is not None:
         lines.append(attribute("mid", mid))
     if ice is not None:

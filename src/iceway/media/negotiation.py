@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from iceway.core.address import Address
-from iceway.core.errors import UsageError
+from iceway.core.errors import ParseError, UsageError
 from iceway.media.description import (
     AudioNegotiation,
     Negotiated,
@@ -63,10 +63,14 @@ _MID_EXTENSION = 1  # our number for it; any from 1 to 14 would do (RFC 8285 §4
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """Our end of a path: its default address, and its ICE parameters if there is ICE."""
+    """Our end of a path: its default address, and its ICE parameters if there is ICE.
+
+    `rtcp` is the default address of RTCP where that has a component of its own.
+    """
 
     address: Address
     ice: IceParameters | None = None
+    rtcp: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class MediaNegotiation:
         session_name: str = "-",
         cname: str = "-",
         bundle: bool = True,
+        rtcp_mux: bool = True,
     ) -> None:
         known = {"audio": None, "video": None} if codecs is None else codecs
         unknown = [kind for kind in known if kind not in KINDS]
@@ -123,7 +128,13 @@ class MediaNegotiation:
         for mid, kind in enumerate(known):
             sort = AudioNegotiation if kind == "audio" else VideoNegotiation
             self._streams[kind] = sort(
-                rng, known[kind], allow_clear=allow_clear, sdes=sdes, fingerprint=fingerprint, mid=str(mid)
+                rng,
+                known[kind],
+                allow_clear=allow_clear,
+                sdes=sdes,
+                fingerprint=fingerprint,
+                mid=str(mid),
+                rtcp_mux=rtcp_mux,
             )
         self._sections: list[_Section] = []
         self._origin: Origin | None = None
@@ -171,7 +182,9 @@ class MediaNegotiation:
                 continue
             bundled = kind in self._bundle[1:] and self._bundle[0] in transports
             own = transports.get(self._bundle[0] if bundled else kind, transports[first])
-            said = sdp.parse(self._streams[kind].offer(own.ice, own.address, directions[kind])).media[0]
+            said = sdp.parse(
+                self._streams[kind].offer(own.ice, own.address, directions[kind], own.rtcp)
+            ).media[0]
             said = self._named(said, section)
             if bundled:
                 said = _without_transport(said)
@@ -304,7 +317,9 @@ class MediaNegotiation:
                 if kind in self.terms and self._agreed(kind):
                     self.terms[kind] = StreamTerms(None, kind, "refused by us")
                 continue
-            text = self._streams[kind].answer(own.ice, own.address, directions.get(kind, "sendrecv"))
+            text = self._streams[kind].answer(
+                own.ice, own.address, directions.get(kind, "sendrecv"), own.rtcp
+            )
             said = self._named(sdp.parse(text).media[0], section)
             first = first or own
             if bundled:
@@ -457,6 +472,20 @@ class MediaNegotiation:
             self._last_text = text
             self._origin = replace(self._origin, version=self._origin.version + 1)
         return replace(said, origin=self._origin)
+
+
+def wants_rtcp_apart(body: bytes | str) -> bool:
+    """Whether an offer gives RTCP a component of its own, with keys from SDP (DTLS would want a handshake on each)."""
+    try:
+        media = [media for media in sdp.parse(body).media if media.port]
+    except ParseError:
+        return False
+    return bool(media) and all(_apart(section) for section in media)
+
+
+def _apart(media: MediaDescription) -> bool:
+    seconds = any(text.split()[1:2] == ["2"] for text in media.attributes("candidate"))
+    return seconds and not media.has("rtcp-mux") and not media.has("fingerprint")
 
 
 def _alone(description: SessionDescription, media: MediaDescription) -> str:

@@ -352,7 +352,7 @@ class AudioSession(SecuredSession):
 
     def _send_report(self, now: float, *, goodbye: bool = False) -> None:
         """A report on both streams, a source description with it (RFC 3550 §6.1)."""
-        if not self.negotiated.rtcp_mux:
+        if not self.negotiated.reports:
             return
         stream = self._our_stream()
         blocks = (self._incoming.report(now),) if self._incoming else ()
@@ -380,7 +380,7 @@ class AudioSession(SecuredSession):
 
     def _arm_report(self, now: float) -> None:
         """Half to one and a half intervals from now (RFC 3550 §6.3.1), the first in half that time."""
-        if self.negotiated.rtcp_mux and self._timers.at("report") is None:
+        if self.negotiated.reports and self._timers.at("report") is None:
             interval = REPORT_INTERVAL if self._reported else REPORT_INTERVAL / 2
             self._reported = True
             self._timers.arm("report", now + interval * (0.5 + self._rng.random()))

@@ -291,7 +291,7 @@ class VideoSession(SecuredSession):
             self._timers.arm("pace", now + _PACE)
 
     def _send_rtcp(self, *packets: RtcpPacket) -> None:
-        if self.negotiated.rtcp_mux:
+        if self.negotiated.reports:
             ssrc = self._outgoing.ssrc
             named = SourceDescription(ssrc, self._cname or f"{ssrc:08x}")
             data = serialize_rtcp(packets[0], named, *packets[1:])
@@ -317,7 +317,7 @@ class VideoSession(SecuredSession):
 
     def _arm_report(self, now: float) -> None:
         """Half to one and a half intervals from now (RFC 3550 §6.3.1)."""
-        if self.negotiated.rtcp_mux and self._timers.at("report") is None:
+        if self.negotiated.reports and self._timers.at("report") is None:
             self._timers.arm("report", now + REPORT_INTERVAL * (0.5 + self._rng.random()))
 
     # --- receiving ----------------------------------------------------------------------------------
