@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from iceway.core.errors import EnvironmentFailure
 from iceway.media.movie import Movie
 from iceway.media.pattern import numbered, read
-from iceway.media.picture import size
-from iceway.media.sound import FRAME, Samples, silence
+from iceway.media.picture import frame_of, size
+from iceway.media.sound import FRAME, RATE, Samples, silence
 from iceway.media.video_files import MkvRecorder
 
 
@@ -87,6 +89,65 @@ def test_in_a_loop_both_begin_again_together(tmp_path: Path) -> None:
     again = moments.index((1, 0), 1)
     assert 11 <= again <= 15
     assert moments[again : 2 * again] == moments[:again]
+
+
+@pytest.mark.parametrize(("sound_from", "pictures_from"), [(0.0, 0.4), (0.4, 0.0), (1.0, 1.2)])
+def test_one_may_begin_after_the_other(tmp_path: Path, sound_from: float, pictures_from: float) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=30)
+        audio = container.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        video.width, video.height, video.pix_fmt, video.options = 320, 180, "yuv420p", {"tune": "zerolatency"}
+        video.codec_context.time_base = Fraction(1, 1000)
+        for number in range(6):
+            picture = frame_of(numbered(number))
+            picture.pts, picture.time_base = round(1000 * (pictures_from + number / 10)), Fraction(1, 1000)
+            container.mux(video.encode(picture))
+        for number in range(30):
+            sound = av.AudioFrame.from_ndarray(spoken(number)[np.newaxis, :], format="s16", layout="mono")
+            sound.sample_rate, sound.time_base = RATE, Fraction(1, RATE)
+            sound.pts = round(RATE * sound_from) + number * FRAME
+            container.mux(audio.encode(sound))
+        for stream in (video, audio):
+            container.mux(stream.encode(None))
+    movie = Movie(path)
+    moments = [(heard(movie), seen(movie)) for _ in range(30)]
+    start = min(sound_from, pictures_from)
+    silent, still = round(50 * (sound_from - start)), round(50 * (pictures_from - start))
+    expected = [(max(0, at + 1 - silent), max(0, (at - still) // 5)) for at in range(30)]
+    assert moments == expected
+
+
+def test_a_film_as_cameras_make_it(tmp_path: Path) -> None:
+    """MP4 with H.264, pictures that are coded out of order, and AAC."""
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        video, audio = container.add_stream("libx264", rate=10), container.add_stream("aac", rate=44_100)
+        video.width, video.height, video.pix_fmt, video.options = (
+            320,
+            180,
+            "yuv420p",
+            {"bf": "2", "crf": "18"},
+        )
+        click = np.zeros((1, 44_100), np.int16)
+        click[0, 22_050:26_460:40] = 20_000  # between half a second and 0.6 s
+        for number in range(10):
+            container.mux(video.encode(frame_of(numbered(number))))
+        frame = av.AudioFrame.from_ndarray(click, format="s16", layout="mono")
+        frame.sample_rate = 44_100
+        container.mux(audio.encode(frame))
+        for stream in (video, audio):
+            container.mux(stream.encode(None))
+    movie = Movie(path)
+    clicks = []
+    for _ in range(50):
+        frame_heard = movie.sound.read()
+        assert frame_heard is not None
+        if np.abs(frame_heard).max() > 5_000:
+            clicks.append(seen(movie))
+    assert clicks
+    assert {4, 5, 6} >= set(clicks)
+    assert 5 in clicks
 
 
 def test_large_pictures_are_scaled_to_fit(tmp_path: Path) -> None:

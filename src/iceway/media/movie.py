@@ -2,12 +2,14 @@
 
 The picture that is shown is the one that belongs to the sound that was last played, so both stay together however late
 the pictures of a call begin, and both stand still while it is held. What is shorter is filled up, sound with silence and
-pictures with the last one; in a loop both begin again together.
+pictures with the last one; in a loop both begin again together. In the file, too, one may begin after the other.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import av
 
 from iceway.media.files import FileSource
 from iceway.media.picture import Picture
@@ -22,19 +24,23 @@ class Movie:
         self._path = path
         self._loop = loop
         self._limit = limit
-        self._at = 0.0
         self._over = False
         self._heard = FileSource(path)
         self._seen = Timeline(path, limit=limit)
         self._picture = self._seen.at(0.0)
+        lag = _lag(path)
+        self._sound_from, self._pictures_from = max(0.0, -lag), max(0.0, lag)
+        self._at = 0.0
         self.sound = _Sound(self)
         self.pictures = _Pictures(self)
 
     def _play(self) -> Samples | None:
         if self._over:
             return None
-        frame = self._heard.read()
-        picture = self._seen.at(self._at)
+        frame = silence() if self._at < self._sound_from else self._heard.read()
+        picture = (
+            self._picture if self._at < self._pictures_from else self._seen.at(self._at - self._pictures_from)
+        )
         if frame is None and picture is None:
             if not self._loop or self._at == 0:
                 self._over = True
@@ -77,3 +83,14 @@ class _Pictures:
 
     def read(self) -> Picture | None:
         return self._movie._show()
+
+
+def _lag(path: Path | str) -> float:
+    """Seconds from the first sound in a file to its first picture."""
+    with av.open(str(path)) as container:
+        pictures = next(iter(container.decode(container.streams.video[0])), None)
+    with av.open(str(path)) as container:
+        sound = next(iter(container.decode(container.streams.audio[0])), None)
+    if pictures is None or sound is None:
+        return 0.0
+    return (pictures.time or 0.0) - (sound.time or 0.0)
