@@ -26,6 +26,14 @@ def test_a_standstill_is_a_freeze_and_unevenness_is_none() -> None:
     assert flow.frozen == pytest.approx(0.9, abs=0.01)
 
 
+def test_a_slow_stream_that_begins_in_a_hurry_is_no_standstill() -> None:
+    """The first two pictures of five a second came together, since the first had been sent again."""
+    flow = Flow()
+    for at in (0.0, 0.01, *(0.2 * step for step in range(1, 40))):
+        flow.shows(640, 360, at)
+    assert flow.freezes == 0
+
+
 def test_before_the_first_picture_there_is_nothing() -> None:
     flow = Flow()
     assert (flow.rate(1.0), flow.elapsed(1.0), flow.width) == (0.0, 0, 0)

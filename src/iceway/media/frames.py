@@ -149,6 +149,7 @@ class PictureBuffer:
             hole += 1
         behind = [at for at in self._held if at > hole]
         if not behind:
+            self._stuck_since = None  # the hole was filled, and what comes behind it is still to come
             return False
         # Not only the first: it may be a whole picture of which a packet is missing in turn.
         for start in sorted(at for at in behind if self._held[at].piece.starts_key and self._first(at)):

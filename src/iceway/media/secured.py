@@ -114,6 +114,9 @@ class FarSide:
         self.jitter: float | None = None
         """Seconds."""
         self.reports = 0
+        self.round_trips = 0
+        """Measured so far, one for each sender report of ours: said again, it tells how long it took back then."""
+        self._last_sr = 0
 
     def report(self, block: ReceptionReport, clock_rate: int, wall: float, clock_age: float = inf) -> None:
         """A block about our stream, whose timestamps count `clock_rate` a second.
@@ -129,6 +132,8 @@ class FarSide:
             # A report on somebody else's packet shows as nonsense.
             if 0 <= round_trip < _MAX_ROUND_TRIP and stamped <= clock_age:
                 self.round_trip = round_trip
+                self.round_trips += block.last_sr != self._last_sr
+            self._last_sr = block.last_sr
 
 
 class SecuredSession(Outbox):

@@ -92,8 +92,9 @@ class MediaStats:
 
     `discarded` came and were thrown away; of `samples_played`, at 48 kHz, some were `concealed`: made up in place of
     what was missing. `fraction_lost` and `far_jitter` are what the other side last reported of our packets, in
-    `reports` reports so far. `one_way` is from there to here, `mouth_to_ear` with coding and the jitter buffer; unless
-    `clocks_agree`, half a round trip is assumed. `r` and `mos` rate the last seconds by the E-model (`quality.py`).
+    `reports` reports so far, which gave so many `round_trips`. `one_way` is from there to here, `mouth_to_ear` with
+    coding and the jitter buffer; unless `clocks_agree`, half a round trip is assumed. `r` and `mos` rate the last
+    seconds by the E-model (`quality.py`).
     """
 
     codec: str
@@ -117,6 +118,7 @@ class MediaStats:
     fraction_lost: float | None
     far_jitter: float | None
     reports: int
+    round_trips: int
 
 
 class AudioSession(SecuredSession):
@@ -261,6 +263,7 @@ class AudioSession(SecuredSession):
             fraction_lost=self._far_side.fraction_lost,
             far_jitter=self._far_side.jitter,
             reports=self._far_side.reports,
+            round_trips=self._far_side.round_trips,
         )
 
     # --- the machine contract -----------------------------------------------------------------------

@@ -21,6 +21,7 @@ from iceway.media.far_source import MAX_TOLD, FarSource, Ours, OwnName, Placed
 from iceway.media.frames import MAX_HELD, CodedPicture, PictureBuffer
 from iceway.media.intervals import Counts, Intervals, Link
 from iceway.media.missing import MissingPackets
+from iceway.media.pacing import SLICE, Pace
 from iceway.media.picture import size
 from iceway.media.pictures import PictureSink, PictureSource
 from iceway.media.rate import RateControl
@@ -49,14 +50,14 @@ if TYPE_CHECKING:
 
 PAYLOAD = 1100
 """The most bytes of a payload: what IPv6, SRTP and a relay add keeps the packet under 1280."""
-REPORT_INTERVAL = 1.0  # RFC 4585 §3.4 lets feedback be this frequent at video's rates
+REPORT_INTERVAL = 0.5  # RFC 4585 §3.4 lets feedback be this frequent; a queue grows in a second
 WHOLE_INTERVAL = 0.5
 """Seconds between two whole pictures on request at least, and between two requests for one."""
 _CATCH_UP = 0.5  # a clock later than this has stood still; pictures of that time are skipped
 _FIRST_PATIENCE = 0.1  # a stream begins with a whole picture, which may be overtaken
 _IN_VAIN = 10  # requests for a whole picture to somebody from whom nothing comes
-_FIRST_RATE = 200_000  # bit/s, before anything is known of the path
-_BURST, _PACE = 8, 0.005  # packets that leave together, and seconds to the next ones
+_FIRST_RATE = 80_000  # bit/s, before anything is known of the path
+_UNHEARD = 1.6  # seconds without a report at least; more where they come rarely
 
 
 class VideoSession(SecuredSession):
@@ -94,15 +95,18 @@ class VideoSession(SecuredSession):
         self._outgoing = Outgoing(rng, negotiated.ssrc)
         self._sent = SentPackets()
         self._queue: deque[bytes] = deque()
+        self._pace = Pace()
         self._sending = False
         self._source_finished = False
-        self._frame_at = 0.0
+        self._frame_at = self._began_at = self._heard_at = self._unheard_at = 0.0
+        self._longest_wait = 0.0
         self._frames_sent = 0
         self._whole_sent = 0
         self._whole_wanted = True
         self._whole_at: float | None = None
         self._last_command: int | None = None
         self._sent_at_last_report = 0
+        self._used_before = (0, 0.0)
 
         self._far_source = FarSource(MAX_HELD)
         self._own_name = OwnName()
@@ -125,7 +129,8 @@ class VideoSession(SecuredSession):
         if self.closed or self._sending:
             return
         self._sending = self._whole_wanted = True
-        self._frame_at = now
+        self._frame_at = self._began_at = self._heard_at = now
+        self._unheard_at = now + _UNHEARD
         self._timers.arm("frame", now)
         self._arm_report(now)
 
@@ -150,10 +155,13 @@ class VideoSession(SecuredSession):
         """The bit/s that this stream may take: lowered by whoever sees that sound would suffer."""
         self._rate.set_budget(bit_rate)
 
-    def path_changed(self, now: float) -> None:
-        """Media takes another path: what was under way may be lost, so the next picture is a whole one."""
+    def path_changed(self, now: float, round_trip: float | None = None) -> None:
+        """Media takes another path: what was under way may be lost, so the next picture is a whole one.
+
+        `round_trip` is what is known of it: a queue that our own packets make is what goes beyond that.
+        """
         self._whole_wanted = True
-        self._rate.path_changed()
+        self._rate.path_changed(round_trip)
         self._one_way.forget()
 
     def close(self, now: float) -> None:
@@ -209,6 +217,7 @@ class VideoSession(SecuredSession):
             clocks_agree=self._one_way.clocks_agree,
             fraction_lost=self._far_side.fraction_lost,
             reports=self._far_side.reports,
+            round_trips=self._far_side.round_trips,
         )
 
     # --- the machine contract -----------------------------------------------------------------------
@@ -242,7 +251,7 @@ class VideoSession(SecuredSession):
             if picture is None:
                 self._source_finished = True
                 self.emit(SourceFinished(self.name))
-            else:
+            elif not self._pace.too_fast(self._rate.bit_rate, now):
                 codec = self.negotiated.codec
                 if self._encoder is None:
                     self._encoder = VideoEncoder(codec.name, self._frame_rate, self._rate.bit_rate)
@@ -284,11 +293,14 @@ class VideoSession(SecuredSession):
             self.emit(FirstMediaSent(self.name, self._early))
 
     def _send_queued(self, now: float) -> None:
-        """A whole picture is many packets; at once they would be too many for some queue on the path."""
-        for _ in range(min(_BURST, len(self._queue))):
-            self.emit(SendMedia(self.name, self._queue.popleft()))
+        """A whole picture is many packets; at once they would fill some queue on the path, in front of the sound."""
+        taken = 0.0
+        while self._queue and taken < SLICE:
+            data = self._queue.popleft()
+            taken += self._pace.spent(len(data), self._rate.bit_rate, now)
+            self.emit(SendMedia(self.name, data))
         if self._queue:
-            self._timers.arm("pace", now + _PACE)
+            self._timers.arm("pace", now + taken)
 
     def _send_rtcp(self, *packets: RtcpPacket) -> None:
         if self.negotiated.reports:
@@ -313,6 +325,10 @@ class VideoSession(SecuredSession):
                 blocks,
             )
         self._sent_at_last_report = stream.packets
+        if self._sending and now >= self._unheard_at:
+            self._unheard_at = now + _UNHEARD
+            if self._far_side.reports or now < self._began_at + 2 * _UNHEARD:
+                self._rate.unheard(now)
         self._send_rtcp(report, *([Goodbye((stream.ssrc,))] if goodbye else []))
 
     def _arm_report(self, now: float) -> None:
@@ -458,6 +474,7 @@ class VideoSession(SecuredSession):
                     self._receive_report(packet, now)
                 case GenericNack(media=media, sequences=sequences) if media == ours:
                     for data in self._sent.again(sequences, now, self._far_side.round_trip):
+                        self._pace.spent(len(data), self._rate.bit_rate, now)
                         self.emit(SendMedia(self.name, data))
                 case PictureLoss(media=media) if media == ours:
                     self._whole_wanted = True
@@ -476,12 +493,29 @@ class VideoSession(SecuredSession):
             if block.ssrc == self._outgoing.ssrc:
                 clock_rate = self.negotiated.codec.clock_rate
                 wall, clock_age = now + self._wall_offset, now - self._clock_set_at
+                self._expect_reports(now)
+                measured = self._far_side.round_trips
                 self._far_side.report(block, clock_rate, wall, clock_age)
                 # What was sent again in time is not lost any more, but the path did lose it.
                 lost = max(block.fraction_lost / 256, self._sent.share_resent())
-                self._rate.reported(lost, self._far_side.round_trip if block.last_sr else None)
+                fresh = self._far_side.round_trips > measured
+                round_trip = self._far_side.round_trip if fresh else None
+                self._rate.reported(lost, round_trip, self._used(now), now)
         if isinstance(packet, SenderReport) and self._incoming and packet.ssrc == self._incoming.ssrc:
             self._one_way.heard(packet.ntp, now + self._wall_offset, self._far_side.round_trip)
+
+    def _expect_reports(self, now: float) -> None:
+        """One came; when the silence after it will be too long. Some send them every five seconds."""
+        if self._far_side.reports:
+            self._longest_wait = max(0.9 * self._longest_wait, now - self._heard_at)
+        self._heard_at = now
+        self._unheard_at = now + max(_UNHEARD, 1.5 * self._longest_wait)
+
+    def _used(self, now: float) -> int:
+        """Bit/s that were sent since the last report."""
+        octets, since = self._used_before
+        self._used_before = self._outgoing.octets, now
+        return int((self._outgoing.octets - octets) * 8 / max(now - since, 0.1))
 
     # --- how it was ---------------------------------------------------------------------------------
     def _look(self, now: float) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from iceway.media.sound import RATE
 
 _LONGER, _AT_LEAST = 3.0, 0.15  # a freeze: three times the usual gap, and 150 ms over it
-_SMOOTHING = 1 / 8
+_GAPS, _FEW = 30, 5  # of which half are longer than the usual one; with fewer nothing is usual yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class VideoStats:
     clocks_agree: bool | None
     fraction_lost: float | None
     reports: int
+    round_trips: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Flow:
         self.frozen = 0.0
         self._first_at: float | None = None
         self._last_at = 0.0
-        self._usual_gap: float | None = None
+        self._gaps: deque[float] = deque(maxlen=_GAPS)
         self._lately: deque[float] = deque()
         self._waits_for = ""
 
@@ -103,13 +104,13 @@ class Flow:
 
     def _gap(self, gap: float) -> bool:
         """Whether this is a standstill."""
-        usual = self._usual_gap
-        if usual is not None and gap > max(_LONGER * usual, usual + _AT_LEAST):
-            self.freezes += 1
-            self.frozen += gap - usual
-            return True  # which is not what is usual
-        self._usual_gap = gap if usual is None else usual + (gap - usual) * _SMOOTHING
-        return False
+        usual = sorted(self._gaps)[len(self._gaps) // 2] if len(self._gaps) >= _FEW else None
+        self._gaps.append(gap)
+        if usual is None or gap <= max(_LONGER * usual, usual + _AT_LEAST):
+            return False
+        self.freezes += 1
+        self.frozen += gap - usual
+        return True
 
     def _forget(self, now: float) -> None:
         while self._lately and self._lately[0] <= now - 1.0:
