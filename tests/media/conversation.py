@@ -73,7 +73,7 @@ class Person:
         stats = {kind: session.stats(now) for kind, session in self.pictures.items()}
         self.budget.update(self.audio.stats(), stats.get("video"), stats.get("slides"), now)
         for kind, session in self.pictures.items():
-            session.set_budget(getattr(self.budget, kind), now)
+            session.set_budget(self.budget.of(kind), now)
 
     def concealed(self) -> int:
         """Samples of sound made up so far."""

@@ -62,6 +62,23 @@ def test_a_hole_is_waited_for_and_then_given_up() -> None:
     assert line.buffer.lost == 1
 
 
+def test_a_hole_that_is_filled_leaves_nothing_to_wait_for() -> None:
+    """The end of the picture is still to come; until then there is nothing to give up."""
+    line = Line()
+    for sequence in (0, 1, 2, 4):
+        line.packet(sequence)
+    line.shown()
+    assert line.buffer.gives_up_at() == 0.5
+    line.now = 0.1
+    line.packet(3)
+    assert line.shown() == []
+    assert line.buffer.gives_up_at() is None
+    line.now = 0.7
+    assert line.shown() == []
+    line.packet(5)
+    assert line.shown() == ["1.0 1.1 1.2"]
+
+
 def test_a_hole_that_is_filled_in_time_costs_nothing() -> None:
     line = Line()
     for sequence in (0, 1, 2, 3, 5, 6, 7, 8):

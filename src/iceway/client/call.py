@@ -526,8 +526,8 @@ class Call(Outbox):
         if leg is self._first:
             self._keeper.usable(path, now)
         leg.keys.path_found(path.remote.address, path.round_trip, now)
-        if before is not None and not _same(before, path):
-            self._media.path_changed(self._legs.kinds_on(leg), now)
+        if before is None or not _same(before, path):
+            self._media.path_changed(self._legs.kinds_on(leg), path.round_trip, now)
         self._agreement.send_when_possible(now)
 
     # --- settling -----------------------------------------------------------------------------------------

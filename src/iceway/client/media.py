@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from iceway.client.sound import CallSource
 from iceway.client.stats import CallStats
 from iceway.core.machine import ClockSet, earliest
+from iceway.media.budget import Budget
 from iceway.media.description import Negotiated
 from iceway.media.files import Sink, Source
 from iceway.media.pictures import MemoryPictures, NullSink, Pictures
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from random import Random
 
 PICTURES = ("video", "slides")
+_ALLOTTED = 1.0  # seconds between two looks at what pictures may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ class CallMedia:
         self._cname = cname
         self._clock: ClockSet | None = None
         self._notes: list[Note] = []
+        self._budget = Budget()
+        self._allot_at: float | None = None
+        self._round_trip: float | None = None
         self.muted = False
 
     # --- facts --------------------------------------------------------------------------------------------
@@ -133,6 +138,10 @@ class CallMedia:
                 budget=pictures.budget,
                 media=kind,
             )
+            session.path_changed(now, self._round_trip)
+            self._budget.allow(kind, pictures.budget)
+            if self._allot_at is None:
+                self._allot_at = now + _ALLOTTED
         if self._clock is not None:
             session.handle_input(self._clock, now)
 
@@ -150,10 +159,13 @@ class CallMedia:
         elif (meant := _meant(data, sessions)) is not None:
             meant.receive(data, now)
 
-    def path_changed(self, kinds: Collection[str], now: float) -> None:
+    def path_changed(self, kinds: Collection[str], round_trip: float | None, now: float) -> None:
+        """These streams have a way, or another one; `round_trip` is what ICE measured on it."""
+        self._round_trip = round_trip
+        self._budget.path_changed(now, round_trip)
         for kind in kinds:
             if kind in self.pictures:
-                self.pictures[kind].path_changed(now)
+                self.pictures[kind].path_changed(now, round_trip)
 
     def confirm(self, now: float) -> None:
         """The call was answered."""
@@ -167,6 +179,15 @@ class CallMedia:
             **{kind: session.stats(now) for kind, session in self.pictures.items()},
         )
 
+    def _allot(self, now: float) -> None:
+        """Pictures give way to sound."""
+        told = self.stats(now)
+        self._budget.update(told.audio, told.video, told.slides, now)
+        flowing = {kind: session for kind, session in self.pictures.items() if not session.closed}
+        for kind, session in flowing.items():
+            session.set_budget(self._budget.of(kind), now)
+        self._allot_at = now + _ALLOTTED if flowing else None
+
     def mute(self, muted: bool) -> None:
         self.muted = muted
         if self.audio is not None:
@@ -174,6 +195,7 @@ class CallMedia:
 
     def close(self, now: float) -> None:
         """The call is over; every sink is closed."""
+        self._allot_at = None
         for session in self.sessions.values():
             session.close(now)
         if self.audio is None:
@@ -191,9 +213,11 @@ class CallMedia:
     def handle_timeout(self, now: float) -> None:
         for session in self.sessions.values():
             session.handle_timeout(now)
+        if self._allot_at is not None and now >= self._allot_at:
+            self._allot(now)
 
     def poll_timeout(self) -> float | None:
-        return earliest(*(session.poll_timeout() for session in self.sessions.values()))
+        return earliest(self._allot_at, *(session.poll_timeout() for session in self.sessions.values()))
 
     def outputs(self) -> Iterator[tuple[str, object]]:
         """What the sessions say, each with its kind, and what failed where there was none."""

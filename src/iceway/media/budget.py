@@ -42,11 +42,19 @@ class Budget:
 
     @property
     def video(self) -> int:
-        return int(self._allowed["video"])
+        return self.of("video")
 
     @property
     def slides(self) -> int:
-        return int(self._allowed["slides"])
+        return self.of("slides")
+
+    def allow(self, kind: str, most: int) -> None:
+        """A stream ("video" or "slides") begins, and may take this much at the most."""
+        self._most[kind] = max(LEAST, most)
+        self._allowed[kind] = float(self._most[kind])
+
+    def of(self, kind: str) -> int:
+        return int(self._allowed[kind])
 
     def update(
         self, audio: MediaStats | None, video: VideoStats | None, slides: VideoStats | None, now: float
