@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TARGETS = ("stun", "candidate", "turn_stream", "ice_stream", "sdp", "mdns", "server_uri")
+TARGETS = ("stun", "candidate", "turn_stream", "ice_stream", "sdp", "mdns", "server_uri", "http")
 ROOT = Path("build/fuzz")
 MAX_INPUT = 2048
 

@@ -16,6 +16,8 @@ pytest.importorskip("playwright")
 
 from playwright.async_api import WebSocketRoute, async_playwright
 
+from iceway.client.run import CallFailed, Client, make_media
+from iceway.media.speech import speech
 from tests.conftest import unavailable
 from tests.e2e.programs import DOMAIN, Company, password
 from tests.interop.webphone import RELAYS_ONLY, Guest, built, guests
@@ -25,14 +27,14 @@ pytestmark = pytest.mark.interop("chromium")
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
-    """Front end and edge, with a door for browsers; Alice and Bob have accounts."""
+    """Front end and edge, with a door for browsers; Alice, Bob and Carol have accounts."""
     if (reason := built()) is not None:
         unavailable(reason)
     company = Company(tmp_path_factory.mktemp("company"))
     try:
         told = company.serves(websocket=True).output
         assert f"In a browser: https://{company.ip}:{company.ports['websocket-port']}/" in told
-        company.adds("alice", "bob")
+        company.adds("alice", "bob", "carol")
         yield company
     finally:
         company.close()
@@ -188,3 +190,73 @@ def test_a_change_that_is_refused_is_told_and_the_call_lives(company: Company) -
 
     at_the_door(company, visit)
     bob.interrupted()
+
+
+def test_a_guest_is_sent_on_to_somebody_else_or_back_if_there_is_nobody(company: Company) -> None:
+    """REFER: the page calls whom our client names, and says how that went."""
+
+    def client(name: str) -> Client:
+        return Client(
+            f"sip:{name}@{DOMAIN}",
+            password(name),
+            server=f"tls:{company.ip}:{company.ports['access-port']}",
+            trust=[company.path("data/ca/ca.pem")],
+            media=lambda _: make_media(speech("bob")),
+        )
+
+    async def visit(new_guest: Callable[..., Coroutine[Any, Any, Guest]]) -> None:
+        async with client("bob") as bob, client("carol") as carol:
+            alice = await new_guest()
+            await alice.signs_in("alice", password("alice"))
+            await alice.is_ready()
+            await alice.dials("bob")
+            call = await bob.incoming()
+            call.pick_up()
+            await call.answered()
+            await alice.reads("#call-state", "0:0")
+
+            call.transfer(f"sip:nobody@{DOMAIN}")
+            with pytest.raises(CallFailed, match="404"):
+                await call.transferred(20)
+            await alice.reads("#notice", "There is nobody of that name here.")
+            await alice.reads("#call-peer", "bob")
+            await alice.types("k", "3")
+            assert await call.digit(10) == "3"
+
+            call.transfer(f"sip:carol@{DOMAIN}")
+            (await carol.incoming()).pick_up()
+            await call.transferred(20)
+            await call.ended(10)
+            await alice.reads("#call-peer", "carol")
+            await alice.talks()
+            await alice.presses("Hang up")
+            assert [one for one in alice.complaints if "404" not in one] == []
+
+    at_the_door(company, visit)
+
+
+def test_a_connection_that_breaks_is_made_again_and_the_call_goes_on(company: Company) -> None:
+    bob = company.answers("bob")
+    sockets: list[WebSocketRoute] = []
+
+    def remember(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        socket.connect_to_server()
+
+    async def visit(new_guest: Callable[..., Coroutine[Any, Any, Guest]]) -> None:
+        alice = await new_guest()
+        await alice.page.route_web_socket("wss://**", remember)
+        await alice.signs_in("alice", password("alice"))
+        await alice.is_ready()
+        await alice.dials("bob")
+        await alice.talks()
+        await sockets[0].close(code=1011)
+        await alice.reads("#line-state", "no connection to the server, trying again")
+        await alice.is_ready()
+        assert len(sockets) == 2
+        await alice.types("k", "9")
+        await asyncio.to_thread(bob.prints, "they press 9")
+        await asyncio.to_thread(bob.interrupted)
+        await alice.reads("#recent", "talked")
+
+    at_the_door(company, visit)

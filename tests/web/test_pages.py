@@ -87,6 +87,18 @@ def test_nothing_can_be_done_but_reading() -> None:
     assert asks("/", "Content-Length: 3").status == 400
 
 
+def test_a_page_may_connect_to_where_it_came_from_and_nowhere_else() -> None:
+    def may_connect(host: str) -> str:
+        answer = PAGES.answer(parse_request(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()))
+        policy = Heard(answer.data, answer.last).fields["Content-Security-Policy"]
+        return policy.partition("connect-src ")[2].partition(";")[0]
+
+    assert may_connect("edge.example.test:8443") == "'self' wss://edge.example.test:8443"
+    assert may_connect("[2001:db8::1]") == "'self' wss://[2001:db8::1]"
+    for host in ("evil.test *", "*", "a; script-src *", "a,b", ""):
+        assert may_connect(host) == "'self'"
+
+
 def test_the_connection_ends_where_that_is_wanted() -> None:
     assert asks("/", "Connection: close").last
 

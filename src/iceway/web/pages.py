@@ -2,13 +2,14 @@
 
 There are only whole files, known at the start; no folders, no queries, no bodies, nothing that a request could reach
 beyond them. Each has an ETag, so that a browser that has been here before loads nothing again, and a form packed by
-gzip where that is smaller. What a page may do is said with every response, by `SAFETY`.
+gzip where that is smaller. What a page may do is said with every response.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,13 +19,13 @@ MAX_SERVED = 1024 * 1024
 """Octets after which a connection has had enough: with what a driver may hold of it, a bound on its memory."""
 
 # Scripts, styles, pictures and connections of this origin and no other; nothing inline, in no frame, no form's target.
-SAFETY = (
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        "require-trusted-types-for 'script'; trusted-types xml",
-    ),
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{socket}; "
+    "media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types xml"
+)
+_HOST = re.compile(r"[A-Za-z0-9.\-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+_SAFETY = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
@@ -73,7 +74,7 @@ class Pages:
     missing: str | None = None
 
     def answer(self, request: HttpRequest) -> Answer:
-        last = not request.keeps_open
+        last, policy = not request.keeps_open, _policy(request)
         if request.method not in ("GET", "HEAD"):
             return _plain(405, "Only GET and HEAD are understood here.", ("Allow", "GET, HEAD"))
         if request.has_body:
@@ -88,9 +89,9 @@ class Pages:
             fields.append(("Content-Encoding", "gzip"))
         fields.append(("ETag", etag))
         if page.status == 200 and _has(request, etag):
-            return Answer(_response(304, fields, last), last)
+            return Answer(_response(304, fields, last, policy), last)
         fields += [("Content-Type", page.content_type), ("Content-Length", str(len(body)))]
-        head = _response(page.status, fields, last)
+        head = _response(page.status, fields, last, policy)
         return Answer(head if request.method == "HEAD" else head + body, last)
 
 
@@ -101,8 +102,21 @@ def _plain(status: int, text: str, *fields: tuple[str, str]) -> Answer:
     return Answer(_response(status, told, True) + body, True)
 
 
-def _response(status: int, fields: list[tuple[str, str]], last: bool) -> bytes:
-    told = [*fields, *SAFETY, *((("Connection", "close"),) if last else ())]
+def _policy(request: HttpRequest) -> str:
+    """For some browsers 'self' is no origin of a WebSocket, so it is named as they reached us."""
+    host = request.field("host")
+    return _POLICY.format(socket=f" wss://{host}" if _HOST.fullmatch(host) else "")
+
+
+def _response(
+    status: int, fields: list[tuple[str, str]], last: bool, policy: str = _POLICY.format(socket="")
+) -> bytes:
+    told = [
+        *fields,
+        ("Content-Security-Policy", policy),
+        *_SAFETY,
+        *((("Connection", "close"),) if last else ()),
+    ]
     lines = [f"HTTP/1.1 {status} {_REASONS[status]}", *(f"{name}: {value}" for name, value in told), "", ""]
     return "\r\n".join(lines).encode()
 

@@ -51,6 +51,7 @@ function signIn(event) {
   line.addEventListener("lost", (told) => lost(told.detail));
   line.addEventListener("relays", (told) => relays(told.detail));
   line.addEventListener("rings", (told) => rings(told.detail));
+  line.addEventListener("moves", (told) => enter(told.detail));
   line.addEventListener("missed", (told) => remember(told.detail, "missed, you were in a call"));
   line.start();
 }
@@ -80,7 +81,6 @@ function refuse(why) {
 }
 
 function lost(why) {
-  if (!why) return;
   if (!find("sign-in").hidden) refuse("The server does not answer. Is this computer online?");
   else state("lost", `${why}, trying again`);
 }
@@ -169,7 +169,10 @@ function silent() {
   find("ringing").close();
 }
 
+/** Show a call: a new one, or the one before when somebody sent us on in vain. */
 function enter(entered) {
+  if (!entered.shown) follow(entered);
+  clearInterval(ticking);
   call = entered;
   reported = null;
   find("call-peer").textContent = call.name;
@@ -181,30 +184,41 @@ function enter(entered) {
   show("call", true);
   show("keypad", false);
   show("help", true);
-  call.addEventListener("rings", () => {
-    find("call-state").textContent = "rings";
-    if (!call?.theirs("audio")) ring("outgoing");
-  });
-  call.addEventListener("up", () => {
-    hush();
-    find("mute").focus();
-    draw();
-  });
-  call.addEventListener("changed", draw);
-  call.addEventListener("over", (over) => leave(over.detail));
   ticking = setInterval(tick, 250);
   draw();
 }
 
-function leave(end) {
-  const words = ended(end, call.established);
-  const lasted = call.began === null ? null : (performance.now() - call.began) / SECOND;
-  remember(call, lasted === null ? words.replace(/\.$/, "") || "called off" : `talked ${clock(lasted)}`);
+function follow(entered) {
+  entered.shown = true;
+  entered.addEventListener("rings", () => {
+    if (call !== entered) return;
+    find("call-state").textContent = "rings";
+    if (!call.theirs("audio")) ring("outgoing");
+  });
+  entered.addEventListener("up", () => {
+    if (call !== entered) return;
+    hush();
+    find("mute").focus();
+    draw();
+  });
+  entered.addEventListener("changed", draw);
+  entered.addEventListener("over", (over) => leave(entered, over.detail));
+}
+
+function leave(left, end) {
+  const words = ended(end, left.established);
+  const lasted = left.began === null ? null : (performance.now() - left.began) / SECOND;
+  remember(left, lasted === null ? words.replace(/\.$/, "") || "called off" : `talked ${clock(lasted)}`);
+  if (call !== left) return;
   notice(words || null);
   hush();
+  for (const screen of document.querySelectorAll("video, audio")) screen.srcObject = null;
+  if (!left.established && line?.calls.has(left.after)) {
+    enter(left.after);
+    return;
+  }
   clearInterval(ticking);
   call = null;
-  for (const screen of document.querySelectorAll("video, audio")) screen.srcObject = null;
   show("call", false);
   show("dial", true);
   show("help", false);

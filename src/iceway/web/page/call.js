@@ -28,6 +28,7 @@ export class PhoneCall extends EventTarget {
     session.on("confirmed", () => this.#up());
     for (const event of ["hold", "unhold", "muted", "unmuted"]) session.on(event, () => this.#happened("changed"));
     for (const event of ["ended", "failed"]) session.on(event, (end) => this.#over(end));
+    session.on("refer", (event) => this.dispatchEvent(new CustomEvent("sent", { detail: event })));
     session.on("sdp", (event) => this.#described(event));
     session.on("icecandidate", (event) => this.#gathered(event));
     session.on("peerconnection", (event) => this.#watch(event.peerconnection));

@@ -11,7 +11,7 @@ const MAX_CALLS = 1;
 export class Line extends EventTarget {
   #agent;
   #relays;
-  #up = false;
+  #stopped = false;
   calls = new Set();
 
   constructor({ address, password, settings }) {
@@ -31,7 +31,7 @@ export class Line extends EventTarget {
     this.#relays = new Relays(this.#agent, (trouble) => this.#heardOfRelays(trouble));
     this.#agent.on("registered", ({ response }) => this.#registered(response));
     this.#agent.on("registrationFailed", (event) => this.#tell("refused", refused(event)));
-    this.#agent.on("disconnected", (event) => this.#tell("lost", event.error ? "no connection to the server" : ""));
+    this.#agent.on("disconnected", () => this.#stopped || this.#tell("lost", "no connection to the server"));
     this.#agent.on("newRTCSession", (event) => this.#session(event));
   }
 
@@ -40,6 +40,7 @@ export class Line extends EventTarget {
   }
 
   stop() {
+    this.#stopped = true;
     this.#relays.stop();
     this.#agent.stop();
   }
@@ -91,7 +92,27 @@ export class Line extends EventTarget {
   #keep(call) {
     this.calls.add(call);
     call.addEventListener("over", () => this.calls.delete(call));
+    call.addEventListener("sent", ({ detail }) => this.#follow(call, detail));
     return call;
+  }
+
+  /** The other side sends us on to somebody (REFER): the new call goes `after` the one that it may replace. */
+  #follow(after, refer) {
+    const track = after.own("audio")?.clone();
+    if (!after.established || !track) {
+      refer.reject();
+      return;
+    }
+    const { user, host } = refer.request.refer_to.uri;
+    const stream = new MediaStream([track]);
+    const begin = (session) => {
+      const call = new PhoneCall(session, { peer: `${user}@${host}`, name: this.#short(`${user}@${host}`), incoming: false });
+      call.brings(stream);
+      call.after = after;
+      this.#keep(call);
+      this.dispatchEvent(new CustomEvent("moves", { detail: call }));
+    };
+    refer.accept(begin, { mediaStream: stream, pcConfig: this.#pcConfig() });
   }
 
   #short(peer) {
@@ -101,7 +122,6 @@ export class Line extends EventTarget {
 
   #registered(response) {
     this.#relays.registered(response);
-    this.#up = true;
     this.#tell("registered");
   }
 
@@ -112,7 +132,6 @@ export class Line extends EventTarget {
   }
 
   #tell(what, detail = null) {
-    if (what === "lost" || what === "refused") this.#up = false;
     this.dispatchEvent(new CustomEvent(what, { detail }));
   }
 }
