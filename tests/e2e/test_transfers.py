@@ -14,6 +14,8 @@ import pytest
 from iceway.client import events
 from iceway.client.transfers import GRACE, TransferRequest
 from iceway.core.errors import UsageError
+from iceway.explain.cast import Cast
+from iceway.explain.path import verdicts
 from iceway.explain.steps import steps
 from iceway.frontend.users import add_user
 from iceway.lab import topologies
@@ -440,7 +442,11 @@ def test_the_story_of_a_transfer() -> None:
     company.talk(alice, bob)
     company.transfers(bob, call_of(bob), "carol")
     company.passes(5.0)
-    lines = [step.plain for step in steps(company.office.close())]
+    trace = company.office.close()
+    by_alice = [entry for entry in trace if entry.node == "alice"]
+    cast = Cast(by_alice)
+    assert [cast.name(one.peer) for one in verdicts(by_alice) if one.node == "alice"] == ["Bob", "Carol"]
+    lines = [step.plain for step in steps(trace)]
     for line in (
         "Bob asks Alice to talk with Carol instead",
         "Alice says: I will try",

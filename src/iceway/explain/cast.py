@@ -48,6 +48,7 @@ _ROLE_ALIASES = {
     "nameserver": "name server",
     "dns": "name server",
 }
+_OVER = ("ended", "failed")
 
 
 class Cast:
@@ -60,6 +61,7 @@ class Cast:
         self._relayed: dict[Address, str] = {}
         self._by_ip: dict[str, str] = {}
         self._peer_of: dict[str, str] = {}
+        self._users: set[str] = set()
         self._leases: dict[Address, tuple[Address, Address]] = {}
         for entry in entries:
             self._learn(entry)
@@ -181,21 +183,27 @@ class Cast:
             if self.roles.get(entry.node) in ("client", "") and entry.node not in rang:
                 rang.add(entry.node)
                 self.roles[entry.node] = "caller" if isinstance(record, SipSent) else "callee"
+        states = [entry.record for entry in entries if isinstance(entry.record, CallState)]
+        self._users = {user_of(uri) for state in states for uri in (state.local_uri, state.remote_uri)}
         clients = [node for node, role in self.roles.items() if role in ("client", "caller", "callee")]
         for entry in entries:
             record = entry.record
             if isinstance(record, CallState) and entry.node in clients and entry.node not in self._peer_of:
                 self._peer_of[entry.node] = self._other_end(entry.node, user_of(record.remote_uri), clients)
+        with_whom = dict(self._peer_of)  # as time goes on: a call may be followed by one with somebody else
         for entry in entries:
-            if isinstance(entry.record, CandidateReceived) and (peer := self._peer_of.get(entry.node)):
-                self._announced.setdefault(entry.record.candidate.address, peer)
+            record, node = entry.record, entry.node
+            if isinstance(record, CallState) and node in with_whom and record.state not in _OVER:
+                with_whom[node] = self._other_end(node, user_of(record.remote_uri), clients)
+            elif isinstance(record, CandidateReceived) and (peer := with_whom.get(node)):
+                self._announced.setdefault(record.candidate.address, peer)
 
     def _other_end(self, node: str, user: str, clients: list[str]) -> str:
         others = [client for client in clients if client != node]
         for other in others:
             if other == user or user_of(other) == user:
                 return other
-        if len(others) == 1:
+        if len(others) == 1 and user_of(others[0]) not in self._users - {user}:
             return others[0]
         if user and user not in self.roles:
             self.roles[user] = "peer"
