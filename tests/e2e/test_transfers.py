@@ -213,6 +213,27 @@ def test_what_was_on_hold_before_stays_on_hold() -> None:
     company.over()
 
 
+def test_who_is_muted_or_holds_the_call_goes_on_so() -> None:
+    company = Company()
+    alice, bob, carol = company.people
+    first = company.talk(alice, bob)
+    company.does(alice, alice.phone.mute, first, True)
+    company.transfers(bob, call_of(bob), "carol")
+    company.passes(5.0)
+    assert (hears(alice), hears(carol)) == ("carol", None)
+    second = call_of(alice)
+    company.does(alice, alice.phone.mute, second, False)
+    company.does(alice, alice.phone.hold, second, True)
+    company.passes(2.0)
+    company.transfers(carol, call_of(carol), "bob")
+    company.passes(6.0)
+    assert (hears(alice), hears(bob)) == (None, None)
+    company.does(alice, alice.phone.hold, call_of(alice), False)
+    company.passes(2.0)
+    assert (hears(alice), hears(bob)) == ("bob", "alice")
+    company.over()
+
+
 def test_nobody_is_transferred_who_does_not_want_to() -> None:
     company = Company()
     alice, bob, carol = company.people

@@ -7,7 +7,7 @@ import pytest
 from iceway.core.address import Transport
 from iceway.core.errors import UsageError
 from iceway.sip.endpoint import Target
-from iceway.sip.referral import PATIENCE, ReferralProgress, Referred
+from iceway.sip.referral import MOST, PATIENCE, ReferralProgress, Referred
 from iceway.sip.useragent import Ended
 from iceway.trace.records import Malformed, SipReceived, SipSent
 from iceway.wire.sip import NameAddr, parse_message
@@ -114,6 +114,17 @@ def test_one_at_a_time() -> None:
     assert len(phones.b.seen(Referred)) == 1
 
 
+def test_nobody_makes_us_call_the_whole_world_in_one_call() -> None:
+    phones = Phones()
+    phones.answered()
+    (call,) = phones.bob._calls
+    for _ in range(MOST):
+        assert writes(phones, "REFER", ("Refer-To", "<tel:110>")) == 416
+    assert writes(phones, "REFER", ("Refer-To", f"<{CAROL}>")) == 403
+    assert not phones.b.seen(Referred)
+    assert not phones.bob._calls[call].is_over
+
+
 @pytest.mark.parametrize(
     ("refer_to", "status"),
     [
@@ -147,6 +158,18 @@ def test_nobody_is_referred_out_of_a_call_or_before_it_is_one() -> None:
         phones.alice.transfers.refer(call, CAROL, phones.net.now)
     with pytest.raises(UsageError, match="cannot transfer to 'tel:110'"):
         phones.alice.transfers.refer(call, "tel:110", phones.net.now)
+
+
+def test_news_may_overtake_the_answer_to_the_question() -> None:
+    phones = Phones()
+    phones.net.loses = lambda packet: packet.data.startswith(b"SIP/2.0 202")
+    asked(phones)
+    phones.bob.transfers.accept(phones.bobs, phones.net.now)
+    phones.bob.transfers.report(phones.bobs, 200, "OK", phones.net.now)
+    phones.run()
+    assert told(phones) == [(100, "Trying"), (200, "OK")]
+    phones.run(40)
+    assert len(told(phones)) == 2, "that nobody answered the REFER changes nothing any more"
 
 
 def test_who_wants_no_word_of_it_gets_none() -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 240.0  # seconds without news of a transfer, which may ring for three minutes
 EXPIRES = 300  # seconds for which we promise news
+MOST = 20  # REFERs that one call may bring, each of which may be a call of ours
 _GONE = (404, 408, 481, 503)  # answers to a NOTIFY after which nobody wants more
 
 
@@ -148,7 +149,7 @@ class Referrals:
         named = request.headers.all("Refer-To")
         if len(named) != 1:  # RFC 3515 §2.4.2
             self._answer(event, 400, now)
-        elif not confirmed:
+        elif not confirmed or self._count > MOST:
             self._answer(event, 403, now)
         elif self._taken is not None:
             self._answer(event, 491, now)
