@@ -15,6 +15,7 @@ from iceway.client import events
 from iceway.client.transfers import GRACE, TransferRequest
 from iceway.core.errors import UsageError
 from iceway.explain.cast import Cast
+from iceway.explain.findings import findings
 from iceway.explain.path import verdicts
 from iceway.explain.steps import steps
 from iceway.frontend.users import add_user
@@ -455,6 +456,25 @@ def test_who_is_joined_may_refuse() -> None:
     assert [event.status for event in bob.events if isinstance(event, events.TransferFailed)] == [603]
     assert hears(carol) == "bob"
     company.over()
+
+
+def test_why_a_transfer_failed_is_a_finding() -> None:
+    company = Company()
+    alice, bob, _ = company.people
+    company.talk(alice, bob)
+    company.transfers(bob, call_of(bob), "nobody")
+    company.passes(3.0)
+    alice.phone._transfers._allows = lambda _: False
+    company.transfers(bob, call_of(bob), "carol")
+    company.passes(3.0)
+    trace = company.office.close()
+    for seen in (trace, [entry for entry in trace if entry.node == "bob"]):
+        found = {one.title: one.remedy for one in findings(seen) if "transfer" in one.title}
+        assert set(found) == {
+            "Bob could not transfer Alice to Nobody: 404 Not Found",
+            "Alice would not be transferred to Carol: 603 Decline",
+        }
+        assert found["Bob could not transfer Alice to Nobody: 404 Not Found"] == "Check the address."
 
 
 def test_the_story_of_a_transfer() -> None:
