@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from iceway.client import events
 from iceway.client.media import Media
 from iceway.client.run import CallFailed, RegistrationFailed
 from iceway.client.stats import CallStats
@@ -162,13 +163,15 @@ class FakeClient:
     calls: list[FakeCall] = field(default_factory=list)
     waiting: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
     count: int = 0
+    ready: events.Ready = field(default_factory=lambda: events.Ready(outside=False))
 
-    async def start(self) -> None:
+    async def start(self) -> events.Ready:
         self.asked.append("start")
         self.records(Started("client", "0", ALICE))
         if self.refusals:
             raise RegistrationFailed(self.refusals.pop(0))
         self.records(Registered(ALICE, "sip:alice@192.0.2.9", 600))
+        return self.ready
 
     async def stop(self) -> None:
         self.asked.append("stop")
@@ -216,7 +219,7 @@ class FakeClient:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for what a thread brings about."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 (nobody sets an event)
             await asyncio.sleep(0.001)
 

@@ -11,14 +11,15 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, RichLog, Static
 
-from iceway.core.errors import IcewayError, UsageError
+from iceway.core.errors import UsageError
 from iceway.media.files import MemorySink
 from iceway.media.picture import plain
+from iceway.trace.records import CallState
 from iceway.tui.app import PhoneApp
 from iceway.tui.contacts import Contact, Recent
 from iceway.tui.desk import Desk
 from iceway.tui.preview import PictureView
-from iceway.tui.ringing import Ringer
+from iceway.tui.ringing import Ringer, Tone
 from tests.tui.fakes import ALICE, BOB, CAROL, FakeCall, FakeClient, desk, finds_a_path, stats, until
 
 
@@ -27,7 +28,7 @@ class Phone:
     """The phone in somebody's hands."""
 
     app: PhoneApp
-    pilot: Pilot[IcewayError | None]
+    pilot: Pilot[Exception | None]
     desk: Desk
     clients: list[FakeClient]
 
@@ -194,6 +195,7 @@ def test_keys_in_a_call(tmp_path: Path) -> None:
             assert call.asked[-1] == asked, key
         assert "over" in phone.text("title")
         assert "hung up here" in phone.text("title")
+        assert "MOS" in phone.text("figures")  # it can still be read how it was
         await phone.presses("x")
         assert "Nobody is on the line" in phone.text("title")
         await phone.presses("m", "h", "r", "x", "k")  # nothing to do it with
@@ -243,6 +245,18 @@ def test_views_change_by_key_and_the_log_tells_in_words(tmp_path: Path) -> None:
         assert "Alice hears the first sound" in lines
         await phone.presses("1")
         assert phone.app.query_one("#call").display
+
+    on(tmp_path, scene, (80, 24))
+
+
+def test_views_change_by_mouse(tmp_path: Path) -> None:
+    async def scene(phone: Phone) -> None:
+        await phone.talks()
+        for x, view in ((10, "paths"), (19, "log"), (2, "call")):
+            await phone.pilot.click("#tabs", offset=(x, 0))
+            await phone.sees()
+            assert phone.app.query_one(f"#{view}").display
+        await phone.pilot.click("#tabs", offset=(45, 0))  # beside them
 
     on(tmp_path, scene, (80, 24))
 
@@ -385,6 +399,26 @@ def test_it_rings_until_it_is_answered(tmp_path: Path) -> None:
     on(tmp_path, scene)
 
 
+def test_one_hears_that_it_rings_there_until_something_is_heard(tmp_path: Path) -> None:
+    async def scene(phone: Phone) -> None:
+        call = await phone.dials("bob")
+        assert phone.app._tone() is None
+        phone.client.records(CallState("1", "ringing", ALICE, BOB))
+        assert phone.app._tone() is Tone.RINGBACK
+        call.talks(0)  # the other side has ringback of its own
+        assert phone.app._tone() is None
+        call.is_answered()
+        await phone.sees()
+        phone.client.rings(CAROL, waiting=True)
+        await phone.sees()
+        assert phone.app._tone() is Tone.BEEP
+        call.ends("over")
+        await phone.sees()
+        assert phone.app._tone() is Tone.RING
+
+    on(tmp_path, scene)
+
+
 # --- people ---------------------------------------------------------------------------------------------
 def test_a_contact_is_added_changed_and_deleted(tmp_path: Path) -> None:
     async def scene(phone: Phone) -> None:
@@ -394,6 +428,9 @@ def test_a_contact_is_added_changed_and_deleted(tmp_path: Path) -> None:
         assert phone.desk.book.contacts == [Contact("Dave", "sip:dave@example.test")]
         await phone.presses("down", "e", "end", "s", "enter", "enter")
         assert phone.list("people") == ["Daves"]
+        await phone.presses("backspace")
+        assert phone.list("people") == ["Daves"]
+        assert phone.told == ["Backspace again deletes Daves"]
         await phone.presses("backspace")
         assert phone.list("people") == ["no contacts yet (c)"]
         await phone.presses("e", "backspace")  # nobody is chosen

@@ -344,6 +344,28 @@ def test_a_wrong_password_is_not_tried_again_by_itself(tmp_path: Path) -> None:
     on(tmp_path, scene, "no answer")
 
 
+def test_it_is_known_by_which_way_one_came_in_and_what_is_missing(tmp_path: Path) -> None:
+    async def scene(one: Desk, clients: list[FakeClient]) -> None:
+        connect: Any = one._connect
+
+        def from_outside(desk: Desk) -> Any:
+            client = connect(desk)
+            client.ready = events.Ready(outside=True, relay_trouble="the front end names no relay service")
+            return client
+
+        one._connect = from_outside
+        clients[0].waiting.put_nowait(RegistrationFailed("gone"))
+        await until(lambda: one.line.retry_at)
+        one.retry()
+        await until(lambda: one.line.state == "registered")
+        assert one.line.reason == "through the edge"
+        assert one.story.lines[-1].text == (
+            "calls have no relay to fall back on: the front end names no relay service"
+        )
+
+    on(tmp_path, scene)
+
+
 def test_a_lost_registration_is_shown_and_comes_back(tmp_path: Path) -> None:
     async def scene(one: Desk, clients: list[FakeClient]) -> None:
         one.registration("the connection was closed")

@@ -8,31 +8,31 @@ import pytest
 from iceway.core.errors import EnvironmentFailure
 from iceway.media.files import MemorySink, Sink
 from iceway.media.sound import RATE, Samples
-from iceway.tui.ringing import PERIOD, Ringer, ringing
+from iceway.tui.ringing import Ringer, Tone, sounds
 from tests.tui.fakes import until
 
 
-def seconds(length: float, *, softly: bool) -> Samples:
-    return np.concatenate([ringing(frame, softly=softly) for frame in range(round(length / 0.02))])
+def heard(tone: Tone, seconds: float) -> Samples:
+    return np.concatenate([sounds(tone, frame) for frame in range(round(seconds / 0.02))])
 
 
-@pytest.mark.parametrize(("softly", "length"), [(False, 1.0), (True, 0.15)])
-def test_it_rings_and_pauses_and_rings_again(softly: bool, length: float) -> None:
-    heard = seconds(2 * PERIOD, softly=softly)
-    for start in (0.0, PERIOD):
-        loud = heard[round(start * RATE) : round((start + length) * RATE)]
-        quiet = heard[round((start + length) * RATE) : round((start + PERIOD) * RATE)]
-        assert np.abs(loud).max() > 1000
+@pytest.mark.parametrize("tone", Tone)
+def test_it_sounds_and_pauses_and_sounds_again(tone: Tone) -> None:
+    _, length, period, level = tone.value
+    samples = heard(tone, 2 * period)
+    for start in (0.0, period):
+        loud = samples[round(start * RATE) : round((start + length) * RATE)]
+        quiet = samples[round((start + length) * RATE) : round((start + period) * RATE)]
+        assert np.abs(loud).max() == pytest.approx(level * 32767, rel=0.05)
         assert not quiet.any()
 
 
-def test_who_talks_hears_it_softly() -> None:
-    loud, soft = (np.abs(seconds(1.0, softly=softly)).max() for softly in (False, True))
-    assert soft < loud / 3
+def test_who_talks_is_not_startled() -> None:
+    assert np.abs(heard(Tone.BEEP, 1.0)).max() < np.abs(heard(Tone.RING, 1.0)).max() / 3
 
 
 def test_the_warble_is_two_notes() -> None:
-    spectrum = np.abs(np.fft.rfft(seconds(1.0, softly=False)))
+    spectrum = np.abs(np.fft.rfft(heard(Tone.RING, 1.0)))
     strongest = sorted(np.argsort(spectrum)[-40:])
     assert any(560 < hertz < 615 for hertz in strongest)
     assert any(710 < hertz < 770 for hertz in strongest)
@@ -49,11 +49,11 @@ def test_it_plays_until_it_is_stopped_and_lets_go_of_the_speakers() -> None:
 
     async def scene() -> None:
         ringer = Ringer(lambda: speakers, bell=lambda: pytest.fail("there are speakers"))
-        ringer.ring(softly=False)
-        ringer.ring(softly=False)
+        ringer.sound(Tone.RING)
+        ringer.sound(Tone.RING)
         await until(lambda: len(speakers.samples) >= RATE // 20)
-        ringer.stop()
-        ringer.stop()
+        ringer.sound(None)
+        ringer.sound(None)
         await asyncio.sleep(0)
 
     asyncio.run(scene())
@@ -69,9 +69,11 @@ def test_without_speakers_it_is_the_bell(why: str) -> None:
 
     async def scene() -> None:
         ringer = Ringer(None if why == "not wanted" else missing, bell=lambda: bells.append("ding"))
-        ringer.ring(softly=False)
+        ringer.sound(Tone.RINGBACK)  # for which there is no bell
         await asyncio.sleep(0)
-        ringer.stop()
+        ringer.sound(Tone.RING)
+        await asyncio.sleep(0)
+        ringer.sound(None)
 
     asyncio.run(scene())
     assert bells == ["ding"]

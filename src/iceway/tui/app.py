@@ -27,7 +27,7 @@ from iceway.tui.contacts import Contact
 from iceway.tui.desk import Desk
 from iceway.tui.dialogs import Ask, ContactForm, Explained, Help, Keypad
 from iceway.tui.drawing import FAIR, GOOD, LINK, PLAIN, POOR, QUIET
-from iceway.tui.ringing import Ringer
+from iceway.tui.ringing import Ringer, Tone
 from iceway.tui.side import Side
 from iceway.tui.slate import Seen, Slate
 from iceway.tui.stage import Stage
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TICK = 0.1  # seconds
 SLOW = 5  # ticks between looks at figures
+PATIENCE = 5.0  # seconds in which a key that asks may be pressed again
 GLANCE = 2  # ticks between pictures
 THEME = Theme(
     name="iceway", primary="#6f9fc8", secondary="#8aa3b8", accent="#d7af5f", warning="#d7af5f", error="#d7786f",
@@ -47,7 +48,7 @@ _NOT_ALWAYS = ("answer", "hang_up", "mute", "retry")  # actions whose place in t
 _LINES = {"connecting": ("◌", FAIR), "registered": ("●", GOOD), "lost": ("◌", FAIR), "down": ("×", POOR)}
 
 
-class PhoneApp(App[IcewayError | None]):
+class PhoneApp(App[Exception | None]):
     """Ends with None when its user leaves, or with what was wrong with how it was started."""
 
     CSS_PATH = "phone.tcss"
@@ -97,6 +98,7 @@ class PhoneApp(App[IcewayError | None]):
         )
         self._ringer = Ringer(speakers, self.bell)
         self._asked_to_leave = False
+        self._doomed: Contact | None = None  # asked whether to delete it
         self._running_desk: asyncio.Task[None] | None = None
 
     # --- what there is ------------------------------------------------------------------------------------
@@ -117,19 +119,23 @@ class PhoneApp(App[IcewayError | None]):
     def on_mount(self) -> None:
         self.register_theme(THEME)
         self.theme = THEME.name
-        self._running_desk = asyncio.create_task(self._run_desk())
+        self.call_after_refresh(self._begin)
         self.set_interval(TICK, self._tick)
         self._side.people.focus()
         self._tick()
 
+    def _begin(self) -> None:
+        """The first picture is there: now what takes long to load."""
+        self._running_desk = asyncio.create_task(self._run_desk())
+
     async def _run_desk(self) -> None:
         try:
             await self.desk.run()
-        except IcewayError as error:
+        except Exception as error:  # a wrong option, or a bug: whoever started the phone is told
             self.exit(error)
 
     def on_unmount(self) -> None:
-        self._ringer.stop()
+        self._ringer.sound(None)
         if self._running_desk is not None:
             self._running_desk.cancel()
 
@@ -152,10 +158,13 @@ class PhoneApp(App[IcewayError | None]):
             stage.draw_figures()
         if self._ticks % GLANCE == 0:
             stage.draw_picture()
-        if any(one.rings for one in desk.cards):
-            self._ringer.ring(softly=any(one.talking for one in desk.cards))
-        else:
-            self._ringer.stop()
+        self._ringer.sound(self._tone())
+
+    def _tone(self) -> Tone | None:
+        if any(card.rings for card in self.desk.cards):
+            return Tone.BEEP if any(card.talking for card in self.desk.cards) else Tone.RING
+        ringing = self.desk.story.ringing
+        return Tone.RINGBACK if any(one.waits and one.address in ringing for one in self.desk.cards) else None
 
     def _draw_top(self) -> None:
         desk = self.desk
@@ -333,10 +342,19 @@ class PhoneApp(App[IcewayError | None]):
         self.push_screen(ContactForm(contact, keep, address))
 
     def action_forget(self) -> None:
-        if (contact := self._side.contact) is not None:
-            self.desk.book.remove(contact)
-            self._seen.forget("desk")
-            self.notify(f"{contact.name} is no contact any more", markup=False)
+        contact = self._side.contact
+        if contact is None:
+            return
+        if self._doomed is not contact:
+            self._doomed = contact
+            self.notify(f"Backspace again deletes {contact.name}", markup=False)
+            self.set_timer(PATIENCE, self._spare)
+            return
+        self.desk.book.remove(contact)
+        self._seen.forget("desk")
+
+    def _spare(self) -> None:
+        self._doomed = None
 
     def action_quiet(self) -> None:
         self._tried(self.desk.disturb, not self.desk.quiet)
@@ -366,7 +384,7 @@ class PhoneApp(App[IcewayError | None]):
         if not at_once and not self._asked_to_leave and any(not card.over for card in self.desk.cards):
             self._asked_to_leave = True
             self.notify("a call is up: q again hangs up and leaves")
-            self.set_timer(5.0, self._stay)
+            self.set_timer(PATIENCE, self._stay)
             return
         if self._running_desk is not None:
             self._running_desk.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from iceway.tui.voice import Devices, Voice
 
 if TYPE_CHECKING:
     from iceway.client.run import LiveCall
+    from iceway.client.stats import CallStats
     from iceway.media.picture import Picture
     from iceway.media.pictures import Pictures, PictureSource
 
@@ -66,7 +66,7 @@ class Card:
     interrupted: bool = False
     transferring: bool = False
     shows: set[str] = field(default_factory=set)
-    watcher: asyncio.Task[None] | None = field(default=None, repr=False)
+    stats: CallStats | None = None  # as last looked at; they outlive the call
 
     @property
     def voice(self) -> Voice:
@@ -79,6 +79,11 @@ class Card:
     @property
     def talking(self) -> bool:
         return self.answered_at is not None and not self.over
+
+    @property
+    def waits(self) -> bool:
+        """They are to answer, and nothing is heard of them yet."""
+        return not self.incoming and self.answered_at is None and not self.over and not self.voice.hears
 
     @property
     def rings(self) -> bool:

@@ -7,6 +7,7 @@ first ring to its last word. Whoever shows the desk looks at it when `changes` h
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -23,6 +24,8 @@ from iceway.tui.voice import Voice
 if TYPE_CHECKING:
     from iceway.client.media import Media
     from iceway.client.run import Client, LiveCall, News
+
+_log = logging.getLogger("iceway.phone")
 
 RETRIES = (5.0, 10.0, 20.0, 40.0, 60.0)  # seconds between tries to register, the last again and again
 KEY = 0.12  # seconds that a telephone key is held down
@@ -106,12 +109,14 @@ class Desk:
         from iceway.client.run import RegistrationFailed
 
         try:
-            await client.start()
+            ready = await client.start()
         except RegistrationFailed as failure:
             self._is_down(str(failure), client)
             return False
         self._client = client
-        self.line = Line("registered")
+        self.line = Line("registered", "through the edge" if ready.outside else "")
+        if ready.relay_trouble:
+            self.story.say(f"calls have no relay to fall back on: {ready.relay_trouble}", "bad")
         if self.quiet:
             client.do_not_disturb(True)
         self._changed()
@@ -196,7 +201,7 @@ class Desk:
         self.cards.append(card)
         if not incoming or not any(one.talking for one in self.cards):
             self.chosen = card
-        card.watcher = asyncio.create_task(self._watch(card))
+        self._errand(self._watch(card))
         self._changed()
         return card
 
@@ -386,9 +391,15 @@ class Desk:
             await self._streams_changed.wait()
 
     def _errand(self, what: Coroutine[None, None, None]) -> None:
+        """Something that takes its time. A bug in it is logged, and the phone goes on."""
         task = asyncio.create_task(what)
         self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        task.add_done_callback(self._back)
+
+    def _back(self, task: asyncio.Task[None]) -> None:
+        self._errands.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("an errand of the phone's failed", exc_info=error)
 
     def record(self, card: Card) -> None:
         """Begin to record both sides, or end it. Raises EnvironmentFailure if the file cannot be written."""

@@ -9,8 +9,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
@@ -19,6 +17,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from iceway.media.picture import Picture
 
 _STEP = 8  # by which colours differ: fewer styles, longer runs
@@ -60,6 +61,8 @@ def strips(picture: Picture, room: Size, ground: Style | None = None) -> list[St
 
 def colours(picture: Picture, columns: int, rows: int) -> npt.NDArray[np.uint8]:
     """The picture in red, green and blue, at so many places (BT.601, as FFmpeg codes small pictures)."""
+    import numpy as np
+
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
     y = (np.arange(rows) * 2 + 1) * height // (2 * rows)
     x = (np.arange(columns) * 2 + 1) * width // (2 * columns)
@@ -73,6 +76,8 @@ def colours(picture: Picture, columns: int, rows: int) -> npt.NDArray[np.uint8]:
 
 def _cells(upper: npt.NDArray[np.uint8], lower: npt.NDArray[np.uint8]) -> list[Segment]:
     """Runs of one style."""
+    import numpy as np
+
     both = np.concatenate([upper, lower], axis=1)
     starts = [0, *(np.flatnonzero((both[1:] != both[:-1]).any(axis=1)) + 1).tolist(), len(both)]
     return [Segment("▀" * (end - start), _style(*both[start].tolist())) for start, end in pairwise(starts)]

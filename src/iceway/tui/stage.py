@@ -9,8 +9,10 @@ import time
 
 from rich.table import Table
 from rich.text import Text
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
+from textual.events import Click
 from textual.widgets import RichLog, Static
 
 from iceway.explain.clean import clean
@@ -60,6 +62,23 @@ class Stage(Vertical):
             self.query_one(f"#{name}").border_title = title
         self.look_at(self.view)
 
+    @on(Click, "#tabs")
+    def _tab_clicked(self, event: Click) -> None:
+        end = 0
+        for name, label in self._labels():
+            end += len(label)
+            if event.x < end:
+                self.look_at(name)
+                return
+
+    def _labels(self) -> list[tuple[str, str]]:
+        """Views that there are, with what stands on their tabs."""
+        return [
+            (name, f" {number} {title} ")
+            for number, (name, title) in enumerate(VIEWS.items(), 1)
+            if name != "picture" or self.shows_pictures
+        ]
+
     def look_at(self, view: str) -> None:
         """Bring a view to the front."""
         self.view = view
@@ -82,9 +101,8 @@ class Stage(Vertical):
 
     def _draw_tabs(self) -> None:
         tabs = Text()
-        for number, (name, title) in enumerate(VIEWS.items(), 1):
-            if name != "picture" or self.shows_pictures:
-                tabs.append(f" {number} {title} ", f"bold {LINK} on #222c36" if name == self.view else QUIET)
+        for name, label in self._labels():
+            tabs.append(label, f"bold {LINK} on #222c36" if name == self.view else QUIET)
         self._tabs.write(tabs)
 
     def _draw_down(self) -> None:
@@ -155,11 +173,13 @@ class Stage(Vertical):
 
     def draw_figures(self) -> None:
         card = self._desk.chosen
-        if card is None:
+        if card is not None and card.talking:
+            card.stats = card.live.stats()
+        if card is None or card.stats is None:
             self._figures.write(Text())
-        elif card.talking:
+        else:
             width = self._call_view.size.width or 50
-            self._figures.write(drawing.figures(figures(card.live.stats()), width - 1))
+            self._figures.write(drawing.figures(figures(card.stats), width - 1))
 
     def draw_picture(self) -> None:
         """What they show, slides before their face; nothing is scaled that is not looked at."""

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from iceway.core.errors import IcewayError
 
 if TYPE_CHECKING:
@@ -62,6 +60,7 @@ class Voice:
         self.trouble = ""
         self.recording: Path | None = None
         self.closed = False
+        self.hears = False  # anything at all of the other side
         self._devices: Devices | None = devices
         self._source: Source | None = None
         self._sink: Sink | None = None
@@ -79,6 +78,7 @@ class Voice:
 
     def write(self, samples: Samples) -> None:
         self._open()
+        self.hears = True
         self.heard.hear(samples)
         if self._sink is not None:
             self._sink.write(samples)
@@ -129,6 +129,8 @@ class Voice:
         self.trouble = "; ".join(dict.fromkeys(troubles))
 
     def _keep(self, samples: Samples) -> None:
+        import numpy as np
+
         ours = self._ours.popleft() if self._ours else _nothing()
         mixed = samples.astype(np.int32) + ours
         try:
@@ -141,6 +143,8 @@ class Voice:
 
 def loudness(samples: Samples) -> float:
     """The mean of a frame in dB below full scale."""
+    import numpy as np
+
     if not len(samples):
         return FLOOR
     power = float(np.mean(np.square(samples, dtype=np.float64)))
