@@ -14,9 +14,10 @@ import pytest
 
 from iceway.core.address import Address
 from iceway.core.machine import drain
-from iceway.media.description import AudioNegotiation, Negotiated, NegotiationError
+from iceway.media.description import AudioNegotiation, Negotiated
 from iceway.media.files import FileSource, MemorySink
 from iceway.media.heard import compare
+from iceway.media.reading import NegotiationError
 from iceway.media.session import AudioSession, SendMedia
 from iceway.media.speech import speech
 

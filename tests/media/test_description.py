@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from iceway.core.address import Address
 from iceway.core.errors import UsageError
-from iceway.media.description import AudioNegotiation, Negotiated, NegotiationError
+from iceway.media.description import AudioNegotiation, Negotiated
 from iceway.media.formats import Codec
 from iceway.media.keying import DtlsTerms
+from iceway.media.reading import NegotiationError
 from iceway.wire import sdp
 from iceway.wire.fingerprint import Fingerprint
 from iceway.wire.sdp import Crypto, IceParameters

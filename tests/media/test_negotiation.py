@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from iceway.core.address import Address
 from iceway.core.errors import UsageError
 from iceway.core.machine import drain
-from iceway.media.description import AudioNegotiation, NegotiationError
+from iceway.media.description import AudioNegotiation
 from iceway.media.negotiation import MediaNegotiation, Transport
 from iceway.media.pattern import PatternSource, Reading, read
 from iceway.media.pictures import MemoryPictures, MemorySink
+from iceway.media.reading import NegotiationError
 from iceway.media.session import SendMedia
 from iceway.media.video import VideoSession
 from iceway.wire import sdp

@@ -16,10 +16,11 @@ from iceway.client.events import CallHeld, CallStreams
 from iceway.client.legs import Leg, Legs
 from iceway.client.media import PICTURES, CallMedia
 from iceway.core.errors import UsageError
-from iceway.media.description import Negotiated, NegotiationError
+from iceway.media.description import Negotiated
 from iceway.media.keying import Keys
 from iceway.media.negotiation import KINDS, MediaNegotiation, StreamTerms, Transport
 from iceway.media.pictures import Pictures
+from iceway.media.reading import NegotiationError
 from iceway.trace.records import Note
 
 if TYPE_CHECKING:

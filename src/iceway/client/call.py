@@ -51,10 +51,11 @@ from iceway.ice.events import (
     Selected,
     StateChanged,
 )
-from iceway.media.description import Negotiated, NegotiationError
+from iceway.media.description import Negotiated
 from iceway.media.digits import checked
 from iceway.media.dtls import KeysAgreed, KeysFailed, SendHandshake
 from iceway.media.pictures import Pictures
+from iceway.media.reading import NegotiationError
 from iceway.media.session import (
     DigitReceived,
     FirstMediaReceived,

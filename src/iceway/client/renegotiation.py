@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from iceway.client.agreement import Agreement, Terms
 from iceway.client.legs import Leg, Legs
 from iceway.client.restart import Restarts, Step
-from iceway.media.description import NegotiationError
 from iceway.media.negotiation import Transport
+from iceway.media.reading import NegotiationError
 from iceway.trace.records import Note
 from iceway.wire.sdp import IceParameters
 

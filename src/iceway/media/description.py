@@ -13,8 +13,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from iceway.core.address import Address, is_ip
-from iceway.core.errors import IcewayError, ParseError, UsageError
+from iceway.core.address import Address
+from iceway.core.errors import UsageError
 from iceway.media.formats import (
     CODECS,
     EVENTS,
@@ -28,7 +28,22 @@ from iceway.media.formats import (
     renumbered,
 )
 from iceway.media.keying import DtlsTerms, dtls_lines, fingerprints_of, role_in_answer, setup_of
-from iceway.media.srtp import DEFAULT_SUITE, KEY_AND_SALT_LENGTH, SDES_SUITES, SrtpKey
+from iceway.media.reading import (
+    CLEAR,
+    SECURE,
+    NegotiationError,
+    announced_sources,
+    base_protocol,
+    destination,
+    ice_of,
+    intersection,
+    our_direction,
+    parsed,
+    srtp_key,
+    under_dtls,
+    usable,
+)
+from iceway.media.srtp import DEFAULT_SUITE, SDES_SUITES, SrtpKey
 from iceway.wire import sdp
 from iceway.wire.fingerprint import Fingerprint, Setup
 from iceway.wire.sdp import (
@@ -40,28 +55,12 @@ from iceway.wire.sdp import (
     SessionDescription,
     attribute,
     ice_lines,
-    ice_parameters,
 )
 
 if TYPE_CHECKING:
     from random import Random
 
-MAX_SSRCS = 16  # of a section
 PTIME = 20  # ms of sound a packet; every peer takes it (RFC 3551 §4.2)
-
-_REVERSED = {"sendonly": "recvonly", "recvonly": "sendonly"}
-_CLEAR = ("RTP/AVP", "RTP/AVPF")
-_SECURE = ("RTP/SAVP", "RTP/SAVPF")
-_UNDER_DTLS = ("UDP/TLS/", "DTLS/")  # RFC 5764 §9, and "TCP/DTLS/" of RFC 7850
-
-
-class NegotiationError(IcewayError):
-    """No call can come of this description. `code` is the SIP status that says so; the text says why."""
-
-    def __init__(self, reason: str, code: int = 488) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +214,8 @@ class StreamNegotiation:
         media = description.media[index]
         if media.port == 0:
             raise NegotiationError(f"the other side refused {self._kind} (port 0 in its answer)")
-        unasked = _under_dtls(media) and not offered.has("fingerprint")
-        if media.kind != self._kind or unasked or _base_protocol(media) not in _CLEAR + _SECURE:
+        unasked = under_dtls(media) and not offered.has("fingerprint")
+        if media.kind != self._kind or unasked or base_protocol(media) not in CLEAR + SECURE:
             raise NegotiationError(f"the answer is {media.kind} over {media.protocol}, not what was offered")
         theirs = codecs_of(media, self._ours)
         if not theirs:
@@ -229,15 +228,15 @@ class StreamNegotiation:
             receives=tuple(codec for codec in self._ours if codec.name in {found.name for found in theirs}),
             send_key=send_key,
             recv_key=recv_key,
-            ice=_ice(description, media),
-            remote=_destination(description, media),
-            direction=_our_direction(description, media, self._our_direction),
+            ice=ice_of(description, media),
+            remote=destination(description, media),
+            direction=our_direction(description, media, self._our_direction),
             rtcp_mux=media.has("rtcp-mux") and self._rtcp_mux,
             events=event_of(media, theirs[0]) if self._events else None,
             hears_events=self._events,
             dtls=dtls,
             ssrc=self.ssrc,
-            their_ssrcs=_ssrcs(media),
+            their_ssrcs=announced_sources(media),
         )
         return self.negotiated
 
@@ -279,7 +278,7 @@ class StreamNegotiation:
             raise UsageError("there is no offer to answer")
         offer = self._received
         theirs = offer.description.media[offer.index]
-        negotiated = replace(offer.negotiated, direction=_intersect(offer.negotiated.direction, direction))
+        negotiated = replace(offer.negotiated, direction=intersection(offer.negotiated.direction, direction))
         keys: tuple[Line, ...] = ()
         if offer.crypto is not None and negotiated.send_key is not None:
             crypto = Crypto(offer.crypto.tag, offer.crypto.suite, negotiated.send_key.key_and_salt)
@@ -323,7 +322,7 @@ class StreamNegotiation:
     def _acceptable(self, description: SessionDescription, index: int, media: MediaDescription) -> _Offer:
         if media.kind != self._kind or media.port == 0:
             raise NegotiationError(f"the offer has no {self._kind}")
-        if _base_protocol(media) not in _CLEAR + _SECURE:
+        if base_protocol(media) not in CLEAR + SECURE:
             raise NegotiationError(f"{media.protocol} is not RTP as this client speaks it")
         theirs = codecs_of(media, self._ours)
         if not theirs:
@@ -331,24 +330,24 @@ class StreamNegotiation:
             raise NegotiationError(f"no codec in common: offered {offered}; we speak {names(self._ours)}")
         dtls, crypto = self._dtls_offered(description, media), None
         if dtls is None and self._sdes:
-            crypto = next((crypto for crypto in media.cryptos if _usable(crypto)), None)
-        if not (dtls or crypto or (self._allow_clear and _base_protocol(media) in _CLEAR)):
+            crypto = next((crypto for crypto in media.cryptos if usable(crypto)), None)
+        if not (dtls or crypto or (self._allow_clear and base_protocol(media) in CLEAR)):
             raise NegotiationError(self._why_no_key(description, media))
         event = event_of(media, theirs[0]) if self._events else None
         negotiated = Negotiated(
             codec=theirs[0],
             receives=(theirs[0],),
             send_key=self._our_key(crypto.suite) if crypto else None,
-            recv_key=_srtp_key(crypto) if crypto else None,
-            ice=_ice(description, media),
-            remote=_destination(description, media),
-            direction=_our_direction(description, media, "sendrecv"),
+            recv_key=srtp_key(crypto) if crypto else None,
+            ice=ice_of(description, media),
+            remote=destination(description, media),
+            direction=our_direction(description, media, "sendrecv"),
             rtcp_mux=media.has("rtcp-mux"),
             events=event,
             hears_events=(event,) if event else (),
             dtls=dtls,
             ssrc=self.ssrc,
-            their_ssrcs=_ssrcs(media),
+            their_ssrcs=announced_sources(media),
         )
         return _Offer(description, index, crypto, negotiated)
 
@@ -393,16 +392,16 @@ class StreamNegotiation:
             )
         theirs = media.cryptos
         if not theirs and not media.attributes("crypto"):
-            if self._allow_clear and _base_protocol(media) in _CLEAR:
+            if self._allow_clear and base_protocol(media) in CLEAR:
                 return None, None
             raise NegotiationError("the answer carries no key (a=crypto) and clear media is not allowed")
         if not offered.cryptos:
             raise NegotiationError("the answer has a key (a=crypto) where none was offered")
         ours = offered.cryptos[0]
-        accepted = next((crypto for crypto in theirs if crypto.tag == ours.tag and _usable(crypto)), None)
+        accepted = next((crypto for crypto in theirs if crypto.tag == ours.tag and usable(crypto)), None)
         if accepted is None or accepted.suite != ours.suite:
             raise NegotiationError(f"the answer's a=crypto does not accept {ours.suite} under tag {ours.tag}")
-        return SrtpKey(ours.suite, ours.key_and_salt), _srtp_key(accepted)
+        return SrtpKey(ours.suite, ours.key_and_salt), srtp_key(accepted)
 
     def _why_no_key(self, description: SessionDescription, media: MediaDescription) -> str:
         """Cause and next step, for whoever made the offer."""
@@ -421,12 +420,12 @@ class StreamNegotiation:
                 f"none of the offered keys can be used: {', '.join(SDES_SUITES)} are known, "
                 "without session parameters"
             )
-        if by_dtls or _under_dtls(media):
+        if by_dtls or under_dtls(media):
             return (
                 f"media is keyed by DTLS ({media.protocol}), which is not done here; "
                 "offer RTP/SAVP with a=crypto (SDES) instead"
             )
-        if _base_protocol(media) in _SECURE:
+        if base_protocol(media) in SECURE:
             return f"{media.protocol} was offered without a key (a=crypto)"
         return "the offer is for unencrypted media, which is not allowed here; offer RTP/SAVP with a=crypto"
 
@@ -515,95 +514,3 @@ def _section(
         lines += ice_lines(ice)
     formats = tuple(str(codec.payload_type) for codec in codecs)
     return MediaDescription(kind, address.port, protocol, formats, tuple(lines))
-
-
-def parsed(body: bytes | str) -> SessionDescription:
-    """Raises NegotiationError."""
-    try:
-        return sdp.parse(body)
-    except ParseError as error:
-        raise NegotiationError(f"the session description cannot be read: {error}") from error
-
-
-def _ice(description: SessionDescription, media: MediaDescription) -> IceParameters | None:
-    try:
-        return ice_parameters(description, media)
-    except ParseError as error:
-        raise NegotiationError(f"the ICE lines cannot be read: {error}") from error
-
-
-def _destination(description: SessionDescription, media: MediaDescription) -> Address | None:
-    try:
-        connection = description.connection_of(media)
-    except ParseError as error:
-        raise NegotiationError(f"the connection line cannot be read: {error}") from error
-    if connection is None or not is_ip(connection.address):
-        return None
-    return Address.of(connection.address, media.port)
-
-
-def _ssrcs(media: MediaDescription) -> tuple[int, ...]:
-    """The sources that a section announces (RFC 5576 §4.1), each once; nonsense is passed over."""
-    words = (text.split(None, 1)[0] for text in media.attributes("ssrc") if text.strip())
-    numbers = (int(word) for word in words if word.isascii() and word.isdigit() and len(word) <= 10)
-    return tuple(dict.fromkeys(number for number in numbers if number < 1 << 32))[:MAX_SSRCS]
-
-
-def _under_dtls(media: MediaDescription) -> bool:
-    return media.protocol.removeprefix("TCP/").startswith(_UNDER_DTLS)
-
-
-def _base_protocol(media: MediaDescription) -> str:
-    """Without what carries it. Microsoft names the transport of a relayed TCP path in front: TCP/RTP/SAVP."""
-    protocol = media.protocol.removeprefix("TCP/")
-    for prefix in _UNDER_DTLS:
-        if protocol.startswith(prefix):
-            rest = protocol.removeprefix(prefix)
-            return rest if rest in _SECURE else protocol
-    return protocol
-
-
-def _usable(crypto: Crypto) -> bool:
-    """Parameters that change the packets make a line unusable unless we do as they say (RFC 4568 §6.3.7)."""
-    declared = [text for text in crypto.session_parameters if not text.startswith(("-", "WSH="))]
-    return (
-        crypto.suite in SDES_SUITES
-        and len(crypto.key_and_salt) == KEY_AND_SALT_LENGTH
-        and not declared
-        and _mki(crypto) is not None
-    )
-
-
-def _mki(crypto: Crypto) -> bytes | None:
-    """The key identifier every packet carries, b"" without one, None if it is nonsense."""
-    if crypto.mki is None:
-        return b""
-    value, _, length = crypto.mki.partition(":")
-    if not (value.isascii() and value.isdigit() and length.isascii() and length.isdigit()):
-        return None
-    if len(value) > 20 or len(length) > 3 or not 1 <= int(length) <= 128:
-        return None
-    return int(value).to_bytes(int(length)) if int(value) < 1 << 8 * int(length) else None
-
-
-def _srtp_key(crypto: Crypto) -> SrtpKey:
-    return SrtpKey(crypto.suite, crypto.key_and_salt, _mki(crypto) or b"")
-
-
-def _our_direction(description: SessionDescription, media: MediaDescription, wanted: str) -> str:
-    theirs = description.direction_of(media)
-    ours = _intersect(_REVERSED.get(theirs, theirs), wanted)
-    connection = media.connection or description.connection
-    held = connection is not None and connection.address in ("0.0.0.0", "::")
-    if held and not media.has("ice-ufrag") and not description.has("ice-ufrag"):
-        # Hold as RFC 2543 had it (RFC 3264 §8.4): nowhere to send to. With ICE it only means "not yet".
-        ours = _intersect(ours, "recvonly")
-    return ours
-
-
-def _intersect(one: str, other: str) -> str:
-    send = all(direction in ("sendrecv", "sendonly") for direction in (one, other))
-    receive = all(direction in ("sendrecv", "recvonly") for direction in (one, other))
-    return {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}.get(
-        (send, receive), "inactive"
-    )

@@ -18,14 +18,8 @@ from typing import TYPE_CHECKING
 
 from iceway.core.address import Address
 from iceway.core.errors import ParseError, UsageError
-from iceway.media.description import (
-    AudioNegotiation,
-    Negotiated,
-    NegotiationError,
-    StreamNegotiation,
-    VideoNegotiation,
-    parsed,
-)
+from iceway.media.description import AudioNegotiation, Negotiated, StreamNegotiation, VideoNegotiation
+from iceway.media.reading import NegotiationError, parsed
 from iceway.wire import sdp
 from iceway.wire.fingerprint import Fingerprint
 from iceway.wire.rtp_extension import MAX_LENGTH, NUMBERS
