@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +76,9 @@ class Terminal:
         self.tmux("send-keys", *keys)
 
     def closes(self) -> None:
-        self.tmux("kill-server")
+        """The window is closed, and what runs in it told so (SIGHUP)."""
+        with suppress(subprocess.CalledProcessError):  # it is closed already
+            self.tmux("kill-server")
 
 
 @pytest.fixture
@@ -163,6 +166,19 @@ def test_a_server_that_is_not_there_yet(company: Company, terminal: Terminal) ->
     terminal.shows("● registered")
     terminal.presses("C-c")
     terminal.shows("phone ended 0", "\necho")
+
+
+def test_a_window_that_is_closed_hangs_up(company: Company, terminal: Terminal) -> None:
+    bob = company.answers("bob")
+    terminal.opens("alice", *SOUND)
+    terminal.shows("● registered")
+    terminal.presses("n")
+    terminal.presses("bob", "Enter")
+    terminal.shows("bob  talking")
+    terminal.closes()
+    bob.prints("bob ↔ alice: direct")
+    company.calls("carol", "alice", "nobody-there")
+    assert "480" in company.programs[-1].told()
 
 
 def test_what_is_wrong_with_options_is_said_on_a_whole_terminal(company: Company, terminal: Terminal) -> None:

@@ -47,6 +47,9 @@ def phone(
 
     `iceway devices` lists what --play, --hear, --video and --share can name.
     """
+    import asyncio
+    import signal
+
     from iceway.io import logging
     from iceway.io.run import run
     from iceway.tui import terminal
@@ -85,6 +88,8 @@ def phone(
     app = PhoneApp(desk, identity, speakers=None if hear == "nothing" else partial(_sink, hear))
 
     async def main() -> None:
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # the window was closed
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.exit)
         try:
             await app.run_async()
         finally:

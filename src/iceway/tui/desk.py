@@ -265,6 +265,7 @@ class Desk:
                 self.story.say(f"{card.name} talks with {to} now", "good")
             case events.TransferFailed(status=status, reason=reason):
                 card.trouble = f"not transferred: {status} {clean(reason)}"
+                self.story.say(f"{card.name} is {card.trouble}", "bad")
             case events.SuccessorInPlace():
                 self.chosen = card
             case events.CallStreams(streams=streams):

@@ -103,7 +103,8 @@ class Side(Vertical):
         at = self.people.highlighted
         self.people.set_options(rows)
         if book.contacts or book.recent:
-            self.people.highlighted = min(at or 0, len(rows) - 1)
+            first = 0 if book.contacts else 2  # behind what says that there are none
+            self.people.highlighted = min(max(at or 0, first), len(rows) - 1)
 
 
 def _name(contact: Contact) -> Text:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -51,7 +51,8 @@ def all_to_ourselves(log: Path) -> Iterator[TextIO]:
         try:
             yield out
         finally:
-            sys.__stderr__.flush()
+            with suppress(OSError):  # the window may be closed
+                sys.__stderr__.flush()
             sys.__stderr__, sys.stderr = before, shown  # type: ignore[misc]
             os.dup2(terminal, 2)
             os.close(terminal)

@@ -126,7 +126,7 @@ class Voice:
             self._sink = devices.sink()
         except IcewayError as error:
             troubles.append(str(error))
-        self.trouble = "; ".join(dict.fromkeys(troubles))
+        self.trouble = "\n".join(dict.fromkeys(troubles))
 
     def _keep(self, samples: Samples) -> None:
         import numpy as np
