@@ -1,11 +1,11 @@
 """How many bits a second a picture may cost: less where packets are lost or queue up, more where the path is clear.
 
-Each report of the other side moves the rate, as RFC 8698 and Google's congestion control do by loss: more than a tenth
-lost cuts by half of the share lost, less than a fiftieth lets it grow, and a little more, which a radio link may well
-lose by itself, lets it grow a little. A round trip that grows far beyond the shortest one seen means a queue, in which
-sound waits, too, and cuts more. The rate grows fast until there was trouble for the first time; near the rate at which
-there was, it grows slowly, or it would come back to the same trouble every few seconds. Above it all stands the budget,
-which whoever cares for a whole call sets.
+Each report of the other side moves the rate, as RFC 8698 and Google's congestion control do by loss: more than a
+seventh lost cuts by half of the share lost, less than a fiftieth lets it grow, and a little more, which a radio link
+may well lose by itself, lets it grow a little. A round trip that grows far beyond the shortest one seen means a queue,
+in which sound waits, too, and cuts more. The rate grows fast until there was trouble for the first time; near the rate
+at which there was, it grows slowly, or it would come back to the same trouble every few seconds. Above it all stands
+the budget, which whoever cares for a whole call sets.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import inf
 
 LEAST = 20_000
-_MUCH, _SOME, _LITTLE = 0.10, 0.06, 0.02
+_MUCH, _SOME, _LITTLE = 0.15, 0.10, 0.02
 _SMOOTHING = 0.15  # one report on ten packets says little about the share; two say something
 _FIRST_GROWTH, _GROWTH, _CAREFUL = 1.2, 1.06, 1.02  # a second
 _LONGEST = 1.0  # seconds that one report lets it grow for
