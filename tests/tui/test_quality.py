@@ -6,14 +6,24 @@ from iceway.client.stats import CallStats
 from iceway.media.video_stats import VideoStats
 from iceway.tui.drawing import FAIR, GOOD, POOR
 from iceway.tui.quality import figures
-from tests.tui.fakes import stats
+from tests.tui.fakes import measured, stats
 
-VIDEO = VideoStats(
-    codec="VP8", width=640, height=360, frames_sent=150, frames_shown=140, frame_rate=14.6, freezes=5, frozen=2.0,
-    whole_sent=1, whole_requested=0, packets_sent=900, packets_resent=3, packets_received=880, packets_requested=4,
-    packets_recovered=3, packets_lost=1, packets_late=0, packets_duplicate=0, packets_rejected=0, bit_rate=600_000,
-    jitter=0.004, round_trip=0.043, one_way=None, clocks_agree=None, fraction_lost=0.02, reports=2,
-)  # fmt: skip
+VIDEO = measured(
+    VideoStats,
+    codec="VP8",
+    width=640,
+    height=360,
+    frames_sent=150,
+    frames_shown=140,
+    frame_rate=14.6,
+    freezes=5,
+    packets_received=880,
+    packets_lost=1,
+    bit_rate=600_000,
+    jitter=0.004,
+    round_trip=0.043,
+    fraction_lost=0.02,
+)
 
 
 def by_label(found: CallStats, stream: str) -> dict[str, tuple[str, str]]:
