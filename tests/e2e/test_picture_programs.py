@@ -19,6 +19,10 @@ from iceway.media.speech import speech
 from iceway.media.video_files import MkvRecorder
 from tests.e2e.programs import DOMAIN, Company, password
 
+A_FEW = 10
+"""Pictures that tell that a stream flows. How many arrive of all is asked in virtual time (`test_pictures.py`), where no
+other program makes this machine slow."""
+
 
 @pytest.fixture
 def company(tmp_path: Path) -> Iterator[Company]:
@@ -67,8 +71,7 @@ def test_a_film_and_slides_in_a_call_that_both_record(company: Company) -> None:
     assert {"event": "streams", "streams": ["audio", "video", "slides"]} in told
     stats = told[-1]["stats"]
     assert list(stats) == ["audio", "video", "slides"]
-    assert stats["video"]["frames_sent"] > 40
-    assert stats["video"]["frames_shown"] > 40
+    assert min(stats["video"]["frames_sent"], stats["video"]["frames_shown"]) > A_FEW
     assert stats["slides"]["frames_shown"] == 0, "Bob only watches"
     bob.prints("^the call carries audio, video, slides$")
     bob.prints("^bob ↔ alice: direct")
@@ -80,11 +83,11 @@ def test_a_film_and_slides_in_a_call_that_both_record(company: Company) -> None:
     film_seen, slides_seen = seen(company.path("bob-1.mkv")), seen(company.path("bob-1.mkv"), 1)
     numbers = [number for _, number in film_seen]
     assert numbers == sorted(numbers)
-    assert len(set(numbers)) >= 0.8 * (numbers[-1] + 1)
+    assert len(set(numbers)) > A_FEW
     # The picture of each tenth of a second is seen when its sound is heard.
     apart = np.array([at - number / 10 - heard.delay for at, number in film_seen])
     assert np.abs(np.median(apart)) < 0.25
     slides = [number for _, number in slides_seen]
     assert slides == sorted(slides)
-    assert len(slides) > 20
-    assert len(seen(company.path("alice.mkv"))) > 20
+    assert len(slides) > A_FEW
+    assert len(seen(company.path("alice.mkv"))) > A_FEW
