@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iceway.core.errors import UsageError
+from iceway.io.recording import Recording
 from iceway.io.x11 import Region
 from iceway.media.files import FileSource, NullSink, SilenceSource, Sink, Source, ToneSource, WavSink
 from iceway.media.movie import Movie
 from iceway.media.pattern import PatternSource
 from iceway.media.pictures import Pictures, PictureSink, PictureSource
 from iceway.media.supplied import let_go
-from iceway.media.video_files import MkvRecorder, VideoFileSource, streams_of
+from iceway.media.video_files import VideoFileSource, streams_of
 
 SOUND = "mic, mic:NAME, tone:HZ, silence or a file"
 PICTURES = "camera, camera:DEVICE, screen, screen:N+X,Y,WxH, window:TITLE, pattern, watch or a file"
@@ -122,7 +123,7 @@ class Chosen:
         seen: PictureSink | None = None
         shared: PictureSink | None = None
         if self.record is not None and self._keeps_pictures:
-            recorder = MkvRecorder(self.record, size=VIDEO_SIZE, slides=SLIDES_SIZE if self.share else None)
+            recorder = Recording(self.record, size=VIDEO_SIZE, slides=SLIDES_SIZE if self.share else None)
             sink, seen = recorder.sound, recorder.pictures
             shared = recorder.slides if self.share is not None else None
         elif self.record is not None:
