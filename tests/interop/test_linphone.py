@@ -97,6 +97,8 @@ def test_linphone_calls_us_and_is_called(
     story = Story(calling).then(us, SipSent, start="INVITE", says=(offer, "^a=rtcp-mux"))
     story.then(us, SipReceived, start="SIP/2.0 200", cseq="INVITE", says=offer)
     story.then(us, CallState, state="settled").then(us, SipSent, start="BYE")
+    if keys == "sdes":
+        assert every(called, MediaSummary, us)[0].round_trip is not None, "they report on what we send"
     for trace in (called, calling):
         assert verdict(trace, us).path is path
         assert len(every(trace, MediaKeyed, us)) == (keys == "dtls")
