@@ -48,8 +48,9 @@ def main(calls: int, media: str) -> int:
                 time.sleep(0.1)
                 alice.hears(hang_up=True)
                 if number in (WARM, calls) or number % STEP == 0:
-                    bob.hears(forget=True)
                     time.sleep(EXPIRY if number in (WARM, calls) else 0.0)
+                    for end in ends.values():
+                        end.hears(forget=True)
                     held = {name: holds(end) for name, end in ends.items()}
                     first = first or held
                     for name, (memory, files, tasks) in held.items():

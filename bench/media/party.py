@@ -10,6 +10,8 @@ take calls as they come; {"call": "bob", "count": 3} to make some; {"hang up": t
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import json
 import sys
 import time
@@ -120,6 +122,8 @@ class Party:
     def forget(self) -> None:
         """Of calls that are over; whoever is hung up on does not notice by itself. And what was recorded of them."""
         self.client.trace.clear()
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what is free is given back, so that what is held can be counted
         self.calls.clear()
         self.sources.clear()
         self.eyes.clear()

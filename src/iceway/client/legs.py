@@ -256,6 +256,8 @@ class Legs(Outbox):
         return earliest(self._streams.poll_timeout(), *(leg.keys.poll_timeout() for leg in self))
 
     def poll_output(self) -> object | None:
+        if (waiting := super().poll_output()) is not None:
+            return waiting
         while (output := self._streams.poll_output()) is not None:
             match output:
                 case StreamEvent(stream=name, event=event) if name in self._legs:

@@ -386,5 +386,8 @@ def drain(machine: Machine) -> list[object]:
 
 def earliest(*instants: float | None) -> float | None:
     """The earliest of some instants, None where there is none: how a parent computes `poll_timeout`."""
-    known = [instant for instant in instants if instant is not None]
-    return min(known) if known else None
+    first: float | None = None
+    for instant in instants:
+        if instant is not None and (first is None or instant < first):
+            first = instant
+    return first

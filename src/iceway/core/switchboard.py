@@ -33,7 +33,7 @@ class Switchboard:
         self.children: dict[str, Machine] = {}
         self._socket_owner: dict[Address, str] = {}
         self._order: dict[str, int] = {}
-        self._restless: set[str] = set()
+        self._restless: dict[str, None] = {}  # in the order in which they came
         self._loud: set[str] = set()  # resting ones that may have something to say,
         self._unasked: set[str] = set()  # whose deadline may have changed,
         self._stirred: set[str] = set()  # and to whom anything was done since the parent asked
@@ -46,20 +46,21 @@ class Switchboard:
         if rests:
             self.wake(name)
         else:
-            self._restless.add(name)
+            self._restless[name] = None
 
     def remove(self, name: str) -> None:
         """Forget a child. Drain it first: what is still in its queue is lost."""
         self.children.pop(name, None)
         self._order.pop(name, None)
         self._deadlines.pop(name, None)
-        for names in (self._restless, self._loud, self._unasked, self._stirred):
+        self._restless.pop(name, None)
+        for names in (self._loud, self._unasked, self._stirred):
             names.discard(name)
         self._socket_owner = {local: owner for local, owner in self._socket_owner.items() if owner != name}
 
     def wake(self, name: str | None = None) -> None:
         """The parent did something to a child that rests; None: perhaps to any."""
-        for one in (self.children.keys() - self._restless) if name is None else (name,):
+        for one in (self.children.keys() - self._restless.keys()) if name is None else (name,):
             if one not in self._restless:
                 self._loud.add(one)
                 self._unasked.add(one)
@@ -139,7 +140,9 @@ class Switchboard:
     # --- helpers ------------------------------------------------------------------------------------------
     def _listening(self, resting: set[str]) -> list[str]:
         """Those of the resting and all who never rest, in the order in which they came."""
-        return sorted(self._restless | resting, key=self._order.__getitem__)
+        if not resting:
+            return list(self._restless)
+        return sorted(self._restless.keys() | resting, key=self._order.__getitem__)
 
     def _due(self, now: float) -> set[str]:
         self._ask()

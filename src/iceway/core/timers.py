@@ -37,14 +37,19 @@ class Timers:
         return armed[0] if armed else None
 
     def next_at(self) -> float | None:
-        self._drop_stale()
-        return self._heap[0][0] if self._heap else None
+        heap, armed = self._heap, self._armed
+        while heap:  # asked more often than anything else, so nothing is called here
+            at, order, name = heap[0]
+            if armed.get(name) == (at, order):
+                return at
+            heapq.heappop(heap)
+        return None
 
     def due(self, now: float) -> Iterator[Hashable]:
         """Disarm and yield every deadline at or before `now`, including those armed meanwhile."""
         while True:
-            self._drop_stale()
-            if not self._heap or self._heap[0][0] > now:
+            at = self.next_at()
+            if at is None or at > now:
                 return
             _, _, name = heapq.heappop(self._heap)
             del self._armed[name]
@@ -52,10 +57,3 @@ class Timers:
 
     def __len__(self) -> int:
         return len(self._armed)
-
-    def _drop_stale(self) -> None:
-        while self._heap:
-            at, order, name = self._heap[0]
-            if self._armed.get(name) == (at, order):
-                return
-            heapq.heappop(self._heap)

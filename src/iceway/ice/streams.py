@@ -142,6 +142,8 @@ class Streams(Outbox):
         return self._switchboard.poll_timeout()
 
     def poll_output(self) -> object | None:
+        if (waiting := super().poll_output()) is not None:
+            return waiting
         for name, output in self._switchboard.outputs():
             if isinstance(output, Record | Request):
                 self.emit(output)

@@ -174,7 +174,9 @@ def _decode(context: av.AudioCodecContext, payload: bytes) -> Samples:
         frames = context.decode(av.Packet(payload))
     except (av.error.FFmpegError, ValueError) as error:
         raise ParseError(f"the payload cannot be decoded: {error}") from error
-    pieces = [frame.to_ndarray()[0].astype(np.int16, copy=False) for frame in frames]
+    pieces = [
+        np.frombuffer(memoryview(frame.planes[0]), np.int16, frame.samples) for frame in frames
+    ]  # s16, mono
     if not pieces:
         raise ParseError("the payload holds no sound")
-    return np.concatenate(pieces)[:MAX_DECODED]
+    return np.concatenate(pieces)[:MAX_DECODED]  # a copy: the planes are FFmpeg's
