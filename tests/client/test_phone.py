@@ -12,6 +12,7 @@ from iceway.core.errors import UsageError
 from iceway.edge.credentials import KeyRing, TokenKeys
 from iceway.lab import topologies
 from iceway.lab.office import VirtualOffice, VirtualPerson
+from iceway.lab.topologies import DOMAIN
 from iceway.trace.records import (
     CallState,
     CredentialsReceived,
@@ -202,4 +203,19 @@ def test_one_caller_cannot_make_a_phone_ring_without_end() -> None:
     assert len(seen(bob, events.IncomingCall)) == MAX_RINGING
     ended = [event for event in seen(alice, events.CallEnded) if isinstance(event, events.CallEnded)]
     assert ["Too many calls ring here already" in event.reason for event in ended] == [True, True]
+    office.close()
+
+
+def test_a_call_that_wants_an_offer_of_ours_is_refused_with_the_reason() -> None:
+    office = VirtualOffice(topologies.reflexive(), 1)
+    alice, bob = office.joins("alice"), office.joins("bob")
+    assert alice.waits_for(events.Ready)
+    assert bob.waits_for(events.Ready)
+    agent = alice.phone.user_agent
+    office.world.call("alice", lambda now: agent.invite(f"sip:bob@{DOMAIN}", None, now))
+    office.world.advance(2.0)
+    assert every(
+        office.world.trace, SipSent, "bob", start="SIP/2.0 488 An INVITE without an offer is not answered"
+    )
+    assert not bob.saw(events.IncomingCall)
     office.close()
