@@ -110,6 +110,14 @@ def test_a_stream_with_a_path_of_its_own_is_of_the_same_call() -> None:
     assert verdict(entries, "bob").agent == ICE
 
 
+def test_a_way_that_bundling_made_needless_is_no_call_without_a_path() -> None:
+    entries = told("reflexive")
+    first = next(e for e in entries if isinstance(e.record, CandidateGathered) and e.node == "alice")
+    assert isinstance(first.record, CandidateGathered)
+    spare = replace(first.record, agent=f"{ICE}.video")
+    assert len(verdicts([*entries, first._replace(id=9000, record=spare)])) == 2
+
+
 def test_a_prflx_peer_is_given_the_type_its_owner_announced() -> None:
     bob = verdict(told("relayed_udp"), "bob")
     assert bob.remote is not None

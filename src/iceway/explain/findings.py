@@ -13,6 +13,7 @@ from iceway.explain.case import Case, Finding, Severity
 from iceway.explain.clean import clean
 from iceway.explain.model import PathClass
 from iceway.explain.rules_media import MEDIA_RULES
+from iceway.explain.rules_quality import QUALITY_RULES
 from iceway.explain.rules_relay import RELAY_RULES
 from iceway.explain.rules_signalling import SIGNALLING_RULES
 from iceway.explain.rules_transfer import TRANSFER_RULES
@@ -25,7 +26,7 @@ def findings(entries: Sequence[Entry]) -> list[Finding]:
     """Everything worth knowing about a trace, gravest first; at least one finding for a trace with a call."""
     case = Case(entries)
     found: list[Finding] = []
-    for rule in (*SIGNALLING_RULES, *TRANSFER_RULES, *RELAY_RULES, *MEDIA_RULES):
+    for rule in (*SIGNALLING_RULES, *TRANSFER_RULES, *RELAY_RULES, *MEDIA_RULES, *QUALITY_RULES):
         found += [finding for finding in rule(case) if finding not in found]
     if not any(finding.severity is Severity.ERROR for finding in found):
         found = _without_cause(case, found) + found

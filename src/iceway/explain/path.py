@@ -39,7 +39,8 @@ def verdict(entries: Sequence[Entry], who: str | None = None) -> PathVerdict:
 def verdicts(entries: Sequence[Entry]) -> list[PathVerdict]:
     """A verdict for each ICE agent of the trace, callers first."""
     cast = Cast(entries)
-    views = agents(entries)
+    # Streams that turned out to be bundled need no way of their own.
+    views = [view for view in agents(entries) if view.pairs or not _further(view.agent)]
     order = cast.in_order(view.node for view in views)
     views.sort(key=lambda view: order.index(view.node))
     typed = _announced_types(views)
@@ -182,6 +183,10 @@ def _owner(agent: str) -> str:
     """The call that an agent is of: streams that are not bundled have an agent each ("c1/ice", "c1/ice.video")."""
     owner, _, own = agent.rpartition("/")
     return owner if own.partition(".")[0] == "ice" else agent
+
+
+def _further(agent: str) -> bool:
+    return agent.rpartition("/")[2].startswith("ice.")
 
 
 def _first_of_the_last(every: list[PathVerdict]) -> PathVerdict:

@@ -14,6 +14,7 @@ from iceway.trace.records import (
     CallState,
     ConsentLost,
     MediaKeyFailed,
+    MediaQuality,
     MediaRejected,
     MediaStarted,
     MediaSummary,
@@ -210,7 +211,12 @@ def _consent(case: Case) -> Iterator[Finding]:
 
 
 def _loss(case: Case) -> Iterator[Finding]:
+    judged = {
+        (entry.node, record.media) for entry, record in case.of(MediaQuality)
+    }  # by what was heard and seen
     for entry, record in case.of(MediaSummary):
+        if (entry.node, record.media) in judged:
+            continue
         total = record.packets_received + record.packets_lost
         if total and record.packets_lost / total > _LOSS:
             yield Finding(

@@ -17,7 +17,7 @@ _OPINIONS = ((4.3, "excellent"), (4.0, "good"), (3.6, "fair"), (3.1, "poor"))
 
 def opinion(mos: float) -> str:
     """Bounds near those of G.107 Annex B between which users are satisfied, some are not, or hardly any is."""
-    return next((words for least, words in _OPINIONS if mos >= least), "bad")
+    return next((words for least, words in _OPINIONS if round(mos, 1) >= least), "bad")
 
 
 def named(media: str) -> str:

@@ -21,6 +21,8 @@ from iceway.explain.findings import Finding, Severity, findings
 from iceway.explain.model import PairTried, PathClass, PathVerdict
 from iceway.explain.nat import NatBehaviour, nat_behaviours
 from iceway.explain.path import verdicts
+from iceway.explain.quality import StreamQuality, qualities
+from iceway.explain.streams import bare
 from iceway.explain.words import measured
 from iceway.trace.entry import Entry
 from iceway.trace.records import CandidateInfo, Measured
@@ -50,6 +52,9 @@ def summary(entries: Sequence[Entry], detail: bool = True) -> RenderableType:
     nats = nat_behaviours(entries)
     if nats:
         parts.append(Padding(_nats(nats, cast, detail), (0, 0, 1, 0)))
+    streams = qualities(entries)
+    if streams:
+        parts.append(Padding(_qualities(streams, cast), (0, 0, 1, 0)))
     figures = [entry.record for entry in entries if isinstance(entry.record, Measured)]
     if figures:
         parts.append(Padding(_measured(figures), (0, 0, 1, 2)))
@@ -112,6 +117,7 @@ def as_json(entries: Sequence[Entry]) -> dict[str, Any]:
         calls.append(row)
     return {
         "verdicts": calls,
+        "streams": _plain(tuple(qualities(entries))),
         "nats": _plain(tuple(nat_behaviours(entries))),
         "findings": _plain(tuple(findings(entries))),
     }
@@ -152,6 +158,15 @@ def _nats(nats: Sequence[NatBehaviour], cast: Cast, detail: bool) -> RenderableT
             for judgement in judgements
             if judgement.evidence
         ]
+    return Group(*lines)
+
+
+def _qualities(streams: Sequence[StreamQuality], cast: Cast) -> RenderableType:
+    """How good each stream was for whoever got it."""
+    lines: list[RenderableType] = [Text("What came in", style="bold")]
+    for one in streams:
+        words = f"{bare(one.media)} at {cast.name(one.node)}: {one}"
+        lines.append(Padding(Text(clean(words)), (0, 0, 0, 2)))
     return Group(*lines)
 
 
