@@ -124,7 +124,7 @@ def test_it_calls_and_is_called_with_sound_and_pictures_both_ways(company: Compa
             await hears(page, "registered")
 
             await page.evaluate("(to) => user.call(to)", f"sip:bob@{DOMAIN}")
-            call = await bob.incoming()
+            call = await asyncio.wait_for(bob.incoming(), PATIENCE / 1000)
             assert "User-Agent: SIP.js/" in the_invite(bob)
             call.pick_up()
             await hears(page, "answered")

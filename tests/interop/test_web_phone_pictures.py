@@ -92,7 +92,7 @@ def test_cameras_and_screens_go_both_ways_in_either_ones_call(company: Company) 
 async def she_calls(alice: Guest, bob: Client, show: Show) -> None:
     """With her camera; the screen comes later, and both are taken away again."""
     await alice.dials("bob", "Video call")
-    call = await bob.incoming()
+    call = await asyncio.wait_for(bob.incoming(), PATIENCE)
     call.pick_up()
     await alice.talks()
     await sees(alice, "video", VIDEO)

@@ -178,7 +178,7 @@ function enter(entered) {
   find("call-peer").textContent = call.name;
   find("level-peer-name").textContent = call.name;
   find("face").textContent = initials(call.name);
-  find("call-state").textContent = call.incoming ? "connecting" : "calling";
+  if (!call.established) find("call-state").textContent = call.incoming ? "connecting" : "calling";
   find("remote-caption").textContent = call.name;
   show("dial", false);
   show("call", true);
@@ -186,6 +186,7 @@ function enter(entered) {
   show("help", true);
   ticking = setInterval(tick, 250);
   draw();
+  tick();
 }
 
 function follow(entered) {

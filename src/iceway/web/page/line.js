@@ -103,12 +103,14 @@ export class Line extends EventTarget {
       refer.reject();
       return;
     }
+    track.enabled = true; // while the call is held it is not
     const { user, host } = refer.request.refer_to.uri;
     const stream = new MediaStream([track]);
     const begin = (session) => {
       const call = new PhoneCall(session, { peer: `${user}@${host}`, name: this.#short(`${user}@${host}`), incoming: false });
       call.brings(stream);
       call.after = after;
+      if (after.muted) call.mute(true);
       this.#keep(call);
       this.dispatchEvent(new CustomEvent("moves", { detail: call }));
     };
