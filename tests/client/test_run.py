@@ -199,6 +199,25 @@ def test_transfers(tmp_path: Path) -> None:
     assert sum(isinstance(event, SuccessorInPlace) for event in news) == 2
 
 
+def test_whoever_is_asked_may_hang_up_instead(tmp_path: Path) -> None:
+    def leaves(call: LiveCall, request: TransferRequest) -> bool:
+        call.hang_up()
+        return True
+
+    async def scene(on: Scene) -> None:
+        async with on.client("alice", on_transfer=leaves) as alice, on.client("bob", ring_for=0.0) as bob:
+            call = await alice.call(f"sip:bob@{DOMAIN}")
+            bobs = await bob.incoming()
+            await asyncio.gather(call.answered(), bobs.answered())
+            bobs.transfer(f"sip:carol@{DOMAIN}")
+            with pytest.raises(CallFailed):
+                await bobs.transferred(within=20)
+            await asyncio.gather(call.ended(), bobs.ended())
+            assert call.successor is None
+
+    play(tmp_path, scene)
+
+
 def test_a_registration_that_fails_raises_with_the_reason(tmp_path: Path) -> None:
     async def scene(on: Scene) -> None:
         alice = on.client("alice", "guessed", trace=tmp_path / "alice.jsonl")

@@ -224,7 +224,7 @@ class Transfers:
             SipUri.parse(target).aor == self._identity and event.target.replaces is None
         ) or self._in_a_row.get(call.name, 0) >= IN_A_ROW:
             agent.refuse(event.call, 482, now)  # to ourselves, or in circles
-        elif not call.answered or not self._allows(request):
+        elif not call.answered or not self._allows(request) or call.ended:
             agent.refuse(event.call, 603, now)
         else:
             self._place(call, event, now)
@@ -259,7 +259,9 @@ class Transfers:
         if old is None or old.ended or self._is_taken(old):
             return None
         request = TransferRequest(old.name, old.peer, event.caller.uri, attended=True, placed=True)
-        return self._loans[old.name].successor(old.takes()) if self._allows(request) else None
+        if not self._allows(request) or old.ended:
+            return None
+        return self._loans[old.name].successor(old.takes())
 
     def received(self, new: Call, old: Call) -> None:
         """Such a call is there; it is to be picked up."""
