@@ -84,7 +84,7 @@ def test_a_relayed_path_is_drawn_whole_with_its_relay_and_why_nothing_better() -
     assert [word for word in lines[0].split() if word.isalpha()] == ["me", "NAT", "edge", "NAT", "Bob"]
     assert lines[1].split() == ["192.168.1.5", "198.51.100.2", "203.0.113.77"]
     assert lines[1].index("198.51.100.2") < lines[0].index("edge") < lines[1].index("198.51.100.2") + 12
-    assert lines[2] == "relayed over UDP through 198.51.100.2:3478 · 42.3 ms there and back"
+    assert lines[2] == "relayed over UDP through 198.51.100.2:3478 · 42 ms there and back"
     (direct, reflexive) = shown(drawing.why_not(relayed(), 90))
     assert direct.startswith("not direct: private addresses")
     assert reflexive.startswith("not reflexive: ")

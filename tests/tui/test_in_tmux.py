@@ -177,8 +177,10 @@ def test_a_window_that_is_closed_hangs_up(company: Company, terminal: Terminal) 
     terminal.shows("bob  talking")
     terminal.closes()
     bob.prints("bob ↔ alice: direct")
-    company.calls("carol", "alice", "nobody-there")
-    assert "480" in company.programs[-1].told()
+    carol = company.done(
+        *("carol", "call", f"alice@{DOMAIN}", *company.account("carol")), ICEWAY_PASSWORD=password("carol")
+    )
+    assert "480" in carol.output  # she is not registered any more
 
 
 def test_what_is_wrong_with_options_is_said_on_a_whole_terminal(company: Company, terminal: Terminal) -> None:

@@ -153,7 +153,8 @@ def _said(one: PathVerdict) -> Text:
     if one.path.relayed and (relay := _relay(one.local) or _relay(one.remote)):
         text.append(f" through {clean(relay)}", PLAIN)
     if one.round_trip is not None:
-        text.append(f" · {one.round_trip * 1000:.1f} ms there and back", PLAIN)
+        trip = one.round_trip * 1000
+        text.append(f" · {trip:.{0 if trip >= 10 else 1}f} ms there and back", PLAIN)
     return text
 
 
