@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from time import process_time
@@ -215,6 +216,49 @@ def test_sound_whose_numbers_jump_goes_on(jump: str) -> None:
     well_heard(call)
     assert call.bob.stats().packets_lost == 0
     assert call.bob.stats().jitter < 0.001
+
+
+def probed(every: int) -> Change:
+    """Numbers as of a sender that sends a packet of padding alone behind every so many packets, as browsers probe."""
+    sent = [0, 0]
+
+    def change(packet: RtpPacket, now: float) -> list[bytes]:
+        packet = replace(packet, sequence=(packet.sequence + sent[1]) & 0xFFFF)
+        out = [serialize_rtp(packet)]
+        sent[0] += 1
+        if packet.marker and sent[0] % every == 0:
+            sent[1] += 1
+            empty = serialize_rtp(
+                replace(packet, sequence=(packet.sequence + 1) & 0xFFFF, payload=b"", marker=False)
+            )
+            out.append(bytes([empty[0] | 0x20]) + empty[1:] + bytes(199) + b"\xc8")
+        return out
+
+    return change
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+def test_packets_of_padding_alone_leave_no_holes_between_pictures(codec: str) -> None:
+    call = clear_pictures(changed(probed(2)), codec).until(5.0)
+    stats = call.bob.stats(call.now)
+    assert call.numbers()[:70] == list(range(70))
+    assert (stats.packets_requested, stats.packets_lost, stats.whole_requested, stats.freezes) == (0, 0, 0, 0)
+    assert not reasons(call)
+
+
+def test_packets_without_sound_keep_the_path_open_and_are_not_lost() -> None:
+    sent = Counter[int]()
+
+    def change(packet: RtpPacket, now: float) -> list[bytes]:
+        packet = replace(packet, sequence=(packet.sequence + sent[packet.ssrc]) & 0xFFFF)
+        sent[packet.ssrc] += 1
+        nothing = replace(packet, sequence=(packet.sequence + 1) & 0xFFFF, payload=b"")
+        return [serialize_rtp(packet), serialize_rtp(nothing)]
+
+    call = clear_sound(changed(change)).until(5.0)
+    well_heard(call)
+    assert call.bob.stats().packets_lost == 0
+    assert not reasons(call)
 
 
 @pytest.mark.parametrize("codec", ["VP8", "H264"])

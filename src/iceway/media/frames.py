@@ -15,6 +15,7 @@ from iceway.media.vp8 import Piece
 MAX_HELD = 1500  # packets
 PATIENCE = 0.5
 """Seconds that a hole is waited for, while the round trip is not known."""
+_NO_TIME = -1
 
 
 class Fate(Enum):
@@ -83,6 +84,10 @@ class PictureBuffer:
             self._give_up()
         return Fate.KEPT
 
+    def put_nothing(self, sequence: int, now: float) -> None:
+        """A packet that carries no piece of any picture: there is no hole where it was."""
+        self.put(sequence, _NO_TIME, 0, Piece(b"", False), True, now)
+
     def take(self, now: float) -> CodedPicture | None:
         """The next picture to be shown, None while there is none."""
         while self._held:
@@ -91,8 +96,10 @@ class PictureBuffer:
             assert self._next is not None
             last = self._end_of_picture(self._next)
             if last is not None:
-                return self._taken(self._next, last)
-            if not self._past_hole(now):
+                picture = self._taken(self._next, last)
+                if picture.data:
+                    return picture
+            elif not self._past_hole(now):
                 return None
         return None
 

@@ -401,6 +401,9 @@ class AudioSession(SecuredSession):
         if codec is None:
             raise ParseError(f"payload type {packet.payload_type} was not negotiated")
         self._defend_our_name(packet.ssrc, now)
+        if not packet.payload:  # keeps the path open (RFC 6263 §4) and stands for no sound
+            self._receive_soundless(packet)
+            return
         placed = self._far_source.take(packet, codec.clock_rate, now)
         for one in placed:
             if one.anew and self._received:
@@ -437,14 +440,17 @@ class AudioSession(SecuredSession):
     def _receive_digit(self, packet: RtpPacket, now: float) -> None:
         event = telephone_event.parse(packet.payload)
         self._received += 1
-        sequence = self._incoming.accept_soundless(packet) if self._incoming else None
-        if sequence is not None:
-            self._buffer.put_soundless(sequence)
+        self._receive_soundless(packet)
         clock_rate = self._event_types[packet.payload_type].clock_rate
         self._tell_digits(self._hears.receive(packet, event, clock_rate, now))
         self._timers.cancel("digit")
         if self._hears.release_at is not None:
             self._timers.arm("digit", self._hears.release_at)
+
+    def _receive_soundless(self, packet: RtpPacket) -> None:
+        sequence = self._incoming.accept_soundless(packet) if self._incoming else None
+        if sequence is not None:
+            self._buffer.put_soundless(sequence)
 
     def _tell_digits(self, released: list[tuple[str, float]]) -> None:
         for digit, duration in released:

@@ -346,7 +346,8 @@ class VideoSession(SecuredSession):
         if codec is None:
             raise ParseError(f"payload type {packet.payload_type} was not negotiated")
         if not packet.payload:
-            raise ParseError("a packet without a payload")  # padding, with which some probe the path
+            self._receive_padding(packet, now)
+            return
         piece = self._piece(packet)
         self._defend_our_name(packet.ssrc, now)
         first = not self._received
@@ -361,6 +362,14 @@ class VideoSession(SecuredSession):
             self._intervals = Intervals(self._call_id, self._media, now)
             self._timers.arm("look", self._intervals.look_at)
         self._show_what_is_ready(now)
+
+    def _receive_padding(self, packet: RtpPacket, now: float) -> None:
+        """Some probe the path with packets that carry nothing but a number; it is not missing then."""
+        sequence = self._incoming.accept_soundless(packet) if self._incoming else None
+        if self._incoming is not None and sequence is not None:
+            self._missing.arrived(sequence, self._incoming.jitter, now)
+            self._buffer.put_nothing(sequence, now)
+            self._show_what_is_ready(now)
 
     def _take(self, placed: Placed, piece: vp8.Piece, now: float) -> None:
         assert self._incoming is not None
