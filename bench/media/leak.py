@@ -1,8 +1,9 @@
 """Five hundred calls, one after the other, between two clients on loopback: what does each process hold afterwards?
 
 Each call is set up through a front end, carries sound (and pictures, if MEDIA is VP8 or H264) for a moment and is hung
-up. Memory is counted after the first two hundred, when everything has been loaded and every pool is warm, and at the end, each
-time once SIP has forgotten the transactions of those calls. Records are thrown away: a client keeps its latest 50 000.
+up. Memory is counted after the first two hundred, when everything has been loaded and every pool is warm, and at the
+end, each time once SIP has forgotten the transactions of those calls. Records are thrown away: a client keeps its
+latest 50 000.
 
     .venv/bin/python bench/media/leak.py [--calls 500] [--media audio]
 """
