@@ -18,7 +18,9 @@ from iceway.core.machine import CloseUdp, OpenUdp, SendDatagram, UdpOpened
 from iceway.ice.candidate import Candidate, CandidateType
 from iceway.ice.config import IceServer, ServerKind
 from iceway.ice.events import CandidatePath
+from iceway.io.selfsigned import media_identity
 from iceway.media.description import AudioNegotiation
+from iceway.media.dtls import DtlsIdentity
 from iceway.media.files import MemorySink, SilenceSource
 from iceway.sip.useragent import (
     Answered,
@@ -57,7 +59,7 @@ class ScriptedAgent:
 
     def invite(self, target: str, offer: bytes | None, now: float, fields: object = ()) -> str:
         self.said.append(("invite", offer))
-        return "sip.1"
+        return f"sip.{self.words().count('invite')}"
 
     def ring(self, call: str, now: float, sdp: bytes | None = None) -> None:
         self.said.append(("ring", sdp))
@@ -126,7 +128,7 @@ class Desk:
 
     dead_server = (IceServer(ServerKind.STUN, address=Address("192.0.2.99", 3478)),)
 
-    def __init__(self, *, incoming: bool = False) -> None:
+    def __init__(self, *, incoming: bool = False, certificate: DtlsIdentity | None = None) -> None:
         self.user_agent = ScriptedAgent()
         self.line = Line(self)  # type: ignore[arg-type]
         self.now = 0.0
@@ -134,7 +136,7 @@ class Desk:
         self.ear = Ear()
         self.call = Call(
             "call.1",
-            PhoneConfig("sip:alice@example.test", "-"),
+            PhoneConfig("sip:alice@example.test", "-", certificate=certificate),
             random.Random(1),
             self.line,
             peer="sip:bob@example.test",
@@ -243,6 +245,33 @@ def test_an_answer_without_ice_ends_the_call() -> None:
     bob.negotiation.receive_offer(desk.user_agent.last("invite"))
     desk.hears(Answered("sip.1", bob.negotiation.answer(None, bob.address).encode(), "b"))
     assert "does not speak ICE" in desk.call.end_reason
+
+
+@pytest.mark.parametrize("status", [488, 606])
+def test_who_takes_no_keys_in_sdp_is_offered_dtls_alone(status: int) -> None:
+    """As phones whose DTLS is mandatory want it."""
+    desk = Desk(certificate=media_identity())
+    desk.begin()
+    first = desk.user_agent.last("invite")
+    assert "a=crypto:" in first
+    assert "a=fingerprint:" in first
+    desk.hears(Ended("sip.1", f"{status} Not Acceptable", status, False))
+    again = desk.user_agent.last("invite")
+    assert desk.user_agent.words() == ["invite", "invite"]
+    assert "a=crypto:" not in again
+    assert "\r\nm=audio 40000 UDP/TLS/RTP/SAVP " in again
+    assert ufrag(again) == ufrag(first)
+    desk.hears(Ended("sip.1", "late", 500, False))
+    assert not desk.call.ended
+    desk.hears(Ended("sip.2", f"{status} Not Acceptable", status, False))
+    assert desk.seen(events.CallEnded)
+
+
+def test_a_refusal_that_other_keys_would_not_cure_ends_the_call() -> None:
+    desk = calling()
+    desk.hears(Ended("sip.1", "488 Not Acceptable Here", 488, False))
+    assert desk.user_agent.words() == ["invite"]
+    assert desk.seen(events.CallEnded)
 
 
 # --- calls that come in -----------------------------------------------------------------------------------

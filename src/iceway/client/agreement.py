@@ -42,15 +42,10 @@ class Agreement:
         self._owner = owner
         self._legs = legs
         self._media = media
-        self._negotiation = MediaNegotiation(
-            rng,
-            {"audio": config.codecs, **dict.fromkeys(PICTURES, config.video_codecs)},
-            allow_clear=config.allow_clear,
-            sdes=secured and config.keys is not Keys.DTLS,
-            fingerprint=config.dtls.fingerprint if config.dtls else None,
-            bundle=config.bundle,
-            rtcp_mux=config.rtcp_mux,
-        )
+        self._config = config
+        self._rng = rng
+        self._sdes = secured and config.keys is not Keys.DTLS
+        self._negotiation = self._begun()
         self._wanted = set() if owner.incoming else set(media.kinds)
         self._said: dict[str, str] = {}  # our directions, by stream, in the last description of ours
         self._terms: dict[str, StreamTerms] = {}
@@ -111,6 +106,17 @@ class Agreement:
         self._said = {kind: self._direction(kind) for kind in self.streams if kind in self._media.kinds}
         refused = [kind for kind in KINDS if kind not in self._said]
         return self._negotiation.answer(self._legs.transports(self._said, end), self._said, refused)
+
+    def offer_dtls_alone(self) -> bool:
+        """Begin anew without keys in SDP; False if that is what was offered, or would leave none.
+
+        Some phones whose DTLS is mandatory take no offer that has keys in SDP as well.
+        """
+        if not self._sdes or self._config.dtls is None:
+            return False
+        self._sdes = False
+        self._negotiation = self._begun()
+        return True
 
     def say_again(self) -> None:
         """The other side is to be told once more."""
@@ -207,6 +213,18 @@ class Agreement:
                 session.start_sending(now)
 
     # --- helpers ------------------------------------------------------------------------------------------
+    def _begun(self) -> MediaNegotiation:
+        config = self._config
+        return MediaNegotiation(
+            self._rng,
+            {"audio": config.codecs, **dict.fromkeys(PICTURES, config.video_codecs)},
+            allow_clear=config.allow_clear,
+            sdes=self._sdes,
+            fingerprint=config.dtls.fingerprint if config.dtls else None,
+            bundle=config.bundle,
+            rtcp_mux=config.rtcp_mux,
+        )
+
     def _directions(self) -> dict[str, str]:
         return {kind: self._direction(kind) for kind in KINDS if kind in self._wanted}
 

@@ -70,6 +70,7 @@ from iceway.wire.dtls import is_dtls
 if TYPE_CHECKING:
     from random import Random
 
+UNACCEPTABLE = (488, 606)  # refusals of an offer, not of a call
 SOON = 0.2  # seconds of gathering before a description to which candidates can be added later
 
 
@@ -324,9 +325,15 @@ class Call(Outbox):
         self._renegotiation.refresh(now)
         self._drain(now)
 
-    def over(self, reason: str, now: float) -> None:
-        """SIP ended the call."""
-        self._end(reason, now)
+    def over(self, reason: str, status: int, now: float) -> None:
+        """SIP ended the call, with this status; an offer that was not acceptable may be followed by another."""
+        unacceptable = status in UNACCEPTABLE and self.phase in (Phase.TRYING, Phase.RINGING)
+        if unacceptable and not self.incoming and self._agreement.offer_dtls_alone():
+            self.emit(Note("info", f"{reason}; offered once more, with keys by DTLS alone"))
+            self._become(Phase.TRYING)
+            self._signalling.offer(self, self._agreement.offer(), now)
+        else:
+            self._end(reason, now)
 
     def receive_candidates(self, content_type: str, body: bytes, now: float) -> None:
         """Candidates of the other side that were found after its description."""

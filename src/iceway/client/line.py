@@ -105,8 +105,10 @@ class Line:
                     call.confirmed(now)
             case Confirmed():
                 call.confirmed(now)
-            case Ended(reason=reason):
-                call.over(reason, now)
+            case Ended(reason=reason, status=status):
+                call.over(reason, status, now)
+                if call.sip_call != event.call:
+                    del self._ties[event.call]  # it has been offered anew
             case ReinviteReceived(offer=None):
                 call.offer_wanted(now)
             case ReinviteReceived(offer=bytes(offer)):
