@@ -98,7 +98,7 @@ class Wire:
         pass
 
     def hang_up(self, call: Call, reason: str, now: float) -> None:
-        self._tell(call, lambda other, now: other.over("hung up there", now))
+        self._tell(call, lambda other, now: other.over("hung up there", 0, now))
 
 
 @pytest.mark.parametrize(

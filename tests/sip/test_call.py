@@ -43,7 +43,7 @@ def test_a_call_from_ringing_to_hanging_up(transport: Transport) -> None:
     assert phones.b.seen(Confirmed) == [Confirmed(incoming.call)]
     phones.alice.bye(call, phones.net.now)
     phones.run()
-    assert phones.a.seen(Ended) == [Ended(call, "hung up", 0, True)]
+    assert phones.a.seen(Ended) == [Ended(call, "hung up here", 0, True)]
     assert phones.b.seen(Ended) == [Ended(incoming.call, "the other side hung up", 0, False)]
     assert phones.a.said() == ["INVITE", "ACK", "BYE"]
     assert phones.b.said() == ["180", "200", "200"]

@@ -208,11 +208,11 @@ class Call(Outbox):
             self._signalling.refuse(self, code, reason, now)
             self._end(f"refused here: {code} {reason}", now)
 
-    def hang_up(self, now: float, reason: str = "hung up here") -> None:
-        """End the call, whatever its phase."""
+    def hang_up(self, now: float, reason: str = "") -> None:
+        """End the call, whatever its phase; the other side hears of a `reason` if there is more to it than that."""
         if not self.ended:
             self._signalling.hang_up(self, reason, now)
-            self._end(reason, now)
+            self._end(reason or "hung up here", now)
 
     def press(self, digits: str, duration: float, now: float) -> None:
         """Send telephone keys. Raises UsageError for what is no key, or if the call cannot carry any."""

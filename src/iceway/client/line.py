@@ -182,7 +182,7 @@ class Line:
 
     def hang_up(self, call: Call, reason: str, now: float) -> None:
         if call.sip_call:  # else its INVITE has not left yet
-            self._owner.user_agent.hang_up(call.sip_call, now, reason)
+            self._owner.user_agent.hang_up(call.sip_call, now, reason or None)
 
     def _tie(self, call: Call, key: str) -> None:
         call.sip_call = key

@@ -158,10 +158,10 @@ class Call:
         if not self.may("bye"):
             return
         if self.phase is Phase.ANSWERED:
-            self._leaving = reason or "hung up"
+            self._leaving = reason or ""
             return
         self._send_bye(self._the_dialog(), now, reason)
-        self._end(reason or "hung up", 0, True, now)
+        self._end(reason or "hung up here", 0, True, now)
 
     def reinvite(self, offer: bytes, now: float) -> None:
         """Renegotiate, as soon as no other INVITE of the dialog is in progress (RFC 3261 §14.1)."""

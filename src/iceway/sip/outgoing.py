@@ -120,7 +120,7 @@ class OutgoingCall(Call):
         if self.phase is Phase.CONFIRMED:
             self.bye(now, reason)
         elif not self.is_over:
-            self.cancel(now, reason or "cancelled")
+            self.cancel(now, reason or "hung up here")
 
     def handle_timer(self, what: str, now: float) -> None:
         if what == "answer":
