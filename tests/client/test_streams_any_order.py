@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from iceway.client import events
@@ -34,6 +34,7 @@ SMALL = plain(64, 36)
     st.lists(st.booleans(), min_size=2, max_size=2),
     st.booleans(),
 )
+@example([(("holds", "bob", ""), 0.0), (("drops", "bob", "video"), 0.0)], [False, False], True)
 @settings(max_examples=6, deadline=None)
 def test_both_sides_agree_and_what_they_agree_on_flows(
     deeds: list[tuple[tuple[str, str, str], float]], bundles: list[bool], shown: bool

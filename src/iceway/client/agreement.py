@@ -170,7 +170,9 @@ class Agreement:
     def renegotiated(self, terms: Terms, now: float) -> None:
         """Media goes on under what a re-INVITE agreed."""
         left_out = {kind: StreamTerms(None, kind) for kind in self._terms if kind not in terms}
-        self._wanted = (self._wanted - set(left_out)) | set(self.streams)
+        # What was dropped here while it was being agreed on stays dropped, and is said next.
+        agreed = set(self.streams) & set(self._media.kinds)
+        self._wanted = (self._wanted - set(left_out)) | agreed
         self.begin(now, {**left_out, **terms})
         sound = terms["audio"].negotiated if "audio" in terms else None
         if sound is not None:
