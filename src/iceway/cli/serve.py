@@ -136,14 +136,17 @@ def _own_network(ip: str) -> str:
 
 
 def _tell_what_next(domain: str, data: Path, access: AccessSection, allow: list[str]) -> None:
+    from iceway.web.phone import phone_pages
+
     here = f"--server tls:{access.public} --ca {data / 'ca' / 'ca.pem'}"
     typer.echo(f"\nServing {domain}. Next, in other terminals:\n")
     for name in ("alice", "bob"):
         typer.echo(f"  iceway user add {name} --config {data / 'frontend.toml'}")
     typer.echo(f"  iceway answer --as bob@{domain} {here}")
     typer.echo(f"  iceway call bob@{domain} --as alice@{domain} {here}")
-    for door in access.websocket if access.web_phone else ():
-        typer.echo(f"\nIn a browser: https://{door}/")
+    if access.websocket and access.web_phone:
+        missing = phone_pages(domain, access.websocket_path).missing
+        typer.echo(f"\n{missing or f'In a browser: https://{access.websocket[0]}/'}")
     typer.echo(f"\nClients must trust {data / 'ca' / 'ca.pem'}.")
     if allow:
         typer.echo(f"The relay forwards to {', '.join(allow)} as well, since it serves this machine only.")

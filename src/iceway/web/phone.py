@@ -13,10 +13,7 @@ from iceway import __version__
 from iceway.web.pages import Page, Pages
 
 BUNDLE = "jssip.js"
-NOT_BUILT = (
-    "The web phone is not built into this copy of iceway. Next step: run `make web` in its source tree (it needs npm), "
-    "or install a built package, and start again."
-)
+NOT_BUILT = "The web phone is not built: run `make web` in the source tree (needs npm), and start again."
 _TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
