@@ -14,6 +14,7 @@ export class PhoneCall extends EventTarget {
   #local = new Map(); // "audio", "video", "slides" → our track
   #established = false;
   #refuse = null;
+  #heldThere = false;
 
   constructor(session, { peer, name, incoming }) {
     super();
@@ -47,9 +48,9 @@ export class PhoneCall extends EventTarget {
     return Boolean(this.#session.isMuted().audio);
   }
 
-  /** `{ local, remote }`: who holds. */
+  /** `{ local, remote }`: who holds. JsSIP takes a stream that was dropped (port 0) for one that flows. */
   get held() {
-    return this.#session.isOnHold();
+    return { local: this.#session.isOnHold().local, remote: this.#heldThere };
   }
 
   /** Whether the other side's offer has pictures in it. */
@@ -189,8 +190,10 @@ export class PhoneCall extends EventTarget {
   }
 
   #described(event) {
-    if (event.originator === "remote") this.#contents = contents(event.sdp);
-    else event.sdp = marked(event.sdp, (mid) => this.#isSlides(mid));
+    if (event.originator === "remote") {
+      this.#contents = contents(event.sdp);
+      if (event.type === "offer") this.#heldThere = holds(event.sdp);
+    } else event.sdp = marked(event.sdp, (mid) => this.#isSlides(mid));
   }
 
   #isSlides(mid) {
@@ -241,6 +244,15 @@ function contents(sdp) {
     if (mid !== undefined) found.set(mid, /^a=content:(\S+)/m.exec(section)?.[1] ?? "");
   }
   return found;
+}
+
+/** Whether an offer wants nothing from us in any stream that it has. */
+function holds(sdp) {
+  const [session, ...sections] = sdp.split(/^(?=m=)/m);
+  const direction = (text) => /^a=(sendrecv|sendonly|recvonly|inactive)\r?$/m.exec(text)?.[1];
+  const flowing = sections.filter((section) => /^m=(audio|video) [1-9]/.test(section));
+  const wants = flowing.map((section) => direction(section) ?? direction(session) ?? "sendrecv");
+  return wants.length > 0 && wants.every((one) => one === "sendonly" || one === "inactive");
 }
 
 /** The description with `a=content:slides` where slides are. */
