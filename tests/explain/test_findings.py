@@ -257,6 +257,17 @@ def test_a_wrong_password_seen_by_the_client_alone() -> None:
     assert findings(trace(("alice", challenge), ("alice", good))) == []
 
 
+def test_a_call_that_is_made_again_at_once_did_not_fail() -> None:
+    def state(call: str, word: str) -> Record:
+        reason = "488 Not acceptable here" if word == "failed" else ""
+        return CallState(call, word, "sip:alice@a.test", "sip:bob@a.test", reason)
+
+    said = [state("a", "trying"), state("a", "failed"), state("b", "trying"), state("b", "confirmed")]
+    entries = trace(*(("alice", record) for record in said))
+    only([entry._replace(at=entry.at * 10) for entry in entries], "failed: 488")
+    assert findings([entry._replace(at=entry.at / 10) for entry in entries]) == []
+
+
 def test_unanswered_requests_failed_calls_and_the_programs_own_errors() -> None:
     entries = trace(
         ("alice", SipTransactionFailed("INVITE", CALL, "no answer in 32 s")),

@@ -19,6 +19,8 @@ from iceway.trace.records import (
     SipTransactionFailed,
 )
 
+_AT_ONCE = 0.1  # seconds
+
 
 def _names_missing(case: Case) -> Iterator[Finding]:
     """A node none of whose SRV questions for SIP had an answer; those for relays are no matter of signalling."""
@@ -145,7 +147,17 @@ def _refused_registration(case: Case) -> Iterator[Finding]:
 
 
 def _call_failed(case: Case) -> Iterator[Finding]:
-    failed = list(case.of(CallState, lambda r: r.state == "failed"))
+    begun = case.of(CallState, lambda r: r.state == "trying")
+    tries = [(entry.node, record.remote_uri, entry.at) for entry, record in begun]
+
+    def made_again(entry: Entry, record: CallState) -> bool:
+        """By the program itself, with another offer; nobody dials that fast. What became of that one counts."""
+        return any(
+            (node, peer) == (entry.node, record.remote_uri) and 0 <= at - entry.at < _AT_ONCE
+            for node, peer, at in tries
+        )
+
+    failed = [found for found in case.of(CallState, lambda r: r.state == "failed") if not made_again(*found)]
     for entry, record in failed[:3]:
         yield Finding(
             Severity.ERROR,
