@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import heapq
 import random
+from dataclasses import dataclass
 
 from iceway.core.machine import drain
 from iceway.lab.crossing import Crossing
 from iceway.lab.topology import Link
 from iceway.media import pattern
 from iceway.media.budget import Budget
-from iceway.media.files import FileSource, MemorySink
+from iceway.media.files import FileSource, MemorySink, Sink, Source
 from iceway.media.heard import Heard, compare
 from iceway.media.pattern import PatternSource
 from iceway.media.pictures import MemorySink as MemoryPictureSink
-from iceway.media.pictures import PictureSource
+from iceway.media.pictures import PictureSink, PictureSource
 from iceway.media.session import AudioSession, SendMedia
 from iceway.media.speech import speech
 from iceway.media.video import VideoSession
@@ -26,10 +27,22 @@ SIZES = {"video": (320, 180), "slides": (640, 360)}
 _HEADERS = 28  # IP and UDP
 
 
+@dataclass(frozen=True)
+class Brings:
+    """Sources and sinks in place of the usual ones."""
+
+    says: Source | None = None
+    shows: PictureSource | None = None
+    hears: Sink | None = None
+    watches: PictureSink | None = None
+
+
 class Person:
     """One end: a session for each stream, and the budget that holds the pictures back."""
 
-    def __init__(self, name: str, kinds: tuple[str, ...], codec: str, seed: int, budget: int) -> None:
+    def __init__(
+        self, name: str, kinds: tuple[str, ...], codec: str, seed: int, budget: int, brings: Brings
+    ) -> None:
         first = name == "alice"
         self.name = name
         self.heard = MemorySink()
@@ -37,8 +50,8 @@ class Person:
         self.audio = AudioSession(
             f"{name}/audio",
             negotiated()[0 if first else 1],
-            FileSource(speech(name), loop=True),
-            self.heard,
+            brings.says or FileSource(speech(name), loop=True),
+            brings.hears or self.heard,
             random.Random(f"{seed}:{name}:audio"),
             "c1",
         )
@@ -46,8 +59,8 @@ class Person:
             kind: VideoSession(
                 f"{name}/{kind}",
                 terms(codec)[0 if first else 1],
-                self._source(kind),
-                self.seen[kind],
+                brings.shows or self._source(kind),
+                brings.watches or self.seen[kind],
                 random.Random(f"{seed}:{name}:{kind}"),
                 "c1",
                 frame_rate=RATES[kind],
@@ -97,15 +110,15 @@ class Conversation:
         codec: str = "VP8",
         seed: int = 1,
         budget: int = 600_000,
-        budgeted: bool = True,
+        alice: Brings = Brings(),
+        bob: Brings = Brings(),
     ) -> None:
-        self.alice = Person("alice", kinds, codec, seed, budget)
-        self.bob = Person("bob", kinds, codec, seed, budget)
+        self.alice = Person("alice", kinds, codec, seed, budget, alice)
+        self.bob = Person("bob", kinds, codec, seed, budget, bob)
         self.now = 0.0
         self._crossings = {name: Crossing(link, random.Random(f"{seed}:{name}")) for name in ("alice", "bob")}
         self._flying: list[tuple[float, int, AudioSession | VideoSession, bytes]] = []
         self._count = 0
-        self._budgeted = budgeted
         self._allot_at = 1.0
         for person in (self.alice, self.bob):
             person.budget.path_changed(0.0, 2 * link.delay)
@@ -142,9 +155,8 @@ class Conversation:
                     session.handle_timeout(self.now)
             if self._allot_at <= self.now:
                 self._allot_at += 1.0
-                if self._budgeted:
-                    for person in people:
-                        person.allot(self.now)
+                for person in people:
+                    person.allot(self.now)
 
     def heard(self, by: Person) -> Heard:
         """What one heard of what the other said."""
