@@ -1,4 +1,5 @@
-"""SIP.js in Chromium, by way of its SimpleUser: over a WebSocket it calls us and is called, heard and seen both ways."""
+"""SIP.js in Chromium, by way of its SimpleUser: over a WebSocket it calls us and is called, heard and seen both
+ways, and its screen as well."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from tests.e2e.programs import DOMAIN, Company, password
 from tests.interop.bundles import bundle
 from tests.interop.chromium import PROGRAM, QUIET
 from tests.interop.listening import heard, listen
-from tests.interop.watching import camera_file, seen, watch
+from tests.interop.watching import camera_file, is_a_desktop, seen, until, watch
 from tests.interop.webphone import FLAGS
 
 pytestmark = pytest.mark.interop("chromium")
@@ -57,6 +58,15 @@ async ([server, aor, name, password]) => {
   await user.register();
 }
 """
+# A second stream of pictures, which nobody marks as slides.
+_SHARE = """
+async () => {
+  const screen = await navigator.mediaDevices.getDisplayMedia({video: true});
+  const {peerConnection} = user.session.sessionDescriptionHandler;
+  peerConnection.addTransceiver(screen.getVideoTracks()[0], {direction: "sendrecv", streams: [screen]});
+  await user.session.invite();
+}
+"""
 
 
 @pytest.fixture
@@ -86,10 +96,11 @@ async def hears(page: Page, word: str) -> None:
 
 def test_it_calls_and_is_called_with_sound_and_pictures_both_ways(company: Company, script: Path) -> None:
     door = f"{company.ip}:{company.ports['websocket-port']}"
-    seen_by_bob = [MemorySink()]
+    seen_by_bob, screen = [MemorySink()], MemorySink()
 
     def bobs_media(_: str = "") -> Media:
-        return make_media(speech("bob"), company.path("bob.wav"), video=bobs_pictures())
+        share = Pictures(PatternSource(640, 360), screen, frame_rate=5.0)
+        return make_media(speech("bob"), company.path("bob.wav"), video=bobs_pictures(), share=share)
 
     def bobs_pictures() -> Pictures:
         return Pictures(PatternSource(320, 180), seen_by_bob[-1])
@@ -129,6 +140,11 @@ def test_it_calls_and_is_called_with_sound_and_pictures_both_ways(company: Compa
             call.pick_up()
             await hears(page, "answered")
             await both_see_and_hear(page, seen_by_bob[-1])
+
+            await page.evaluate(_SHARE)
+            await until(lambda: len(screen.seen) > 10)
+            assert call.streams == ("audio", "video", "slides")
+            is_a_desktop(screen)
             await page.evaluate("() => user.hangup()")
             await call.ended(PATIENCE / 1000)
             assert compare(speech("alice"), company.path("bob.wav")).share > SPOKEN_ENOUGH

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("playwright")
@@ -16,12 +15,11 @@ from playwright.async_api import async_playwright
 
 from iceway.client.run import Client, make_media
 from iceway.media.pattern import PatternSource, read
-from iceway.media.picture import luma
 from iceway.media.pictures import MemorySink, Pictures
 from iceway.media.speech import speech
 from tests.conftest import unavailable
 from tests.e2e.programs import DOMAIN, Company, password
-from tests.interop.watching import camera_file, seen, watch
+from tests.interop.watching import camera_file, is_a_desktop, seen, until, watch
 from tests.interop.webphone import Guest, built, guests
 
 pytestmark = pytest.mark.interop("chromium")
@@ -101,7 +99,7 @@ async def she_calls(alice: Guest, bob: Client, show: Show) -> None:
     await alice.presses("Share")
     await until(lambda: "slides" in call.streams and len(show.slides.seen) > 10)
     await sees(alice, "slides", SLIDES)
-    ours_see_a_desktop(show)
+    is_a_desktop(show.slides)
 
     await alice.presses("Stop video")
     await alice.presses("Stop sharing")
@@ -162,23 +160,8 @@ def ours_see_the_camera(show: Show) -> None:
     assert steps.count(1) > 0.8 * len(steps)
 
 
-def ours_see_a_desktop(show: Show) -> None:
-    """The browser's fake one: green, and something moves on it."""
-    (_, earlier), (_, later) = show.slides.seen[-6], show.slides.seen[-1]
-    height = luma(later).shape[0]
-    chroma = later[height:].astype(float).mean()
-    assert chroma < 110, "green has little of both blue and red"
-    assert np.abs(luma(later).astype(float) - luma(earlier).astype(float)).max() > 50
-
-
 def shown(sink: MemorySink) -> bool:
     """Whether something has come since this was asked for last."""
     came = len(sink.seen) > 0
     sink.seen.clear()
     return came
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not true():  # noqa: ASYNC110  (nobody tells of single pictures)
-            await asyncio.sleep(0.5)

@@ -1,13 +1,17 @@
-"""What a page sees: the numbers of our test pattern, read from a video element picture by picture; and a camera's."""
+"""What a page sees, by the numbers of our test pattern, and what we see of the browser: its camera and its desktop."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from playwright.async_api import Page
 
 from iceway.media.pattern import PatternSource, Reading, numbered, read
+from iceway.media.picture import luma
+from iceway.media.pictures import MemorySink
 
 COLUMNS, ROWS, CELL = 8, 7, 10
 # Of each picture that is shown, the level in the middle of each of the pattern's cells.
@@ -63,3 +67,17 @@ def camera_file(path: Path, first: int, count: int, width: int = 320, height: in
         while (picture := source.read()) is not None:
             file.write(b"FRAME\n" + picture.tobytes())
     return path
+
+
+def is_a_desktop(sink: MemorySink) -> None:
+    """The browser's fake one: green, and something moves on it."""
+    (_, earlier), (_, later) = sink.seen[-6], sink.seen[-1]
+    chroma = later[luma(later).shape[0] :].astype(float).mean()
+    assert chroma < 110, "green has little of both blue and red"
+    assert np.abs(luma(later).astype(float) - luma(earlier).astype(float)).max() > 50
+
+
+async def until(true: Callable[[], bool], patience: float = 15.0) -> None:
+    async with asyncio.timeout(patience):
+        while not true():  # noqa: ASYNC110  (nobody tells of single pictures)
+            await asyncio.sleep(0.2)
