@@ -139,9 +139,11 @@ def main() -> int:
 
     name = given.identity.partition("@")[0]
     eyes = Eyes(name, time.monotonic)
-    answered = run(_end(given, eyes))
-    noted = {kind: account.to_json() for kind, account in eyes.accounts.items()}
-    Path(f"{name}-pictures.json").write_text(json.dumps(noted), encoding="utf-8")
+    try:
+        answered = run(_end(given, eyes))
+    finally:  # a call that failed is told as pictures that nobody saw
+        noted = {kind: account.to_json() for kind, account in eyes.accounts.items()}
+        Path(f"{name}-pictures.json").write_text(json.dumps(noted), encoding="utf-8")
     return 0 if answered else 1
 
 
