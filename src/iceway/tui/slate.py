@@ -36,7 +36,7 @@ class Slate(Static):
 
     def write(self, text: Text) -> None:
         before, self._written = self._written, text
-        if (before, before.spans) != (text, text.spans):
+        if (before, before.style, before.spans) != (text, text.style, text.spans):
             width = self.size.width
             self.update(text, layout=_height(before, width) != _height(text, width))
 
