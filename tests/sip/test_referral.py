@@ -12,7 +12,7 @@ from iceway.sip.useragent import Ended
 from iceway.trace.records import Malformed, SipReceived, SipSent
 from iceway.wire.sip import NameAddr, parse_message
 from iceway.wire.sip.transfer import ReferTo
-from tests.sip.phones import Phones, both_transports
+from tests.sip.phones import ANSWER, OFFER, Phones, both_transports
 
 CAROL = "sip:carol@example.test"
 
@@ -103,6 +103,34 @@ def test_a_second_one_after_the_first_has_failed_is_named_by_its_number() -> Non
     phones.run()
     assert told(phones) == [(100, "Trying"), (486, "Busy Here"), (100, "Trying")]
     assert "\r\nEvent: refer;id=" in sent(phones, "NOTIFY")[-1]
+
+
+def test_a_reinvite_goes_first() -> None:
+    """JsSIP takes no REFER before the ACK; and hold comes first in RFC 5589 §6, too."""
+    phones = Phones()
+    call = phones.answered()
+    phones.alice.reinvite(call, OFFER, phones.net.now)
+    phones.alice.transfers.refer(call, CAROL, phones.net.now)
+    with pytest.raises(UsageError, match="under way"):
+        phones.alice.transfers.refer(call, CAROL, phones.net.now)
+    phones.run()
+    assert phones.b.seen(Referred) == [], "the re-INVITE is not answered yet"
+    phones.bob.answer_reinvite(phones.bobs, ANSWER, phones.net.now)
+    phones.run()
+    heard = [record.start_line.partition(" ")[0] for record in phones.b.seen(SipReceived)]
+    assert heard[-3:] == ["INVITE", "ACK", "REFER"]
+    assert len(phones.b.seen(Referred)) == 1
+
+
+def test_a_reinvite_that_is_refused_holds_nothing_up() -> None:
+    phones = Phones()
+    call = phones.answered()
+    phones.alice.reinvite(call, OFFER, phones.net.now)
+    phones.alice.transfers.refer(call, CAROL, phones.net.now)
+    phones.run()
+    phones.bob.reject_reinvite(phones.bobs, 488, phones.net.now)
+    phones.run()
+    assert len(phones.b.seen(Referred)) == 1
 
 
 def test_one_at_a_time() -> None:

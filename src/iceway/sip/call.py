@@ -141,6 +141,11 @@ class Call:
         return self.phase is Phase.ENDED
 
     @property
+    def is_reinviting(self) -> bool:
+        """Whether a re-INVITE of ours is under way or waits for its turn."""
+        return self._reinvite is not None or self._wished is not None
+
+    @property
     def dialogs(self) -> tuple[Dialog, ...]:
         return (self.dialog,) if self.dialog is not None else ()
 
@@ -175,6 +180,7 @@ class Call:
         if self._reinvite is None:
             self._wished, self._glares = None, 0
             self._switch.timers.cancel((self.key, "glare"))
+            self._refer_if_free(now)
 
     def answer_reinvite(self, sdp: bytes, now: float) -> None:
         if not self.may("answer_reinvite") or (asked := self._take_asked()) is None:
@@ -450,6 +456,7 @@ class Call:
             if not self.is_over:
                 self._switch.emit(ReinviteAnswered(self.key, sdp_of(response)))
                 self._reinvite_if_free(now)
+                self._refer_if_free(now)
             return
         self._reinvite = None
         if self.is_over:
@@ -476,6 +483,11 @@ class Call:
             self._end(reason, status, True, now)
         else:
             self._switch.emit(ReinviteFailed(self.key, status, reason))
+            self._refer_if_free(now)
+
+    def _refer_if_free(self, now: float) -> None:
+        if not self.is_reinviting and not self.is_over:
+            self.referrals.go_on(self._the_dialog(), now)
 
     # --- sending --------------------------------------------------------------------------------------
     def _send_ack(

@@ -76,14 +76,19 @@ class Referrals:
         self._key = key
         self._switch = switch
         self._asked: Exchange | None = None  # our REFER, until the last word about it
+        self._waits: ReferTo | None = None  # what it will be about, once it may be sent
         self._taken: _Taken | None = None
         self._count = 0
         self._over = False
 
     # --- we refer -------------------------------------------------------------------------------------
-    def refer(self, dialog: Dialog, to: ReferTo, now: float) -> None:
-        if self._asked is not None:
+    def refer(self, dialog: Dialog, to: ReferTo, now: float, *, later: bool = False) -> None:
+        """`later`: `go_on` says when. A hold, say, goes first: there are those (JsSIP) who take no REFER before the ACK."""
+        if self._asked is not None or self._waits is not None:
             raise UsageError("a transfer of this call is under way")
+        if later:
+            self._waits = to
+            return
         request = dialog.request("REFER").with_last("Refer-To", str(to))
         request = request.with_last("Referred-By", f"<{self._switch.local.uri}>")
         self._asked = Exchange(
@@ -92,12 +97,18 @@ class Referrals:
         self._switch.timers.arm((self._key, "refer"), now + PATIENCE)
         self._switch.requester.send(self._asked, now)
 
+    def go_on(self, dialog: Dialog, now: float) -> None:
+        """Nothing keeps a REFER waiting any more."""
+        if self._waits is not None:
+            to, self._waits = self._waits, None
+            self.refer(dialog, to, now)
+
     def expired(self) -> None:
         self._conclude(408, "no word of what became of the transfer")
 
     def call_over(self) -> None:
         """The call has ended: nothing more is told to the owner."""
-        self._over = True
+        self._over, self._waits = True, None
         self._switch.timers.cancel((self._key, "refer"))
 
     def notified(self, event: RequestReceived, now: float) -> None:

@@ -70,7 +70,7 @@ class Transfers:
     def _refer(self, call: str, target: ReferTo, now: float) -> None:
         found = self._find(call, now)
         if found is not None and found.may("refer") and found.dialog is not None:
-            found.referrals.refer(found.dialog, target, now)
+            found.referrals.refer(found.dialog, target, now, later=found.is_reinviting)
 
     # --- an INVITE that replaces a call -----------------------------------------------------------------
     def replaced(self, request: Request, flow: str) -> tuple[str, int]:
