@@ -62,7 +62,7 @@ class Fork:
                 if end is call:
                     self._tell(end_host, end.confirmed)
                 else:
-                    self._tell(end_host, lambda now, end=end: end.over("answered elsewhere", now))
+                    self._tell(end_host, lambda now, end=end: end.over("answered elsewhere", 487, now))
 
         assert accepted in self.ends
         self._tell(host, picked_up)
