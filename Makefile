@@ -18,7 +18,7 @@ help:
 	@echo "make nightly   the laws of ICE over 20 000 random networks (half an hour and more)"
 	@echo "make fuzz      an hour of searching for bytes that break a parser (FUZZ_SECONDS=600: ten minutes)"
 	@echo "make bench-ice our agent beside aioice, libnice and pion: time to connect, CPU (a quarter of an hour)"
-	@echo "make bench-media CPU of calls, ours beside aiortc and baresip; calls a core carries; leaks (ten minutes)"
+	@echo "make bench-media CPU of calls, ours beside aiortc and baresip; calls a core carries; leaks (half an hour)"
 	@echo "make format    format the code"
 	@echo "make lock      resolve requirements.lock anew from pyproject.toml"
 	@echo "make clean     remove everything made here, the virtual environment too"
