@@ -25,6 +25,7 @@ from iceway.studio.report import CallReport, ContactSheet, embed, report_html, w
 from iceway.trace.entry import Entry
 from iceway.trace.records import Note, SipReceived, SipSent
 from tests.explain.call_story import NETWORKS, told
+from tests.explain.test_quality import heard
 
 EVIL = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)> \u2028 & ]]>"
 
@@ -146,6 +147,13 @@ def test_a_call_as_the_page_gets_it(network: str) -> None:
         "Answer to first sound",
         "Bob heard alice",
     }
+
+
+def test_how_good_each_stream_was_is_told() -> None:
+    call = call_model(CallReport("call", heard(), from_topology(named("reflexive"))))
+    (sound,) = [one for one in call["stats"] if one["label"] == "Sound at Bob"]
+    assert sound["value"] == "excellent (MOS 4.4)"
+    assert "120 ms from mouth to ear" in sound["note"]
 
 
 def test_nats_rewrite_what_the_packet_says() -> None:

@@ -11,7 +11,9 @@ from iceway.explain.cast import Cast
 from iceway.explain.findings import findings
 from iceway.explain.model import PairTried, PathClass, PathVerdict
 from iceway.explain.path import verdicts
+from iceway.explain.quality import qualities
 from iceway.explain.steps import CHAPTERS
+from iceway.explain.streams import bare
 from iceway.explain.summary import result, timing
 from iceway.explain.words import measured
 from iceway.studio.picture import Picture, from_entries
@@ -69,7 +71,7 @@ def call_model(call: CallReport) -> dict[str, Any]:
         "headline": _headline(one, cast),
         "timing": timing(one),
         "agreed": one.agreed,
-        "stats": _stats(one, ways, rows, entries),
+        "stats": _stats(one, ways, rows, entries, cast),
         "picture": _picture(picture, cast),
         "lanes": _lanes(rows, cast),
         "chapters": list(CHAPTERS),
@@ -142,7 +144,11 @@ def _headline(one: PathVerdict, cast: Cast) -> str:
 
 
 def _stats(
-    one: PathVerdict, ways: Sequence[PathVerdict], rows: Sequence[dict[str, Any]], entries: Sequence[Entry]
+    one: PathVerdict,
+    ways: Sequence[PathVerdict],
+    rows: Sequence[dict[str, Any]],
+    entries: Sequence[Entry],
+    cast: Cast,
 ) -> list[dict[str, str]]:
     stats = [{"label": "Path", "value": one.path.value, "note": _both(one)}]
     if one.round_trip is not None:
@@ -156,6 +162,10 @@ def _stats(
         trips = slowest.media_round_trips
         note = f"{trips:.1f} round trips, at {slowest.node}" if trips else "it was there before"
         stats.append({"label": "Answer to first sound", "value": f"{wait * 1000:.0f} ms", "note": note})
+    for stream in qualities(entries):
+        label = _capital(f"{bare(stream.media)} at {cast.name(stream.node)}")
+        value, _, note = str(stream).partition(", ")
+        stats.append({"label": label, "value": value, "note": note})
     for entry in entries:
         record = entry.record
         if isinstance(record, Measured):
