@@ -60,8 +60,13 @@ def test_a_queue_lowers_the_video_first_and_the_slides_once_it_is_down() -> None
     figures.seconds(30, QUEUED)
     assert figures.budget.video == LEAST
     assert LEAST < figures.budget.slides < 600_000
-    figures.seconds(60, QUEUED)
+    figures.seconds(20, QUEUED + 0.1)
     assert figures.budget.slides == LEAST
+
+
+def test_what_is_slow_whatever_gives_way_is_the_path() -> None:
+    figures = Figures().seconds(3, CLEAR).seconds(300, QUEUED)
+    assert figures.budget.video > 100_000
 
 
 def test_it_recovers_slowly_and_the_slides_first() -> None:

@@ -209,7 +209,7 @@ def test_five_percent_lost_and_fifty_milliseconds_of_jitter(codec: str, seed: in
     froze = [record.length for record in call.outputs("bob", VideoFroze) if isinstance(record, VideoFroze)]
     assert len(froze) == stats.freezes
     assert max(froze) < 0.5
-    assert stats.frozen < 5.0  # what is sent again comes more than two pictures late; nothing hides that
+    assert stats.frozen < 6.0  # what is sent again comes more than two pictures late; nothing hides that
 
 
 class Links:

@@ -162,7 +162,8 @@ class CallMedia:
     def path_changed(self, kinds: Collection[str], round_trip: float | None, now: float) -> None:
         """These streams have a way, or another one; `round_trip` is what ICE measured on it."""
         self._round_trip = round_trip
-        self._budget.path_changed(now, round_trip)
+        apart = any(not session.negotiated.rtcp_mux for session in self.sessions.values())
+        self._budget.path_changed(now, None if apart else round_trip)
         for kind in kinds:
             if kind in self.pictures:
                 self.pictures[kind].path_changed(now, round_trip)

@@ -19,6 +19,8 @@ from iceway.media.video_stats import VideoStats
 QUEUE = 0.06
 """Seconds over the shortest round trip that are a queue, if several round trips in a row take that long."""
 _ROW = 5
+_DRIFT = 0.0005
+"""Seconds a round trip: what takes longer whatever we do is the path, or somebody else's queue."""
 _MANY = 0.10  # of sound, queue or none
 _CUT = 0.7
 _GROWTH = 1.05
@@ -63,6 +65,7 @@ class Budget:
         for kind, stats in (("audio", audio), ("video", video), ("slides", slides)):
             if stats is not None and stats.round_trip is not None and self._is_new(kind, stats.round_trips):
                 self._lately.append(stats.round_trip)
+                self._shortest = None if self._shortest is None else self._shortest + _DRIFT
         queue = self._queue()
         fresh = audio is not None and self._is_new("sound lost", audio.reports)
         lost = audio.fraction_lost or 0.0 if audio is not None and fresh else 0.0

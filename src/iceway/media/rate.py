@@ -10,11 +10,15 @@ the budget, which whoever cares for a whole call sets.
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
 
 LEAST = 20_000
 _MUCH, _SOME, _LITTLE = 0.15, 0.10, 0.02
-_SMOOTHING = 0.15  # one report on ten packets says little about the share; two say something
+_SMOOTHING, _ROW = (
+    0.15,
+    3,
+)  # one report on ten packets says little about the share; so many in a row say something
 _FIRST_GROWTH, _GROWTH, _CAREFUL = 1.2, 1.06, 1.02  # a second
 _LONGEST = 1.0  # seconds that one report lets it grow for
 _NEAR = 0.85  # of the rate that was too much
@@ -22,6 +26,7 @@ _FORGOTTEN = 30.0  # seconds until that is tried again
 _USED = 0.6  # of the rate: who sends less has not tried whether the path carries more
 _QUEUEING = 0.08  # seconds over the shortest round trip, twice in a row
 _DEEP = 0.25
+_DRIFT = 0.002  # seconds a report: what takes longer whatever we do is the path, or somebody else's queue
 _DRAIN, _EMPTY = 0.75, 0.5  # of the rate, so that a queue is gone soon; a deep one
 _SETTLING = 1.0  # seconds, and a round trip, until a cut shows in reports
 _UNHEARD = 0.6
@@ -40,7 +45,8 @@ class RateControl:
         self._reported_at: float | None = None
         self._cut_at: float | None = None
         self._too_much = inf
-        self._lost = self._last_lost = 0.0
+        self._lost = 0.0
+        self._lately: deque[float] = deque(maxlen=_ROW)
 
     @property
     def bit_rate(self) -> int:
@@ -59,7 +65,8 @@ class RateControl:
         passed = min(now - self._reported_at, _LONGEST) if self._reported_at is not None else 0.0
         self._reported_at = now
         self._lost += (lost - self._lost) * _SMOOTHING
-        self._last_lost, lost = lost, max(self._lost, min(lost, self._last_lost))
+        self._lately.append(lost)
+        lost = max(self._lost, min(self._lately) if len(self._lately) == _ROW else 0.0)
         queue = self._queue(round_trip)
         if lost > _MUCH or queue > _QUEUEING:
             if self._cut_at is None or now >= self._cut_at + _SETTLING + (round_trip or 0.0):
@@ -83,7 +90,7 @@ class RateControl:
         if round_trip is None:
             return 0.0
         before, self._last_trip = self._last_trip, round_trip
-        self._shortest = round_trip if self._shortest is None else min(self._shortest, round_trip)
+        self._shortest = round_trip if self._shortest is None else min(self._shortest + _DRIFT, round_trip)
         self._waits = round_trip > self._shortest + _QUEUEING
         if round_trip > self._shortest + _DEEP:
             return round_trip - self._shortest

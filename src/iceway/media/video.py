@@ -161,7 +161,9 @@ class VideoSession(SecuredSession):
         `round_trip` is what is known of it: a queue that our own packets make is what goes beyond that.
         """
         self._whole_wanted = True
-        self._rate.path_changed(round_trip)
+        self._rate.path_changed(
+            round_trip if self.negotiated.rtcp_mux else None
+        )  # reports may go another way
         self._one_way.forget()
 
     def close(self, now: float) -> None:
@@ -413,7 +415,7 @@ class VideoSession(SecuredSession):
         """Also asks for what is missing, and arms the timer for when there is something of it to do."""
         round_trip = self._far_side.round_trip
         if round_trip is not None:
-            self._buffer.patience = min(max(0.3, 4 * round_trip), 1.0)
+            self._buffer.patience = min(max(0.4, 5 * round_trip), 1.0)
         while (picture := self._buffer.take(now)) is not None:
             self._show(picture, now)
         self._ask(now)
