@@ -35,6 +35,11 @@ SMALL = plain(64, 36)
     st.booleans(),
 )
 @example([(("holds", "bob", ""), 0.0), (("drops", "bob", "video"), 0.0)], [False, False], True)
+@example(
+    [(("holds", "alice", ""), 0.3), (("adds", "bob", "video"), 0.0), (("moves", "alice", ""), 0.0)],
+    [False, False],
+    False,
+)
 @settings(max_examples=6, deadline=None)
 def test_both_sides_agree_and_what_they_agree_on_flows(
     deeds: list[tuple[tuple[str, str, str], float]], bundles: list[bool], shown: bool

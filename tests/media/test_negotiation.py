@@ -147,6 +147,19 @@ def test_of_two_sections_for_sound_the_encrypted_is_meant() -> None:
         assert [media.port for media in sdp.parse(answer).media] == [0, 5000]
 
 
+def test_an_offer_that_is_refused_changes_nothing() -> None:
+    """It crossed one of ours, whose answer is about the sections that were."""
+    alice, bob = side(1, *ALL), side(2, *ALL)
+    bob.receive_offer(alice.offer(transports("a", "audio"), {"audio": "sendrecv"}))
+    alice.receive_answer(bob.answer(transports("b", "audio")))
+    held = alice.offer(transports("a", "audio"), {"audio": "sendonly"})
+    alice.receive_offer(bob.offer(transports("b", *ALL), dict.fromkeys(ALL, "sendrecv")))
+    alice.refuse()
+    bob.receive_offer(held)
+    assert set(alice.receive_answer(bob.answer(transports("b", "audio")))) == {"audio"}
+    assert alice.bundle == ()
+
+
 def test_only_streams_that_are_wanted_are_taken() -> None:
     alice, bob = side(1, *ALL), side(2, *ALL)
     terms = bob.receive_offer(alice.offer(transports("a", *ALL)), ("audio", "slides"))

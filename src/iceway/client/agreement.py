@@ -127,6 +127,10 @@ class Agreement:
         """What an answer to it would come to. Raises NegotiationError."""
         return self._negotiation.receive_offer(body, self._media.kinds)
 
+    def refuse_offer(self) -> None:
+        """The offer that was read last is not going to be answered."""
+        self._negotiation.refuse()
+
     def take_offer(self, terms: Terms, now: float) -> None:
         """It is going to be answered. Raises NegotiationError if there is no ICE in it."""
         self._legs.offered_by_them(terms, now)

@@ -129,7 +129,7 @@ class Renegotiation:
             self._refuse(error.code, error.reason, now)
             return
         ice = self._said_of(self._first, terms)
-        if ice is None:
+        if ice is None or ice.mismatch:
             self._refuse(488, "ICE cannot be left during a call", now)
         elif self._restarts.offering and ice.ufrag == self._known_ufrag:
             self._refuse(491, "it crossed a restart of ours", now)
@@ -155,7 +155,7 @@ class Renegotiation:
         try:
             terms = self._agreement.read_answer(body)
             ice = self._said_of(self._first, terms)
-            if ice is None:
+            if ice is None or ice.mismatch:
                 raise NegotiationError("it leaves ICE, which cannot be left during a call")
         except NegotiationError as error:
             self._owner.emit(Note("warning", f"the answer to our re-INVITE is unusable: {error.reason}"))
@@ -222,5 +222,6 @@ class Renegotiation:
         return None
 
     def _refuse(self, code: int, reason: str, now: float) -> None:
+        self._agreement.refuse_offer()
         self._owner.emit(Note("warning", f"a re-INVITE of {self._owner.peer} was refused: {reason}"))
         self._signalling.refuse_reoffer(self._owner, code, now)

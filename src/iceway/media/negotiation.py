@@ -89,6 +89,9 @@ class _Section:
     mid_extension: int | None = _MID_EXTENSION
 
 
+_State = tuple[list[_Section], SessionDescription | None, dict[str, StreamTerms], tuple[str, ...]]
+
+
 class MediaNegotiation:
     """Our side of the offers and answers of one call with streams of these kinds.
 
@@ -136,6 +139,7 @@ class MediaNegotiation:
         self._offered: SessionDescription | None = None
         self._received: SessionDescription | None = None
         self._bundle: tuple[str, ...] = ()
+        self._before: _State | None = None  # what held before the offer that was received last
 
     @property
     def bundle(self) -> tuple[str, ...]:
@@ -234,6 +238,7 @@ class MediaNegotiation:
 
         Streams of kinds that are not `wanted` (None: all are) will be refused.
         """
+        self._before = None
         wanted = self._streams if wanted is None else wanted
         description = parsed(body)
         doubles = self._doubles(description)
@@ -279,9 +284,16 @@ class MediaNegotiation:
             raise NegotiationError(
                 "; ".join(dict.fromkeys(reasons)) or "the offer describes no media of ours"
             )
+        self._before = (self._sections, self._received, self.terms, self._bundle)
         self._received, self._sections = description, sections
         self._settle(terms, shared)
         return self.terms
+
+    def refuse(self) -> None:
+        """The offer that was received last is refused, as a whole: what held before it holds (RFC 3261 §14.1)."""
+        if self._before is not None:
+            self._sections, self._received, self.terms, self._bundle = self._before
+            self._before = None
 
     def answer(
         self,
