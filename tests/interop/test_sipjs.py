@@ -22,6 +22,7 @@ from iceway.media.speech import speech
 from iceway.trace.records import SipReceived
 from tests.conftest import unavailable
 from tests.e2e.programs import DOMAIN, Company, password
+from tests.interop.baresip import pause_before
 from tests.interop.bundles import bundle
 from tests.interop.chromium import PROGRAM, QUIET
 from tests.interop.listening import heard, listen
@@ -37,7 +38,8 @@ SPOKEN_ENOUGH = 0.75
 """Of what goes through the browser's echo cancellation and noise suppression."""
 CAMERA = 7000
 """Where the pictures of the browser's camera begin to count."""
-TALK = 10.0
+PAUSE = 2.0
+TALK = 12.0
 """Seconds: the speech, and what it takes to begin."""
 _USER = """
 async ([server, aor, name, password]) => {
@@ -98,9 +100,13 @@ def test_it_calls_and_is_called_with_sound_and_pictures_both_ways(company: Compa
     door = f"{company.ip}:{company.ports['websocket-port']}"
     seen_by_bob, screen = [MemorySink()], MemorySink()
 
+    def bobs_words() -> Path:
+        """He waits until the page listens."""
+        return pause_before(speech("bob"), company.path("said.wav"), PAUSE)
+
     def bobs_media(_: str = "") -> Media:
         share = Pictures(PatternSource(640, 360), screen, frame_rate=5.0)
-        return make_media(speech("bob"), company.path("bob.wav"), video=bobs_pictures(), share=share)
+        return make_media(bobs_words(), company.path("bob.wav"), video=bobs_pictures(), share=share)
 
     def bobs_pictures() -> Pictures:
         return Pictures(PatternSource(320, 180), seen_by_bob[-1])
@@ -151,7 +157,7 @@ def test_it_calls_and_is_called_with_sound_and_pictures_both_ways(company: Compa
 
             seen_by_bob.append(MemorySink())
             await page.evaluate("() => { said.length = 0; }")
-            call = await bob.call(f"sip:alice@{DOMAIN}", play=speech("bob"), video=bobs_pictures())
+            call = await bob.call(f"sip:alice@{DOMAIN}", play=bobs_words(), video=bobs_pictures())
             await hears(page, "invited")
             await page.evaluate("() => user.answer()")
             await hears(page, "answered")

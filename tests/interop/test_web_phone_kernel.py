@@ -21,6 +21,7 @@ from iceway.media.heard import compare
 from iceway.media.sound import Samples
 from iceway.media.speech import speech
 from tests.conftest import unavailable
+from tests.interop.baresip import pause_before
 from tests.interop.chromium import PROGRAM
 from tests.interop.listening import heard, listen
 from tests.interop.webphone import built, guests
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.interop("chromium", "ip", "nft", "nsenter", "unshare")
 HEARD_ENOUGH = 0.9
 SPOKEN_ENOUGH = 0.75
 """Of what goes through the browser's echo cancellation and noise suppression."""
+PAUSE = 2.0
 FRONTEND = f"""\
 domain = "{DOMAIN}"
 name = "frontend.{DOMAIN}"
@@ -48,7 +50,8 @@ def test_a_guest_without_udp_talks_over_the_relay_by_tcp(tmp_path: Path) -> None
     if (missing := built()) is not None:
         unavailable(missing)
     with KernelOffice(topologies.relayed_tcp(), tmp_path, frontend_toml=FRONTEND) as office:
-        office.answers("alice", speech("alice"), "heard.wav")
+        said = pause_before(speech("alice"), tmp_path / "said.wav", PAUSE)  # until the page listens
+        office.answers("alice", said, "heard.wav")
         program = tmp_path / "chromium"
         program.write_text(f'#!/bin/sh\nexec {shlex.join([*office.words("bob"), PROGRAM])} "$@"\n')
         program.chmod(0o700)
@@ -66,7 +69,7 @@ def test_a_guest_without_udp_talks_over_the_relay_by_tcp(tmp_path: Path) -> None
                 await listen(bob.page, "voice")
                 await bob.talks()
                 await bob.reads("#path", f"relayed via edge av.{DOMAIN} over TCP")
-                await asyncio.sleep(8)
+                await asyncio.sleep(PAUSE + 8)
                 await bob.presses("Hang up")
                 return await heard(bob.page)
 
