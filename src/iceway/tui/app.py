@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TICK = 0.1  # seconds
 SLOW = 5  # ticks between looks at figures
+SECOND = 10  # ticks
 PATIENCE = 5.0  # seconds in which a key that asks may be pressed again
 GLANCE = 2  # ticks between pictures
 THEME = Theme(
@@ -145,7 +146,7 @@ class PhoneApp(App[Exception | None]):
         desk, stage = self.desk, self._stage
         stage.draw_log()
         slow = self._ticks % SLOW == 0
-        if self._seen.new("desk", (desk.changes, desk.chosen, slow and self._ticks // 10)):
+        if self._seen.new("desk", (desk.changes, desk.chosen, self._ticks // SECOND)):
             self._draw_top()
             self._draw_ring()
             self._side.draw()
