@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,13 @@ class Phone:
     pilot: Pilot[Exception | None]
     desk: Desk
     clients: list[FakeClient]
+    told: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        def tell(message: str, **_: object) -> None:
+            self.told.append(message)
+
+        self.app.notify = tell  # type: ignore[method-assign, assignment]
 
     @property
     def client(self) -> FakeClient:
@@ -71,10 +78,6 @@ class Phone:
             for binding in self.app.screen.active_bindings.values()
             if binding.enabled
         }
-
-    @property
-    def told(self) -> list[str]:
-        return [notice.message for notice in self.app._notifications]
 
 
 Scene = Callable[[Phone], Awaitable[None]]

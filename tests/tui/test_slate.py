@@ -32,8 +32,10 @@ def test_only_another_height_asks_for_another_layout() -> None:
 
     async def scene() -> None:
         app = Wall()
-        async with app.run_test(size=(20, 5)):
+        async with app.run_test(size=(20, 5)) as pilot:
             slate = app.query_one(Watched)
+            while not slate.size.width:
+                await pilot.pause()
             for text, layout in (
                 (Text("talking 0:01"), [False]),
                 (Text("talking 0:01"), []),
