@@ -257,6 +257,20 @@ def test_a_wrong_password_seen_by_the_client_alone() -> None:
     assert findings(trace(("alice", challenge), ("alice", good))) == []
 
 
+@pytest.mark.parametrize(
+    ("reason", "next_step"),
+    [
+        ("404 Not Found", "Check the address"),
+        ("480 Temporarily Unavailable", "iceway answer"),
+        ("603 Decline", "Nothing, unless"),
+        ("500 Server Internal Error", "See the findings about servers"),
+    ],
+)
+def test_a_refused_call_comes_with_what_to_do_about_that_refusal(reason: str, next_step: str) -> None:
+    failed = CallState(CALL, "failed", "sip:alice@example.test", "sip:bob@example.test", reason)
+    assert next_step in only(trace(("alice", failed)), f"failed: {reason}").remedy
+
+
 def test_a_call_that_is_made_again_at_once_did_not_fail() -> None:
     def state(call: str, word: str) -> Record:
         reason = "488 Not acceptable here" if word == "failed" else ""

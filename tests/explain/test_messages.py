@@ -51,6 +51,32 @@ def test_one_ends_trace_names_the_other_end_by_its_uri() -> None:
     assert user_of("sips:carol@example.test") == "carol"
 
 
+def test_one_ends_trace_takes_no_server_for_the_other_end() -> None:
+    entries = view_of(told("reflexive"), "alice")
+    cast = Cast(entries)
+    messages = [one for one in join(entries, cast) if one.sender == "alice"]
+    assert {one.receiver for one in messages if isinstance(one.record, SipSent)} == {ACCESS.ip}
+    assert "bob" in {one.receiver for one in messages if is_check(one.record)}
+
+
+def test_programs_of_one_machine_are_told_apart_by_their_ports() -> None:
+    edge, alice = Address("127.0.0.1", 5061), Address("127.0.0.1", 41000)
+
+    def asks(node: str, at: float, local: Address) -> Entry:
+        line = "REGISTER sip:example.test SIP/2.0"
+        return Entry(
+            int(at), at, node, SipSent("tls", local, edge, line, node, "1 REGISTER", f"{line}\r\n\r\n")
+        )
+
+    entries = [asks("bob", 1, Address("127.0.0.1", 42000)), asks("alice", 2, alice)]
+    cast = Cast(entries)
+    assert cast.owner(alice) == "alice"
+    assert [(one.sender, one.receiver, one.lost) for one in join(entries, cast)] == [
+        ("bob", "127.0.0.1", False),
+        ("alice", "127.0.0.1", False),
+    ]
+
+
 def test_every_message_is_joined_once() -> None:
     entries = told("reflexive")
     messages = join(entries, Cast(entries))

@@ -2,12 +2,14 @@
 
 A trace may hold every node of a run (the lab), or one client's view only. What a node says about itself counts
 first; for the rest, addresses are put to whoever announced them (candidates, relayed addresses), and what is
-left over becomes a node of its own, called by its IP. Nothing here needs a topology.
+left over becomes a node of its own, called by its IP. A loopback IP is everybody's who runs on that machine, so there
+the port has to match as well. Nothing here needs a topology.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 
 from iceway.core.address import Address
 from iceway.core.errors import ParseError
@@ -103,6 +105,10 @@ class Cast:
         """The party or server an address leads to, if anybody in the trace knows."""
         return self._announced.get(address) or self._relayed.get(address) or self.owner(address)
 
+    def server(self, address: Address) -> str:
+        """The node somebody means who asks a server at this address; its IP when nobody in the trace knows."""
+        return self.known(address) or address.ip
+
     def behind(self, address: Address, seen_by: str = "") -> str:
         """The party somebody means who sends to this address; its IP when nobody in the trace knows."""
         return self.known(address) or self._peer_of.get(seen_by, "") or address.ip
@@ -171,7 +177,8 @@ class Cast:
 
     def _own(self, node: str, local: Address) -> None:
         self._exact.setdefault(local, node)
-        self._by_ip[local.ip] = node
+        if not ip_address(local.ip).is_loopback:
+            self._by_ip[local.ip] = node
 
     def _name_parties(self, entries: Sequence[Entry]) -> None:
         """Who called whom; and, where only one side's trace is at hand, the other side's name."""

@@ -129,12 +129,13 @@ def join(entries: Sequence[Entry], cast: Cast) -> list[Message]:
         for entry in entries
         if isinstance(entry.record, StunSent) and entry.record.message_class.lower() == "request"
     }
+    ends = _FarEnds(entries, cast)
     messages = [
-        _sent(entry, partner.get(entry.id), cast, hearers, drops, askers)
+        _sent(entry, partner.get(entry.id), cast, hearers, drops, askers, ends)
         for entry in entries
         if isinstance(entry.record, SipSent | StunSent)
     ]
-    messages += [_heard(entry, cast) for entry in alone]
+    messages += [_heard(entry, ends) for entry in alone]
     return sorted(messages, key=lambda message: (message.at, message.entry.id))
 
 
@@ -178,6 +179,7 @@ def _sent(
     hearers: set[str],
     drops: _Drops,
     askers: dict[str, str],
+    ends: _FarEnds,
 ) -> Message:
     record = entry.record
     assert isinstance(record, SipSent | StunSent)
@@ -185,7 +187,7 @@ def _sent(
     if received:
         receiver = received.node
     else:
-        receiver = asker if asker != entry.node else cast.behind(record.remote, entry.node)
+        receiver = asker if asker != entry.node else ends.of(entry)
     via = None
     if isinstance(record, StunSent):
         if record.relay is not None:
@@ -203,11 +205,27 @@ def _sent(
     return Message(entry.node, receiver, entry, received, lost=lost, via=via, dropped=dropped)
 
 
-def _heard(entry: Entry, cast: Cast) -> Message:
-    record = entry.record
-    assert isinstance(record, SipReceived | StunReceived)
-    sender = cast.behind(record.remote, entry.node)
-    return Message(entry.node if sender == entry.node else sender, entry.node, None, entry)
+def _heard(entry: Entry, ends: _FarEnds) -> Message:
+    return Message(ends.of(entry), entry.node, None, entry)
+
+
+class _FarEnds:
+    """Who is at the other end, by the address alone: checks go to whom we call, everything else to servers."""
+
+    def __init__(self, entries: Sequence[Entry], cast: Cast) -> None:
+        self._cast = cast
+        self._checks = {
+            entry.record.transaction_id
+            for entry in entries
+            if isinstance(entry.record, StunSent | StunReceived) and is_check(entry.record)
+        }
+
+    def of(self, entry: Entry) -> str:
+        record = entry.record
+        assert isinstance(record, SipSent | SipReceived | StunSent | StunReceived)
+        if isinstance(record, StunSent | StunReceived) and record.transaction_id in self._checks:
+            return self._cast.behind(record.remote, entry.node)
+        return self._cast.server(record.remote)
 
 
 class _Drops:

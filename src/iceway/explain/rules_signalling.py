@@ -20,6 +20,28 @@ from iceway.trace.records import (
 )
 
 _AT_ONCE = 0.1  # seconds
+_REFUSALS = {
+    "403": ("The server does not let the caller call there.", "Ask whoever runs the server of that domain."),
+    "404": (
+        "The server knows nobody of that name.",
+        "Check the address; on the front end, `iceway user list` names everybody.",
+    ),
+    "408": ("Nobody answered in time.", "Call again later."),
+    "480": (
+        "The server knows the user, but no phone of theirs is registered.",
+        "Start their phone, or `iceway answer`, and see that it says it is registered; then call again.",
+    ),
+    "486": ("They are in another call, or take none now.", "Call again later."),
+    "488": (
+        "The two ends have no codec, or no way to agree on keys, in common.",
+        "Compare what both ends offer in the ladder; --keys says how keys may be agreed on.",
+    ),
+    "600": ("They are busy everywhere.", "Call again later."),
+    "603": (
+        "They declined.",
+        "Nothing, unless nobody did; then look at the settings of the phone that was called.",
+    ),
+}
 
 
 def _names_missing(case: Case) -> Iterator[Finding]:
@@ -159,13 +181,20 @@ def _call_failed(case: Case) -> Iterator[Finding]:
 
     failed = [found for found in case.of(CallState, lambda r: r.state == "failed") if not made_again(*found)]
     for entry, record in failed[:3]:
+        cause, remedy = _REFUSALS.get(
+            record.reason[:3],
+            (
+                "The call ended before both sides could talk.",
+                "See the findings about servers and paths, and the last SIP answer in the ladder.",
+            ),
+        )
         yield Finding(
             Severity.ERROR,
             f"{case.name(entry.node)}'s call to {record.remote_uri} failed"
             + (f": {record.reason}" if record.reason else ""),
             (entry.id,),
-            "The call ended before both sides could talk.",
-            "See the findings about servers and paths, and the last SIP answer in the ladder.",
+            cause,
+            remedy,
         )
     silent: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
     for entry, transaction in case.of(SipTransactionFailed):

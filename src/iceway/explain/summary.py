@@ -196,11 +196,18 @@ def _pairs(one: PathVerdict) -> Table:
             "▸" if pair.selected else "",
             f"{pair.local.address} → {pair.remote.address}",
             pair.path.value,
-            Text(clean(result(pair)), style=_OUTCOMES.get(pair.outcome, "")),
+            Text(
+                clean(result(pair)), style="dim" if never_checked(pair) else _OUTCOMES.get(pair.outcome, "")
+            ),
         )
     if len(shown) > _MOST_PAIRS:
         table.add_row("", f"and {len(shown) - _MOST_PAIRS} more", "", "")
     return table
+
+
+def never_checked(pair: PairTried) -> bool:
+    """Given up before its turn came, since another pair had been chosen: no fault of its own."""
+    return pair.reason.startswith("never checked")
 
 
 def result(pair: PairTried) -> str:

@@ -149,8 +149,8 @@ class Words:
     def _name(self, node: str) -> str:
         return self._cast.name(node)
 
-    def whose(self, address: Address, seen_by: str = "") -> str:
-        return self._name(self._cast.behind(address, seen_by))
+    def whose(self, address: Address) -> str:
+        return self._name(self._cast.server(address))
 
     def _fill(self, template: str, message: Message, user: str, callee: str = "") -> str:
         a, b = self._name(message.sender), self._name(message.receiver)
@@ -366,7 +366,7 @@ def _opened(record: Any, who: str, words: Words) -> str:
     if record.incoming:
         return f"{who} accepts {secure} from {record.remote}"
     proven = f", who proves to be {record.peer_names[0]}" if record.peer_names else ""
-    return f"{who} opens {secure} to {words.whose(record.remote, who)}{proven}"
+    return f"{who} opens {secure} to {words.whose(record.remote)}{proven}"
 
 
 def _translated(record: Any, who: str, words: Words) -> str:

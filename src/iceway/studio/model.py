@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from iceway.explain.cast import Cast
@@ -14,7 +14,7 @@ from iceway.explain.path import verdicts
 from iceway.explain.quality import qualities
 from iceway.explain.steps import CHAPTERS
 from iceway.explain.streams import bare
-from iceway.explain.summary import result, timing
+from iceway.explain.summary import never_checked, result, timing
 from iceway.explain.words import measured
 from iceway.studio.picture import Picture, from_entries
 from iceway.studio.rows import step_rows
@@ -160,7 +160,7 @@ def _stats(
         slowest = max(waits, key=lambda way: way.answer_to_media or 0.0)
         wait = slowest.answer_to_media or 0.0
         trips = slowest.media_round_trips
-        note = f"{trips:.1f} round trips, at {slowest.node}" if trips else "it was there before"
+        note = f"{trips:.1f} round trips, at {cast.name(slowest.node)}" if trips else "it was there before"
         stats.append({"label": "Answer to first sound", "value": f"{wait * 1000:.0f} ms", "note": note})
     for stream in qualities(entries):
         label = _capital(f"{bare(stream.media)} at {cast.name(stream.node)}")
@@ -246,12 +246,11 @@ def _candidate(candidate: CandidateInfo, chosen: CandidateInfo | None) -> dict[s
 
 
 def _pair(pair: PairTried) -> dict[str, Any]:
-    pair = replace(pair, reason=pair.reason)
     return {
         "local": str(pair.local),
         "remote": str(pair.remote),
         "path": pair.path.value,
-        "outcome": "chosen" if pair.selected else pair.outcome,
+        "outcome": "chosen" if pair.selected else "waiting" if never_checked(pair) else pair.outcome,
         "result": result(pair),
         "checks": pair.checks,
     }
