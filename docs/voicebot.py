@@ -34,10 +34,11 @@ async def greet(frames: AudioFrames, recording: str) -> None:
 
 async def echo(frames: AudioFrames) -> None:
     late: deque = deque()
-    async for samples in frames:  # 20 ms at a time, until the call is over
-        late.append(samples)
-        if len(late) > DELAY:
-            await frames.write(late.popleft())
+    with suppress(FramesClosed):  # they hang up while we write
+        async for samples in frames:  # 20 ms at a time, until the call is over
+            late.append(samples)
+            if len(late) > DELAY:
+                await frames.write(late.popleft())
 
 
 async def talk(call: LiveCall, greeting: str) -> None:
@@ -67,4 +68,5 @@ async def main(identity: str, greeting: str, server: str | None = None, trust: s
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))

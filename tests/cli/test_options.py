@@ -186,6 +186,20 @@ def test_a_password_is_never_kept_in_clear(frontend: str, capsys: pytest.Capture
     assert capsys.readouterr().out == "added sip:alice@example.test\n"
 
 
+def test_help_breaks_lines_where_the_terminal_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERMINAL_WIDTH", "200")
+    assert cli.run(["lab", "grid", "--help"]) == 0
+    assert "Exit code 1 if any cell took another path than the oracle expects" in capsys.readouterr().out
+
+
+def test_a_phone_for_people_prints_no_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["phone", "--as", "alice@example.test", "--json"]) == 2
+    assert "No such option: --json" in capsys.readouterr().err
+
+
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--help"]) == 0
     told = capsys.readouterr().out

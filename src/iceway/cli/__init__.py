@@ -10,6 +10,7 @@ step.
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import sys
 from enum import IntEnum
@@ -99,6 +100,18 @@ def _register_commands() -> None:
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name):
         if not module.name.startswith("_"):  # those help commands, and are none
             importlib.import_module(f"{__name__}.{module.name}").register(app)
+    _unwrap(app)
+
+
+def _unwrap(group: typer.Typer) -> None:
+    """Lines of a docstring end where the source's do; those of a help text end where the terminal does."""
+    for command in group.registered_commands:
+        if command.callback is not None and command.callback.__doc__:
+            paragraphs = inspect.cleandoc(command.callback.__doc__).split("\n\n")
+            command.help = "\n\n".join(" ".join(one.split()) for one in paragraphs)
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _unwrap(inner.typer_instance)
 
 
 _register_commands()

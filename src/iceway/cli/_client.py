@@ -129,7 +129,6 @@ class ClientOptions:
     ] = False
     password_file: PasswordFile = None
     trace: Annotated[Path | None, typer.Option(help="Write every step to this file, as JSON Lines.")] = None
-    json: AsJson = False
 
     def ways(self) -> Ways:
         """Which ways media may take. Raises UsageError that names the option."""

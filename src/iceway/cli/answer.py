@@ -29,6 +29,7 @@ def answer(
         float, typer.Option(help="Ring for so many seconds, with early media, then answer.")
     ] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="End after the first call.")] = False,
+    json: _client.AsJson = False,
 ) -> int:
     """Wait for calls and answer each after it has rung for a moment. Ends with Ctrl-C, or with --once."""
     from iceway.client.media import Media
@@ -37,7 +38,7 @@ def answer(
     from iceway.io.specs import Chosen
 
     identity = _client.sip_uri(options.identity)
-    tell = _client.Teller(options.json)
+    tell = _client.Teller(json)
     chosen = Chosen(play, record, video, share, loop)
     chosen.rehearse()  # what is wrong is said now, not to the first caller
     calls = 0

@@ -48,6 +48,7 @@ def call(
     answer_within: Annotated[
         float, typer.Option(help="Give up if nobody answers for so many seconds.")
     ] = 60.0,
+    json: _client.AsJson = False,
 ) -> int:
     """Call somebody and say how the media found its way.
 
@@ -67,7 +68,7 @@ def call(
             raise UsageError(f"--dtmf: {error}") from error
     heir = None if transfer is None else _client.sip_uri(transfer)
     identity, peer_uri = _client.sip_uri(options.identity), _client.sip_uri(peer)
-    tell = _client.Teller(options.json)
+    tell = _client.Teller(json)
     chosen = Chosen(play, record, video, share, loop)
     client = _client.make_client(options, on_news=lambda _, news: _client.tell_news(tell, news))
     opened = chosen.open()

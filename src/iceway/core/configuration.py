@@ -62,7 +62,7 @@ def load_section(path: Path, section: type[S]) -> S:
         return section.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise EnvironmentFailure(
-            f"{path} cannot be read: {error.strerror}", "Name a readable file."
+            f"{path} cannot be read: {error.strerror}", "Name a readable file (--config)."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise EnvironmentFailure(f"{path} is not TOML: {error}", "See the examples in config/.") from error

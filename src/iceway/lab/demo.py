@@ -170,11 +170,15 @@ def _judge(
             heard[listener] = Heard(0.0, 0.0, 0.0)
             continue
         found = heard[listener] = compare(speech(speaker), recordings[listener])
-        details = (("correlation", f"{found.correlation:.3f}"), ("of", speaker))
-        _note(entries, listener, Measured(f"heard by {listener}", found.share, "of what was said", details))
+        details = (("correlation", f"{found.correlation:.3f}"), ("of", speaker.capitalize()))
+        _note(
+            entries,
+            listener,
+            Measured(f"heard by {listener.capitalize()}", found.share, "of what was said", details),
+        )
     seen = tuple(seen_by_both(accounts)) if accounts else ()
     for one in seen:
-        what = f"{one.words} seen by {one.viewer}"
+        what = f"{one.words} seen by {one.viewer.capitalize()}"
         delay = (("delay", f"{one.watched.delay * 1000:.0f} ms"),) if one.watched.delay is not None else ()
         of = f"of {one.watched.taken} pictures"
         _note(entries, one.viewer, Measured(what, one.watched.share, of, delay))
