@@ -301,6 +301,23 @@ def test_a_packet_every_20_ms_numbered_and_stamped() -> None:
         assert packet.timestamp == (first.timestamp + 160 * number) & 0xFFFFFFFF
 
 
+def test_who_is_told_to_say_nothing_is_not_missed() -> None:
+    """Bob holds the call: Alice's sound stops, and none is made up for it, then or when it comes back."""
+    call = Call(alice=ToneSource(500.0), bob=SilenceSource()).both_talk().until(2.0)
+    talking = {"alice": call.alice.negotiated, "bob": call.bob.negotiated}
+    before = call.bob.stats()
+    call.bob.renegotiate(replace(talking["bob"], direction="sendonly"), call.now)
+    call.alice.renegotiate(replace(talking["alice"], direction="recvonly"), call.now)
+    held = call.until(6.0).bob.stats()
+    assert held.samples_concealed == before.samples_concealed
+    call.bob.renegotiate(talking["bob"], call.now)
+    call.alice.renegotiate(talking["alice"], call.now)
+    after = call.until(8.0).bob.stats()
+    assert after.samples_concealed - before.samples_concealed < RATE * 0.1
+    assert after.packets_lost == 0
+    assert np.abs(call.sinks["bob"].samples[-RATE // 2 :]).max() > 1000
+
+
 def test_on_hold_nothing_is_sent_and_the_recording_waits() -> None:
     call = Call().both_talk().until(1.0)
     sent = len(call.sent["bob"])

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 KINDS = ("audio", "video", "slides")
 """Slides are a second stream of pictures, marked as such (RFC 4796)."""
 
+# Without a direction, JsSIP takes even a refused section for one that flows.
+_REST = (attribute("inactive"),)
+
 # RFC 8859: of bundled sections only the first says these.
 _OF_TRANSPORT = frozenset(
     (
@@ -250,7 +253,7 @@ class MediaNegotiation:
         terms: dict[str, StreamTerms] = {}
         reasons: list[str] = []
         for index, media in enumerate(description.media):
-            refused = MediaDescription(media.kind, 0, media.protocol, media.formats)
+            refused = MediaDescription(media.kind, 0, media.protocol, media.formats, _REST)
             before = self._sections[index].kind if index < len(self._sections) else None
             taken = {section.kind for section in sections}
             kind = None if index in doubles else self._kind_of(media, before, taken)
@@ -353,7 +356,7 @@ class MediaNegotiation:
         taken = {section.mid for section in self._sections}
         own = self._streams[kind].mid or ""
         free = next(str(number) for number in range(100) if str(number) not in taken)
-        refused = MediaDescription("audio" if kind == "audio" else "video", 0, "RTP/SAVP", ("0",))
+        refused = MediaDescription("audio" if kind == "audio" else "video", 0, "RTP/SAVP", ("0",), _REST)
         return _Section(kind, refused, free if own in taken or not own else own)
 
     def _named(self, media: MediaDescription, section: _Section) -> MediaDescription:

@@ -205,6 +205,8 @@ class AudioSession(SecuredSession):
             self._encoder = encoder(negotiated.codec.name)
         if negotiated.recv_key != before.recv_key:
             self._far_source.trust_anew()
+        if negotiated.hears and not before.hears:
+            self._drop_what_waits()
         for codec in negotiated.receives:
             self._event_types.pop(codec.payload_type, None)
         for event in negotiated.hears_events:
@@ -279,7 +281,8 @@ class AudioSession(SecuredSession):
                 self._send_frame()
                 self._send_at = self._next_tick("send", self._send_at, now)
             elif timer == "play":
-                heard = self._buffer.get()
+                # Who is told to say nothing is not missed.
+                heard = self._buffer.get() if self.negotiated.hears else silence()
                 self._sink.write(silence() if self._on_hold else heard)
                 self._play_at = self._next_tick("play", self._play_at, now)
             elif timer == "digit":
