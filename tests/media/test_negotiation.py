@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -245,6 +246,25 @@ def test_who_knows_sound_only_and_who_asks_with_sound_only() -> None:
     bob.receive_offer(AudioNegotiation(random.Random(3)).offer(None, Address("192.0.2.9", 7000)))
     assert set(bob.terms) == {"audio"}
     assert len(sdp.parse(bob.answer(transports("b", "audio"))).media) == 1
+
+
+def test_a_place_that_was_nobodys_may_become_anything_but_what_there_is() -> None:
+    """RFC 3264 §8.1: a section of port 0 may be used again, also for a second stream of pictures."""
+    alice, bob = side(1, *ALL), side(2, *ALL)
+    offer = sdp.parse(
+        alice.offer(transports("a", "audio", "video"), dict.fromkeys(("audio", "video"), "sendrecv"))
+    )
+    sound, pictures = offer.media
+    nobodys = MediaDescription("application", 0, "UDP/BFCP", ("*",))
+    bare = tuple(line for line in offer.lines if not line.value.startswith("group:"))
+    bob.receive_offer(sdp.serialize(replace(offer, lines=bare, media=(sound, nobodys, pictures))))
+    bob.answer(transports("b", "audio", "video"))
+    unnamed = tuple(line for line in pictures.lines if not line.value.startswith("mid:"))
+    second = replace(pictures, lines=unnamed)
+    terms = bob.receive_offer(sdp.serialize(replace(offer, lines=bare, media=(sound, second, pictures))))
+    assert set(terms) == {"audio", "video", "slides"}
+    answer = bob.answer(transports("b", *ALL))
+    assert [media.attribute("content") for media in sdp.parse(answer).media] == [None, "slides", None]
 
 
 def test_the_order_of_sections_is_for_the_whole_call() -> None:

@@ -69,10 +69,16 @@ class Agreement:
         """Whether the other side has still to be told what we want."""
         return self._said != self._directions()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left to offer: they took the sound out of the call, and we the pictures."""
+        return not self._legs.carry(self._directions())
+
     def mid(self, leg: Leg) -> str | None:
         """How both sides call the stream whose transport a leg is (RFC 5888)."""
         kinds = self._legs.kinds_on(leg)
-        return self._negotiation.mid(self._negotiation.terms[kinds[0]].transport) if kinds else None
+        found = self.terms.get(kinds[0]) if kinds else None
+        return self._negotiation.mid(found.transport) if found is not None else None
 
     # --- what we want -------------------------------------------------------------------------------------
     def prepare(self, now: float) -> None:
@@ -87,11 +93,13 @@ class Agreement:
             raise UsageError(f"{self._owner.name} has {kind} already")
         self._media.add(kind, pictures)
         self._wanted.add(kind)
+        self._terms.pop(kind, None)  # what was agreed on before is not about these pictures
         self.prepare(now)
 
     def drop(self, kind: str, now: float) -> None:
         """A stream of pictures is over, at this end at least."""
         self._wanted.discard(kind)
+        self._terms.pop(kind, None)
         self._media.drop(kind, now)
         self._negotiation.renew(kind)
 

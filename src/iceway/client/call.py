@@ -295,7 +295,7 @@ class Call(Outbox):
         self._agreement.concluded(now)
         self._keeper.answered(now)
         self._agreement.send_when_possible(now)
-        self._settle_when_selected(now)
+        self.settle_when_selected(now)
         self._drain(now)
 
     def receive_reoffer(self, body: str, now: float) -> None:
@@ -416,14 +416,14 @@ class Call(Outbox):
             case PairValid(path=CandidatePath(component=2)):
                 pass  # RTCP goes as soon as it can
             case Selected(path=CandidatePath(component=2)):
-                self._settle_when_selected(now)
+                self.settle_when_selected(now)
             case PairValid(path=path):
                 self._usable(leg, path, now)
             case Selected(path=path):
                 if leg.path is not None and not _same(path, leg.path):
                     self.to_be_settled()
                 self._usable(leg, path, now)  # a nomination may come before any check of ours is answered
-                self._settle_when_selected(now)
+                self.settle_when_selected(now)
             case Failed(reason=reason):
                 if leg is self._first:
                     self._keeper.not_found(reason, now)
@@ -527,7 +527,7 @@ class Call(Outbox):
         leg.path = None
         what = " and ".join(self._legs.kinds_on(leg)) or leg.name
         self.emit(Note("warning", f"no way was found for the {what} of this call: {reason}"))
-        self._settle_when_selected(now)
+        self.settle_when_selected(now)
 
     def _usable(self, leg: Leg, path: CandidatePath, now: float) -> None:
         before, leg.path = leg.path, path
@@ -539,7 +539,7 @@ class Call(Outbox):
         self._agreement.send_when_possible(now)
 
     # --- settling -----------------------------------------------------------------------------------------
-    def _settle_when_selected(self, now: float) -> None:
+    def settle_when_selected(self, now: float) -> None:
         if self.phase is Phase.CONFIRMED and all(leg.decided for leg in self._legs.in_use()):
             self._renegotiation.settle(now)
 

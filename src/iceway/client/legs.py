@@ -20,7 +20,8 @@ from iceway.ice.config import AgentConfig, IceServer
 from iceway.ice.events import CandidatePath, IceState
 from iceway.ice.streams import StreamEvent, Streams
 from iceway.media.dtls import DtlsIdentity
-from iceway.media.negotiation import StreamTerms, Transport
+from iceway.media.negotiation import KINDS, StreamTerms, Transport
+from iceway.media.reading import NegotiationError
 from iceway.trace.records import Record
 from iceway.wire.rtp import is_rtcp
 from iceway.wire.sdp import IceParameters
@@ -156,6 +157,10 @@ class Legs(Outbox):
         """Those that offer and answer came to; the first always."""
         return tuple(leg for leg in self if leg is self.first or leg in self._used.values())
 
+    def carry(self, kinds: Collection[str]) -> bool:
+        """Whether there is anything of these to offer."""
+        return any(kind in self._offered for kind in kinds)
+
     def kinds_on(self, leg: Leg) -> tuple[str, ...]:
         return tuple(kind for kind, used in self._used.items() if used is leg)
 
@@ -177,21 +182,32 @@ class Legs(Outbox):
         return {kind: ends[leg.name] for kind, leg in legs.items()}
 
     def answered_by_them(self, terms: Mapping[str, StreamTerms]) -> None:
-        """Streams flow where the answer puts them."""
+        """Streams flow where the answer puts them. Raises NegotiationError if it leaves the first leg, the call's own."""
         agreed = {kind: found.transport for kind, found in terms.items() if found.negotiated}
-        self._used = {kind: self._offered[over] for kind, over in agreed.items() if over in self._offered}
+        ways: dict[Leg, str] = {}
+        used: dict[str, Leg] = {}
+        for kind, over in agreed.items():
+            leg = self._offered.get(over)
+            if leg is not None and ways.setdefault(leg, over) == over:  # an answer cannot undo a bundle
+                used[kind] = leg
+        if self.first not in ways:
+            raise NegotiationError("the answer leaves the way that this call has")
+        self._used = used
 
     def offered_by_them(self, terms: Mapping[str, StreamTerms], now: float) -> None:
         """…where their offer puts them; a leg is made for what comes with a transport of its own."""
         agreed = {kind: found.transport for kind, found in terms.items() if found.negotiated}
-        before, self._used = self._used, {}
-        for over in dict.fromkeys(agreed.values()):
-            leg = before.get(over)
-            if leg is None:
-                first = self.first not in before.values() and self.first not in self._used.values()
-                leg = self.first if first else self._made(over, now)
-            self._used[over] = leg
-        self._used = {kind: self._used[over] for kind, over in agreed.items()}
+        ways = sorted(set(agreed.values()), key=KINDS.index)
+        kept = [self._used.get(over) for over in ways]
+        legs: dict[str, Leg] = {}
+        for over, leg in zip(ways, kept, strict=True):
+            if leg is None or leg in legs.values():  # it is new, or has left a bundle
+                free = self.first not in kept
+                leg = self.first if free and self.first not in legs.values() else self._made(over, now)
+            legs[over] = leg
+        if ways and self.first not in legs.values():
+            legs[ways[0]] = self.first
+        self._used = {kind: legs[over] for kind, over in agreed.items()}
         self._offered |= self._used
 
     def disuse(self, leg: Leg) -> None:

@@ -70,6 +70,9 @@ class Renegotiation:
         self._offer(Leg.settled, now)
 
     def _offer(self, end: Callable[[Leg], Transport], now: float) -> None:
+        if self._agreement.empty:
+            self._owner.hang_up(now, "nothing is left of this call")
+            return
         body = self._agreement.offer(end)
         if self._wanted:
             self._wanted = False
@@ -94,7 +97,9 @@ class Renegotiation:
         if self._first.agent.remote_ufrag is not None:
             self._known_ufrag = self._first.agent.remote_ufrag
         self._restarts.begun()
-        self._theirs = None
+        if self._theirs is not None:  # SIP takes no offer of ours until theirs is answered
+            offered, self._theirs = self._theirs, None
+            self._answer(offered, now, restarted=True)
         self._owner.to_be_settled()
         self._owner.hurry(now)
         self._legs.restart(now)
@@ -157,20 +162,22 @@ class Renegotiation:
             ice = self._said_of(self._first, terms)
             if ice is None or ice.mismatch:
                 raise NegotiationError("it leaves ICE, which cannot be left during a call")
+            known = self._restarts.offering and ice.ufrag == self._known_ufrag
+            restarted = ice.ufrag != self._first.agent.remote_ufrag
+            if not known:
+                self._agreement.take_answer(terms, now)
         except NegotiationError as error:
             self._owner.emit(Note("warning", f"the answer to our re-INVITE is unusable: {error.reason}"))
             if self._restarts.step is Step.OFFERED:
                 self._restarts.failed(now)
             self.say_what_changed(now)
             return
-        if self._restarts.offering and ice.ufrag == self._known_ufrag:
+        if known:
             if not settling:
                 self._owner.emit(Note("warning", "the other side answered an ICE restart without restarting"))
                 if not self._restarts.in_trouble:  # else the trouble has its own limit
                     self._restarts.failed(now)
             return
-        restarted = ice.ufrag != self._first.agent.remote_ufrag
-        self._agreement.take_answer(terms, now)
         self._agreement.renegotiated(terms, now)
         if restarted:
             self._restarts.checking()
@@ -193,7 +200,6 @@ class Renegotiation:
     # --- answers ------------------------------------------------------------------------------------------
     def _take_restart(self, terms: Terms, now: float) -> None:
         """Theirs counts; it is answered when our candidates are there."""
-        self._settling = False
         self._theirs = terms
         self._restarts.checking()
         self._owner.to_be_settled()
@@ -201,8 +207,9 @@ class Renegotiation:
         self._owner.hurry(now)
 
     def _answer(self, terms: Terms, now: float, *, restarted: bool = False) -> None:
-        if self._changing:  # it met theirs and waits: this answer says the same
-            self._changing = False
+        settling = self._settling
+        if self._settling or self._changing:  # it met theirs and waits, and what it says is not so any more
+            self._settling = self._changing = False
             self._signalling.withdraw_reoffer(self._owner, now)
         answer = self._agreement.answer(
             lambda leg: leg.answering(self._said_of(leg, terms), restarted=restarted)
@@ -212,6 +219,8 @@ class Renegotiation:
         ice = self._said_of(self._first, terms)
         if ice is not None and ice.remote_candidates:
             self._owner.settled()
+        elif settling:
+            self._owner.settle_when_selected(now)
         self.say_what_changed(now)
 
     def _said_of(self, leg: Leg, terms: Terms) -> IceParameters | None:

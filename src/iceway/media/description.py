@@ -278,7 +278,8 @@ class StreamNegotiation:
             raise UsageError("there is no offer to answer")
         offer = self._received
         theirs = offer.description.media[offer.index]
-        negotiated = replace(offer.negotiated, direction=intersection(offer.negotiated.direction, direction))
+        ours = intersection(offer.negotiated.direction, direction)
+        negotiated = replace(offer.negotiated, direction=ours, ssrc=self.ssrc)
         keys: tuple[Line, ...] = ()
         if offer.crypto is not None and negotiated.send_key is not None:
             crypto = Crypto(offer.crypto.tag, offer.crypto.suite, negotiated.send_key.key_and_salt)
@@ -304,7 +305,7 @@ class StreamNegotiation:
         self._send_key = negotiated.send_key or self._send_key
         self.negotiated = negotiated
         said_ice = ice if negotiated.ice is not None else None
-        ours = _section(
+        said = _section(
             self._kind,
             (negotiated.codec, *negotiated.hears_events),
             self._protocol,
@@ -316,7 +317,7 @@ class StreamNegotiation:
             self._mid,
             rtcp,
         )
-        return sdp.serialize(self._described(ours, said_ice, address))
+        return sdp.serialize(self._described(said, said_ice, address))
 
     # --- helpers ------------------------------------------------------------------------------------
     def _acceptable(self, description: SessionDescription, index: int, media: MediaDescription) -> _Offer:

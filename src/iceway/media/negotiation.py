@@ -255,7 +255,7 @@ class MediaNegotiation:
         for index, media in enumerate(description.media):
             refused = MediaDescription(media.kind, 0, media.protocol, media.formats, _REST)
             before = self._sections[index].kind if index < len(self._sections) else None
-            taken = {section.kind for section in sections}
+            taken = {section.kind for section in (*sections, *self._sections[index + 1 :])}
             kind = None if index in doubles else self._kind_of(media, before, taken)
             only_bundled = media.port == 0 and media.has("bundle-only") and tagged is not None
             if kind is None or kind not in wanted or (media.port == 0 and not only_bundled):
