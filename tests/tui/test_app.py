@@ -15,7 +15,7 @@ from iceway.core.errors import UsageError
 from iceway.media.files import MemorySink
 from iceway.media.picture import plain
 from iceway.trace.records import CallState
-from iceway.tui.app import PhoneApp
+from iceway.tui.app import SLOW, PhoneApp
 from iceway.tui.contacts import Contact, Recent
 from iceway.tui.desk import Desk
 from iceway.tui.preview import PictureView
@@ -44,10 +44,11 @@ class Phone:
         return self.clients[-1]
 
     async def sees(self) -> None:
-        """The screen is drawn."""
+        """The screen is drawn, and every part of it has been looked at."""
         await self.pilot.pause()
         self.desk.changes += 1
-        self.app._tick()
+        for _ in range(SLOW):
+            self.app._tick()
         await self.pilot.pause()
 
     async def presses(self, *keys: str) -> None:
