@@ -260,6 +260,18 @@ def test_whether_others_may_transfer_us(no_transfer: bool, allowed: bool) -> Non
     assert client.phone._transfers._allows(request) is allowed
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("bob", "sip:bob@example.test"),
+        ("bob@elsewhere.test", "sip:bob@elsewhere.test"),
+        ("sip:gateway.example.test", "sip:gateway.example.test"),
+    ],
+)
+def test_a_name_alone_is_somebody_of_ones_own_domain(typed: str, meant: str) -> None:
+    assert _client.sip_uri(typed, of="sip:alice@example.test") == meant
+
+
 def test_whom_nobody_can_be_transferred_to(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["call", "bob@example.test", "--as", "alice@example.test", "--transfer", "b b"]
     assert cli.run(words) == 2

@@ -265,11 +265,13 @@ def read_password(file: Path | None, identity: str, *, again: bool = False) -> s
     return str(typer.prompt(f"Password of {identity}", hide_input=True, confirmation_prompt=again))
 
 
-def sip_uri(text: str) -> str:
-    """`bob@example.test` → `sip:bob@example.test`."""
+def sip_uri(text: str, of: str = "") -> str:
+    """`bob@example.test` → `sip:bob@example.test`; `bob` alone is somebody of the domain that `of`, a URI, is of."""
     from iceway.wire.sip import SipUri
 
     uri = text if text.startswith(("sip:", "sips:")) else f"sip:{text}"
+    if of and uri == f"sip:{text}" and "@" not in text:
+        uri = f"{uri}@{of.rpartition('@')[2]}"
     try:
         SipUri.parse(uri)
     except ParseError as error:

@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 @_client.with_client_options
 def call(
-    peer: Annotated[str, typer.Argument(help="Whom to call: bob@example.test.")],
+    peer: Annotated[
+        str, typer.Argument(help="Whom to call: bob@example.test; bob alone is of your own domain.")
+    ],
     options: _client.ClientOptions,
     play: _client.Play = None,
     record: _client.Recording = None,
@@ -66,8 +68,9 @@ def call(
             checked(dtmf, KEY)
         except UsageError as error:
             raise UsageError(f"--dtmf: {error}") from error
-    heir = None if transfer is None else _client.sip_uri(transfer)
-    identity, peer_uri = _client.sip_uri(options.identity), _client.sip_uri(peer)
+    identity = _client.sip_uri(options.identity)
+    peer_uri = _client.sip_uri(peer, of=identity)
+    heir = None if transfer is None else _client.sip_uri(transfer, of=identity)
     tell = _client.Teller(json)
     chosen = Chosen(play, record, video, share, loop)
     client = _client.make_client(options, on_news=lambda _, news: _client.tell_news(tell, news))

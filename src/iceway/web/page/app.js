@@ -377,7 +377,7 @@ function remember(about, what) {
       );
       button.type = "button";
       name.textContent = about.name;
-      words.textContent = `${about.incoming ? "called you" : "you called"}, ${what}`;
+      words.textContent = `${about.incoming ? "called you" : "you called"} · ${what}`;
       time.textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
       time.dateTime = at.toISOString();
       button.title = `Call ${about.peer}`;
