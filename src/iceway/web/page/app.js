@@ -377,7 +377,8 @@ function remember(about, what) {
       );
       button.type = "button";
       name.textContent = about.name;
-      words.textContent = `${about.incoming ? "called you" : "you called"} · ${what}`;
+      const then = /^\p{Lu}/u.test(what) ? ":" : ","; // a whole sentence, or the rest of this one
+      words.textContent = `${about.incoming ? "called you" : "you called"}${then} ${what}`;
       time.textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
       time.dateTime = at.toISOString();
       button.title = `Call ${about.peer}`;
