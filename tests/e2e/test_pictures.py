@@ -264,3 +264,23 @@ def test_rtcp_goes_its_own_way_where_it_cannot_share(topology: Topology, bundle:
         assert found.video.packets_recovered > 0
     for kind in BOTH:
         assert complete(numbers(bob, kind)) > 0.95
+
+
+def test_pictures_that_go_and_come_at_once_come_under_keys_of_their_own_way() -> None:
+    """Bob has given up the way of the stream that Alice took out, and the keys with it; hers must not live on."""
+    certificates = {name: media_identity() for name in ("alice", "bob")}
+    terms = {
+        name: {"bundle": False, "keys": Keys.DTLS, "certificate": one} for name, one in certificates.items()
+    }
+    office, alice, bob = both(topologies.one_lan(), **terms)
+    call = alice.calls("bob", FileSource(speech("alice")), {"video": PatternSource(320, 180)})
+    assert alice.waits_for(events.CallSettled)
+    alice.drops(call, "video")
+    alice.adds(call, "video", PatternSource(320, 180, first=500))
+    assert carries(alice, "audio", "video")
+    office.world.advance(3.0)
+    before = [len(person.seen[at]["video"].seen) for person, at in ((alice, -1), (bob, 0))]
+    office.world.advance(1.0)
+    after = [len(person.seen[at]["video"].seen) for person, at in ((alice, -1), (bob, 0))]
+    assert all(later > earlier for earlier, later in zip(before, after, strict=True)), (before, after)
+    office.close()

@@ -48,6 +48,7 @@ class Agreement:
         self._negotiation = self._begun()
         self._wanted = set() if owner.incoming else set(media.kinds)
         self._said: dict[str, str] = {}  # our directions, by stream, in the last description of ours
+        self._left_out = frozenset[str]()  # streams that there were, and which it left out
         self._terms: dict[str, StreamTerms] = {}
         self._unkeyed: set[str] = set()  # agreed on, but for the keys
         self._streams: tuple[str, ...] = ("audio",)  # as last told
@@ -94,6 +95,8 @@ class Agreement:
         self._media.add(kind, pictures)
         self._wanted.add(kind)
         self._terms.pop(kind, None)  # what was agreed on before is not about these pictures
+        if kind in self._left_out:
+            self._legs.leave(kind)
         self.prepare(now)
 
     def drop(self, kind: str, now: float) -> None:
@@ -107,11 +110,13 @@ class Agreement:
     def offer(self, end: Callable[[Leg], Transport] = Leg.everything) -> str:
         """An offer of all that we want, with our end of every leg as `end` has it."""
         self._said = self._directions()
+        self._left_out = frozenset(self.streams) - self._said.keys()
         return self._negotiation.offer(self._legs.transports(self._said, end), self._said)
 
     def answer(self, end: Callable[[Leg], Transport] = Leg.everything) -> str:
         """The answer to the offer that was taken last."""
         self._said = {kind: self._direction(kind) for kind in self.streams if kind in self._media.kinds}
+        self._left_out = frozenset(self.streams) - self._said.keys()
         refused = [kind for kind in KINDS if kind not in self._said]
         return self._negotiation.answer(self._legs.transports(self._said, end), self._said, refused)
 

@@ -214,6 +214,14 @@ class Legs(Outbox):
         """Nothing can flow over it, whatever offer and answer say."""
         self._used = {kind: used for kind, used in self._used.items() if used is not leg}
 
+    def leave(self, kind: str) -> None:
+        """The other side has been told that this stream is over, and gives up its end of a leg that is the stream's alone,
+        with the keys that were agreed on over it: what comes under the same name needs another."""
+        leg = self._used.get(kind)
+        if leg is not None and leg is not self.first and self.kinds_on(leg) == (kind,):
+            del self._used[kind]
+            self._offered.pop(kind, None)
+
     def keep(self, kinds: Collection[str], now: float) -> None:
         """It is known what flows where: legs that none of these kinds needs are given back."""
         self._offered = {
