@@ -92,6 +92,14 @@ def test_a_relayed_path_is_drawn_whole_with_its_relay_and_why_nothing_better() -
     assert drawing.why_not(None, 20).plain == ""
 
 
+def test_a_call_that_is_over_looks_for_no_path() -> None:
+    refused = replace(relayed(), local=None, remote=None, state="checking")
+    assert "looking for a path" in drawing.path(refused, "Bob", 60).plain
+    assert drawing.path(refused, "Bob", 60, over=True).plain == "the call ended before it had a path"
+    assert drawing.path(None, "Bob", 60, over=True).plain == "the call ended before it had a path"
+    assert drawing.path(relayed(), "Bob", 60, over=True) == drawing.path(relayed(), "Bob", 60)
+
+
 @pytest.mark.parametrize("width", [20, 30, 44, 52, 80, 140])
 def test_the_way_fits_the_screen(width: int) -> None:
     way = drawing.path(relayed(), "Bobby Tables", width).plain.split("\n")[0]

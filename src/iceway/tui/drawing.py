@@ -88,8 +88,10 @@ def stops(one: PathVerdict, name: str) -> list[Stop]:
     return [*found, Stop(name, remote.address.ip if remote.type == "host" else "", "bold")]
 
 
-def path(one: PathVerdict | None, name: str, width: int) -> Text:
-    """Two or three lines: the way, its addresses where they fit, its class and round trip."""
+def path(one: PathVerdict | None, name: str, width: int, *, over: bool = False) -> Text:
+    """Two or three lines: the way, its addresses where they fit, its class and round trip. `over`: none is looked for."""
+    if over and (one is None or (one.state != "failed" and None in (one.local, one.remote))):
+        return Text("the call ended before it had a path", QUIET)
     if one is None:
         return Text("no path is looked for yet", QUIET)
     name = clean(name)[:14]

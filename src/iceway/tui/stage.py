@@ -162,11 +162,11 @@ class Stage(Vertical):
         """What ICE found so far, if that is news."""
         card, story = self._desk.chosen, self._desk.story
         name = card.live.name if card else ""
-        if not self._seen.new("path", (name, story.size(name), self.size)):
+        if not self._seen.new("path", (name, card and card.over, story.size(name), self.size)):
             return
         one = story.path(name)
         width = self._call_view.size.width or 50
-        self._path.write(drawing.path(one, card.name, max(20, width - 2)) if card else Text())
+        self._path.write(drawing.path(one, card.name, max(20, width - 2), over=card.over) if card else Text())
         self._why.write(drawing.why_not(one, max(20, width - 2)))
         self._pairs.update(drawing.pairs(one, self._paths_view.size.width or 50))
         self._candidates.write(drawing.candidates(one))
