@@ -222,3 +222,29 @@ def mutated(body: str, rng: Random) -> str:
                 where = rng.randrange(len(body))
                 media[at] = media[at][:where] + rng.choice(["", "\0", "-1", "99999"]) + media[at][where + 1 :]
     return top + "".join(media)
+
+
+class Asked(Said):
+    def offer(self, call: Call, body: str, now: float) -> None:
+        self.said.append(body)
+
+
+def test_an_answer_that_takes_pictures_and_refuses_sound_is_told_as_that() -> None:
+    world = World(topologies.one_lan(), seed=1)
+    wire = Asked(world)
+    pictures = Pictures(MemoryPictures([plain(64, 36)]))
+    alice = Call(
+        "call.1",
+        PhoneConfig("sip:alice@example.test", "-"),
+        world.rng("alice"),
+        wire,
+        peer="sip:bob@example.test",
+        media=Media(SilenceSource(), MemorySink(), SilenceSource(), pictures),
+        incoming=False,
+    )
+    world.run("alice", alice)
+    world.call("alice", lambda now: alice.begin(("10.0.0.20",), (), now))
+    world.run_until(lambda: bool(wire.said), 5)
+    answer = HEAD + SOUND.replace("m=audio 5000", "m=audio 0") + PICTURES + OWN_WAY
+    world.call("alice", lambda now: alice.receive_answer(_lines(answer), now, early=False))
+    assert "refuses the stream whose transport carries the call" in alice.end_reason

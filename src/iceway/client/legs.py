@@ -191,7 +191,9 @@ class Legs(Outbox):
             if leg is not None and ways.setdefault(leg, over) == over:  # an answer cannot undo a bundle
                 used[kind] = leg
         if self.first not in ways:
-            raise NegotiationError("the answer leaves the way that this call has")
+            raise NegotiationError(
+                "the answer refuses the stream whose transport carries the call (its sound), and bundles nothing with it"
+            )
         self._used = used
 
     def offered_by_them(self, terms: Mapping[str, StreamTerms], now: float) -> None:
