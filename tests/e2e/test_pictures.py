@@ -266,8 +266,10 @@ def test_rtcp_goes_its_own_way_where_it_cannot_share(topology: Topology, bundle:
         assert complete(numbers(bob, kind)) > 0.95
 
 
-def test_pictures_that_go_and_come_at_once_come_under_keys_of_their_own_way() -> None:
-    """Bob has given up the way of the stream that Alice took out, and the keys with it; hers must not live on."""
+@pytest.mark.parametrize("crossed", [False, True])
+def test_pictures_that_go_and_come_at_once_come_under_keys_of_their_own_way(crossed: bool) -> None:
+    """Bob has given up the way of the stream that Alice took out, and the keys with it; hers must not live on. If he
+    has not heard of it, since an offer of his crossed hers, he has not."""
     certificates = {name: media_identity() for name in ("alice", "bob")}
     terms = {
         name: {"bundle": False, "keys": Keys.DTLS, "certificate": one} for name, one in certificates.items()
@@ -275,10 +277,14 @@ def test_pictures_that_go_and_come_at_once_come_under_keys_of_their_own_way() ->
     office, alice, bob = both(topologies.one_lan(), **terms)
     call = alice.calls("bob", FileSource(speech("alice")), {"video": PatternSource(320, 180)})
     assert alice.waits_for(events.CallSettled)
+    if crossed:
+        office.world.call("bob", lambda now: bob.phone.hold(call, True, now))
     alice.drops(call, "video")
     alice.adds(call, "video", PatternSource(320, 180, first=500))
-    assert carries(alice, "audio", "video")
-    office.world.advance(3.0)
+    office.world.advance(5.0)
+    office.world.call("bob", lambda now: bob.phone.hold(call, False, now))
+    office.world.advance(5.0)
+    assert alice.phone.streams(call) == bob.phone.streams(call) == ("audio", "video")
     before = [len(person.seen[at]["video"].seen) for person, at in ((alice, -1), (bob, 0))]
     office.world.advance(1.0)
     after = [len(person.seen[at]["video"].seen) for person, at in ((alice, -1), (bob, 0))]

@@ -95,8 +95,6 @@ class Agreement:
         self._media.add(kind, pictures)
         self._wanted.add(kind)
         self._terms.pop(kind, None)  # what was agreed on before is not about these pictures
-        if kind in self._left_out:
-            self._legs.leave(kind)
         self.prepare(now)
 
     def drop(self, kind: str, now: float) -> None:
@@ -197,7 +195,10 @@ class Agreement:
             if held != self._held:
                 self._held = held
                 self._owner.emit(CallHeld(self._owner.name, *held))
+        for kind in self._left_out & self._wanted:  # dropped and added again meanwhile
+            self._legs.leave(kind)
         self.concluded(now)
+        self.prepare(now)
 
     def answered(self, now: float) -> None:
         """Our answer to a re-INVITE is out."""

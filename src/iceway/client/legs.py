@@ -217,12 +217,12 @@ class Legs(Outbox):
         self._used = {kind: used for kind, used in self._used.items() if used is not leg}
 
     def leave(self, kind: str) -> None:
-        """The other side has been told that this stream is over, and gives up its end of a leg that is the stream's alone,
+        """Both sides know that this stream is over. The other one gives up its end of a leg that was the stream's alone,
         with the keys that were agreed on over it: what comes under the same name needs another."""
-        leg = self._used.get(kind)
-        if leg is not None and leg is not self.first and self.kinds_on(leg) == (kind,):
-            del self._used[kind]
-            self._offered.pop(kind, None)
+        leg = self._offered.get(kind)
+        others = [other for name, other in self._offered.items() if name != kind]
+        if leg is not None and leg is not self.first and leg not in others and kind not in self._used:
+            del self._offered[kind]
 
     def keep(self, kinds: Collection[str], now: float) -> None:
         """It is known what flows where: legs that none of these kinds needs are given back."""
