@@ -49,10 +49,17 @@ def test_a_good_call_is_summed_up_and_finds_nothing() -> None:
 def test_poor_sound_in_one_direction_says_which() -> None:
     (found,) = of_quality(heard(bob=POOR))
     assert found.severity is Severity.WARNING
-    assert found.title == "Sound at Bob was bad (MOS 3.0): 9% of the packets were lost or came too late"
+    assert found.title == "Sound at Bob was bad (MOS 3.0): 9% of the packets were lost"
     assert found.meaning.startswith("Only the way from Alice to Bob loses packets, 9%")
     assert found.seen == (901, 903)
     assert "cable" in found.remedy
+
+
+def test_packets_that_came_too_late_are_not_taken_for_lost_ones() -> None:
+    (found,) = of_quality(heard(bob=replace(POOR, late=POOR.loss * 0.9)))
+    assert found.title == "Sound at Bob was bad (MOS 3.0): 9% of the packets came too late to be played"
+    assert "hardly any were lost" in found.meaning
+    assert "busy with other work" in found.remedy
 
 
 def test_losses_both_ways_are_said_to_be() -> None:

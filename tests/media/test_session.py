@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -205,6 +206,21 @@ def test_losses_show_in_rating_and_concealment() -> None:
         assert record.mos < clean.mos - 0.4
     stats = call.bob.stats()
     assert stats.samples_concealed / stats.samples_played == pytest.approx(0.1, abs=0.04)
+
+
+def test_packets_that_come_too_late_are_counted_as_such() -> None:
+    """Every ninth is held back for longer than the jitter buffer waits."""
+    count = itertools.count()
+
+    def path(data: bytes, now: float) -> list[tuple[float, bytes]]:
+        return [(0.24 if next(count) % 9 == 8 and not is_rtcp(data) else 0.04, data)]
+
+    call = Call(path=path).both_talk().until(6.0)
+    record = looks(call, "bob")[0]
+    assert record.loss > 0.02
+    assert record.late == pytest.approx(record.loss, rel=0.5)
+    lossy = looks(Call(path=Path(3, loss=0.1)).both_talk().until(6.0), "bob")[0]
+    assert lossy.late < lossy.loss / 10
 
 
 def test_who_is_on_hold_rates_nothing() -> None:

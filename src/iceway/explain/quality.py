@@ -22,6 +22,7 @@ class StreamQuality:
     media: str
     span: float
     loss: float
+    late: float
     jitter: float
     bit_rate: float
     mos: float | None
@@ -36,9 +37,19 @@ class StreamQuality:
     seen: tuple[int, ...]
     froze: tuple[tuple[int, float, str], ...] = ()
 
+    @property
+    def tardy(self) -> bool:
+        """Most of what was not played came, but too late."""
+        return self.late > self.loss / 2
+
+    @property
+    def fate(self) -> str:
+        """What became of the packets that were not played."""
+        return "came too late" if self.tardy else "lost"
+
     def __str__(self) -> str:
         """In a few words: how good, and why."""
-        parts = [f"{self.loss:.1%} lost".replace(".0%", "%") if self.loss else "nothing lost"]
+        parts = [f"{self.loss:.1%} {self.fate}".replace(".0%", "%") if self.loss else "nothing lost"]
         if self.media == AUDIO:
             if self.mos is not None:
                 parts.insert(0, f"{opinion(self.mos)} (MOS {self.mos:.1f})")
@@ -91,6 +102,7 @@ def _summed(
         media=media,
         span=sum(record.span for record in records),
         loss=mean(lambda record: record.loss) or 0.0,
+        late=mean(lambda record: record.late) or 0.0,
         jitter=mean(lambda record: record.jitter) or 0.0,
         bit_rate=mean(lambda record: float(record.bit_rate)) or 0.0,
         mos=mean(lambda record: record.mos),

@@ -23,7 +23,8 @@ def _sound(case: Case) -> Iterator[Finding]:
         if one.media != AUDIO or one.mos is None or one.mos >= _POOR:
             continue
         late = one.mouth_to_ear is not None and one.mouth_to_ear > _LONG
-        causes = [f"{one.loss:.0%} of the packets were lost or came too late"] if one.loss > _LOSS else []
+        verb = "came too late to be played" if one.tardy else "were lost"
+        causes = [f"{one.loss:.0%} of the packets {verb}"] if one.loss > _LOSS else []
         if late:
             causes.append(f"it took {(one.mouth_to_ear or 0.0) * 1000:.0f} ms from mouth to ear")
         why = " and ".join(causes) or "small faults added up"
@@ -65,6 +66,8 @@ def _pictures(case: Case) -> Iterator[Finding]:
 
 def _where(case: Case, one: StreamQuality) -> str:
     """What the trace tells of the place. Sound shows the path's losses; pictures are sent again."""
+    if one.tardy:
+        return "They came, but when their turn to be played was over; hardly any were lost on the way."
     lost: dict[str, float] = {}
     for stream in qualities(case.entries):
         lost[stream.node] = max(stream.loss, lost.get(stream.node, 0.0))
@@ -86,6 +89,11 @@ def _where(case: Case, one: StreamQuality) -> str:
 
 def _remedy(case: Case, one: StreamQuality, *, late: bool) -> str:
     way = _way(case, one.node)
+    if one.tardy and one.loss > _LOSS:
+        return (
+            f"They arrive, but in bursts: look whether {case.name(one.node)} or who sends is busy with other work, "
+            "and for a Wi-Fi that holds packets back."
+        )
     if way is not None and way.path in (PathClass.RELAY_TCP, PathClass.RELAY_TLS):
         return (
             "The relay is reached over TCP, which makes what is lost late as well: let UDP out to the edge."

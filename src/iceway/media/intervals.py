@@ -18,7 +18,7 @@ _CLOSELY = 60  # looks
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a session has counted so far. `samples` and `concealed` are of sound, the last three of pictures."""
+    """What a session has counted so far. `samples`, `concealed` and `late` are of sound, the others behind of pictures."""
 
     packets: int
     octets: int
@@ -28,6 +28,7 @@ class Counts:
     shown: int = 0
     freezes: int = 0
     frozen: float = 0.0
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Intervals:
         self._looks += 1
         self.look_at = now + (INTERVAL if self._looks < _CLOSELY else LATER)
         packets, lost = counts.packets - before.packets, counts.lost - before.lost
+        late = max(0, counts.late - before.late)
         was_silent, self._silent = self._silent, packets == 0
         if was_silent and self._silent:
             return None
@@ -100,6 +102,7 @@ class Intervals:
             call_id=self._call_id,
             span=span,
             loss=lost / (lost + packets) if lost > 0 else 0.0,
+            late=min(late, lost) / (lost + packets) if lost > 0 else 0.0,
             jitter=link.jitter,
             bit_rate=int((counts.octets - before.octets) * 8 / span),
             round_trip=link.round_trip,

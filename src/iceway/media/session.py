@@ -492,7 +492,14 @@ class AudioSession(SecuredSession):
     def _look(self, now: float) -> None:
         assert self._intervals is not None
         buffer, far = self._buffer, self._far_side
-        counts = Counts(buffer.played, self._octets, buffer.lost, buffer.samples, buffer.concealed)
+        counts = Counts(
+            buffer.played,
+            self._octets,
+            buffer.lost,
+            buffer.samples,
+            buffer.concealed,
+            late=buffer.discarded,
+        )
         jitter = self._incoming.jitter if self._incoming else 0.0
         link = Link(jitter, far.round_trip, self._one_way, far.fraction_lost)
         record = self._intervals.sound(self._heard_codec, counts, link, self._delay_here(), now)

@@ -499,7 +499,7 @@ class MediaSummary(Record):
 class MediaQuality(Record):
     """How a stream of the other side was for the last `span` seconds, as it came in here. Times in seconds.
 
-    `loss` is the share (0–1) of packets never played, `far_loss` what the other side last reported of ours. Without
+    `loss` is the share (0–1) of packets never played, `late` of those that came all the same, `far_loss` what the other side last reported of ours. Without
     `clocks_agree`, `one_way` is half a round trip and what comes on top. Of sound: the E-model's rating `r` and `mos`
     (ITU-T G.107; `wideband`: G.107.1), the share of samples made up, and the delay from mouth to ear. Of pictures: how
     many were shown a second, and the standstills that ended in this time.
@@ -522,6 +522,7 @@ class MediaQuality(Record):
     frame_rate: float | None = None
     freezes: int = 0
     frozen: float = 0.0
+    late: float = 0.0
     media: str = "audio"
 
 
