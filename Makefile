@@ -29,8 +29,9 @@ demo: $(READY)
 web: $(READY)
 	@$(BIN)/python web/build.py
 
+# One worker more than processors: some tests wait for real programs.
 test: $(READY)
-	@$(BIN)/pytest -n auto -m "not interop and not kernel"
+	@$(BIN)/pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --dist worksteal -m "not interop and not kernel"
 
 check: lint test
 

@@ -40,7 +40,7 @@ SMALL = plain(64, 36)
     [False, False],
     False,
 )
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_both_sides_agree_and_what_they_agree_on_flows(
     deeds: list[tuple[tuple[str, str, str], float]], bundles: list[bool], shown: bool
 ) -> None:

@@ -499,10 +499,10 @@ class MediaSummary(Record):
 class MediaQuality(Record):
     """How a stream of the other side was for the last `span` seconds, as it came in here. Times in seconds.
 
-    `loss` is the share (0–1) of packets never played, `late` of those that came all the same, `far_loss` what the other side last reported of ours. Without
-    `clocks_agree`, `one_way` is half a round trip and what comes on top. Of sound: the E-model's rating `r` and `mos`
-    (ITU-T G.107; `wideband`: G.107.1), the share of samples made up, and the delay from mouth to ear. Of pictures: how
-    many were shown a second, and the standstills that ended in this time.
+    `loss` is the share (0–1) of packets never played, `late` that of those which came all the same, `far_loss` what the
+    other side last reported of ours. Without `clocks_agree`, `one_way` is half a round trip and what comes on top. Of
+    sound: the E-model's rating `r` and `mos` (ITU-T G.107; `wideband`: G.107.1), the share of samples made up, and the
+    delay from mouth to ear. Of pictures: how many were shown a second, and the standstills that ended in this time.
     """
 
     call_id: str
