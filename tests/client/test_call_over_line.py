@@ -232,12 +232,27 @@ def test_an_answer_that_makes_no_sense_ends_the_call_and_what_crosses_it_finds_n
     desk, bob = calling(), End("bob", 5001)
     good = bob.answers(desk.user_agent.last("invite"))
     # Both are there before the call is heard of again, as when they come in one TCP segment.
-    desk.hears(Provisional("sip.1", 183, answer, True, "b"), Answered("sip.1", good, "b"))
+    desk.hears(Provisional("sip.1", 183, answer, True, "b"), Answered("sip.1", None, "b"))
+    desk.hears(Answered("sip.1", good, "c"))
     assert reason in desk.call.end_reason
     assert desk.user_agent.words() == ["invite", "hang up"]
     assert len(desk.seen(events.CallEnded)) == 1
     assert isinstance(desk.seen(events.CallEnded)[0], events.CallEnded)
     assert not desk.seen(events.CallAnswered)
+
+
+def test_an_early_answer_that_makes_no_sense_leaves_the_other_ends_ringing() -> None:
+    for early in (b"rubbish", End("carol", 5002).negotiation):
+        desk, bob = calling(), End("bob", 5001)
+        offer = desk.user_agent.last("invite")
+        if not isinstance(early, bytes):
+            early.receive_offer(offer)
+            early = early.answer(None, Address("192.0.2.3", 5002)).encode()  # without ICE
+        desk.hears(Provisional("sip.1", 183, early, True, "a"))
+        assert not desk.call.ended
+        desk.hears(Answered("sip.1", bob.answers(offer), "b"))
+        assert desk.call.answered
+        assert desk.call.streams == ("audio",)
 
 
 def test_an_answer_without_ice_ends_the_call() -> None:

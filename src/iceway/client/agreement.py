@@ -155,8 +155,12 @@ class Agreement:
 
     def take_answer(self, terms: Terms, now: float) -> None:
         """Streams go where it puts them. Raises NegotiationError if there is no ICE in it."""
-        self._legs.answered_by_them(terms)
-        self._learn(terms, now)
+        before = self._legs.answered_by_them(terms)
+        try:
+            self._learn(terms, now)
+        except NegotiationError:
+            self._legs.take_back(before)
+            raise
 
     def _learn(self, terms: Terms, now: float) -> None:
         """Tell the agents who the other side is."""

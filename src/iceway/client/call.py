@@ -271,10 +271,16 @@ class Call(Outbox):
         self._drain(now)
 
     def receive_answer(self, body: str, now: float, *, early: bool) -> bool:
-        """The answer in a 183 or a 200; the 200 may repeat the 183's. False: it is unusable, the call ends."""
+        """The answer in a 183 or a 200; the 200 may repeat the 183's. False: it is unusable.
+
+        Then the call ends with the 200; until that, another end of a fork may do better.
+        """
         try:
             self._agreement.take_answer(self._agreement.read_answer(body), now)
         except NegotiationError as error:
+            if early:
+                self.emit(Note("warning", f"an answer that came early is unusable: {error.reason}"))
+                return False
             self._signalling.hang_up(self, error.reason, now)
             self._end(error.reason, now)
             return False

@@ -181,8 +181,11 @@ class Legs(Outbox):
         ends = {leg.name: end(leg) for leg in legs.values()}
         return {kind: ends[leg.name] for kind, leg in legs.items()}
 
-    def answered_by_them(self, terms: Mapping[str, StreamTerms]) -> None:
-        """Streams flow where the answer puts them. Raises NegotiationError if it leaves the first leg, the call's own."""
+    def answered_by_them(self, terms: Mapping[str, StreamTerms]) -> Mapping[str, Leg]:
+        """Streams flow where the answer puts them; where they did before, by kind.
+
+        Raises NegotiationError if it leaves the first leg, the call's own.
+        """
         agreed = {kind: found.transport for kind, found in terms.items() if found.negotiated}
         ways: dict[Leg, str] = {}
         used: dict[str, Leg] = {}
@@ -194,7 +197,12 @@ class Legs(Outbox):
             raise NegotiationError(
                 "the answer refuses the stream whose transport carries the call (its sound), and bundles nothing with it"
             )
-        self._used = used
+        before, self._used = self._used, used
+        return before
+
+    def take_back(self, used: Mapping[str, Leg]) -> None:
+        """The answer does not count: streams flow where they did before."""
+        self._used = dict(used)
 
     def offered_by_them(self, terms: Mapping[str, StreamTerms], now: float) -> None:
         """…where their offer puts them; a leg is made for what comes with a transport of its own."""

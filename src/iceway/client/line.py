@@ -94,8 +94,10 @@ class Line:
             case Provisional(status=status, sdp=bytes(sdp), branch=branch):
                 call.ringing(status, now)
                 if branch in tie.answers or len(tie.answers) < MAX_BRANCHES:
-                    tie.answers[branch], tie.branch = _text(sdp), branch
-                    call.receive_answer(tie.answers[branch], now, early=True)
+                    tie.answers[branch] = _text(sdp)
+                    before, tie.branch = tie.branch, branch
+                    if not call.receive_answer(tie.answers[branch], now, early=True):
+                        tie.branch = before
             case Answered(sdp=sdp, branch=branch):
                 answer = tie.answers.get(branch) if sdp is None else _text(sdp)
                 tie.branch = branch
