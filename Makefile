@@ -45,12 +45,13 @@ format: $(READY)
 	@$(BIN)/ruff format $(SOURCES)
 	@$(BIN)/ruff check --fix $(SOURCES)
 
-# One after another: both suites use ports, namespaces and programs of the machine.
+# One after another, since delays are measured.
 kernel: $(READY)
 	@$(BIN)/pytest -m kernel
 
+# Two files at a time: they wait for other people's programs more than they compute.
 interop: $(READY)
-	@$(BIN)/pytest -m interop
+	@$(BIN)/pytest -n 2 --dist loadfile -m interop
 
 nightly: $(READY)
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m tests.properties
