@@ -49,9 +49,11 @@ format: $(READY)
 kernel: $(READY)
 	@$(BIN)/pytest -m kernel
 
-# Two files at a time: they wait for other people's programs more than they compute.
+# Two files at a time, since they wait for other people's programs more than they compute. Sound and pictures are compared
+# as they come, which a busy machine may spoil: what fails is asked once more, alone.
 interop: $(READY)
-	@$(BIN)/pytest -n 2 --dist loadfile -m interop
+	@$(BIN)/pytest -n 2 --dist loadfile -m interop || \
+	  $(BIN)/pytest -m interop --last-failed --last-failed-no-failures none
 
 nightly: $(READY)
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m tests.properties
